@@ -1,0 +1,171 @@
+"""One tree of errors, branched by what the caller can do about each.
+
+`RefusedError`: change the request. `TransientError`: try again. `ConsistencyLostError`: start the
+run over from a new snapshot. `CorruptionError`: stop and tell a person. An error carries values
+and writes its own sentence; arguments are positional so that it can be rebuilt from `args`.
+"""
+
+from reference_engine.model.identity import MachineId, NodeName, RunTag, VolumeName
+
+
+class TwinshotError(Exception):
+    """Whatever the engine reports instead of a result."""
+
+
+class RefusedError(TwinshotError):
+    """The request cannot be met as it stands; change it."""
+
+
+class TransientError(TwinshotError):
+    """It did not work this time; the same request may work later."""
+
+
+class ConsistencyLostError(TwinshotError):
+    """What this run has read no longer fits together; take a new snapshot."""
+
+
+class CorruptionError(TwinshotError):
+    """Stored bytes are not what was written; a person has to decide."""
+
+
+class InputRefusedError(RefusedError):
+    """A file, an option or a scenario is not usable: `what` is wrong, `remedy` says what to do."""
+
+    def __init__(self, what: str, remedy: str, /) -> None:
+        super().__init__(what, remedy)
+        self.what, self.remedy = what, remedy
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.remedy}"
+
+
+class DeadlineExceededError(TransientError):
+    """An operation did not answer within its limit, given in microseconds."""
+
+    def __init__(self, limit: int, /) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"no answer within {self.limit / 1e6:g} s"
+
+
+class HostUnreachableError(TransientError):
+    """A node does not answer: it is down, or the network to it is."""
+
+    def __init__(self, node: NodeName, /) -> None:
+        super().__init__(node)
+        self.node = node
+
+    def __str__(self) -> str:
+        return f"node {self.node} does not answer"
+
+
+class OperationFailedError(TransientError):
+    """A host, a guest or a store reported a failure of one operation."""
+
+    def __init__(self, operation: str, cause: str, /) -> None:
+        super().__init__(operation, cause)
+        self.operation, self.cause = operation, cause
+
+    def __str__(self) -> str:
+        return f"{self.operation} failed: {self.cause}"
+
+
+class NotOwnerError(ConsistencyLostError):
+    """The node that was asked does not run the machine (any more); locate it again."""
+
+    def __init__(self, machine: MachineId, node: NodeName, /) -> None:
+        super().__init__(machine, node)
+        self.machine, self.node = machine, node
+
+    def __str__(self) -> str:
+        return f"{self.machine} does not run on {self.node}"
+
+
+class MachineBusyError(TransientError):
+    """The machine is migrating, starting or stopping; wait until it has settled."""
+
+    def __init__(self, machine: MachineId, doing: str, /) -> None:
+        super().__init__(machine, doing)
+        self.machine, self.doing = machine, doing
+
+    def __str__(self) -> str:
+        return f"{self.machine} is {self.doing}"
+
+
+class SnapshotLostError(ConsistencyLostError):
+    """A snapshot that this run was reading is gone; whatever was read from it is void."""
+
+    def __init__(self, snapshot: str, /) -> None:
+        super().__init__(snapshot)
+        self.snapshot = snapshot
+
+    def __str__(self) -> str:
+        return f"snapshot {self.snapshot} is gone"
+
+
+class SourceChangedError(ConsistencyLostError):
+    """A disk file was changed while it was being read; what was read is no one image."""
+
+    def __init__(self, path: str, /) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path} changed while it was being read; stop its writer, or back it up again"
+
+
+class NoCommonCutError(ConsistencyLostError):
+    """Without a guest snapshot the disks were cut at different instants: no consistent image."""
+
+    def __init__(self, machine: MachineId, /) -> None:
+        super().__init__(machine)
+        self.machine = machine
+
+    def __str__(self) -> str:
+        return f"the disks of {self.machine} were not snapshotted at one instant"
+
+
+class ApplicationConsistencyRequiredError(ConsistencyLostError):
+    """The policy forbids a crash-consistent point, and the guest did not freeze."""
+
+    def __init__(self, machine: MachineId, cause: str, /) -> None:
+        super().__init__(machine, cause)
+        self.machine, self.cause = machine, cause
+
+    def __str__(self) -> str:
+        return f"{self.machine} must be application-consistent, but {self.cause}"
+
+
+class TrackerUnusableError(ConsistencyLostError):
+    """Change tracking cannot vouch for the interval asked for; compare or copy in full."""
+
+    def __init__(self, tracker: str, cause: str, /) -> None:
+        super().__init__(tracker, cause)
+        self.tracker, self.cause = tracker, cause
+
+    def __str__(self) -> str:
+        return f"change tracking of {self.tracker} is unusable: {self.cause}"
+
+
+class CoordinatorMoveRefusedError(RefusedError):
+    """The cluster did not move a volume's coordinator; read redirected instead."""
+
+    def __init__(self, volume: VolumeName, node: NodeName, /) -> None:
+        super().__init__(volume, node)
+        self.volume, self.node = volume, node
+
+    def __str__(self) -> str:
+        return f"the coordinator of {self.volume} was not moved to {self.node}"
+
+
+class SupersededError(RefusedError):
+    """A newer run of the same machine was opened: this one may not commit."""
+
+    def __init__(self, run: RunTag, newer: int, /) -> None:
+        super().__init__(run, newer)
+        self.run, self.newer = run, newer
+
+    def __str__(self) -> str:
+        return f"run {self.run} is superseded by epoch {self.newer}"

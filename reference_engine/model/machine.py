@@ -1,0 +1,80 @@
+"""A virtual machine as a host describes it to the engine."""
+
+import enum
+
+import msgspec
+
+from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
+from reference_engine.model.units import ByteCount
+
+
+class BackEnd(enum.StrEnum):
+    """How a host takes the snapshot that is read. Source: Microsoft, "Hyper-V backup" history."""
+
+    HOST_SNAPSHOT = "E1"
+    """2008 to 2012: a host VSS snapshot after the guest's, reverted to the guest's instant."""
+
+    REFERENCE_POINT = "E3"
+    """2016 and later: a production checkpoint, Resilient Change Tracking in the disk file."""
+
+    DISK_FILE = "file"
+    """No hypervisor: a disk file that nobody writes while it is read."""
+
+
+class GuestKind(enum.StrEnum):
+    """What inside the guest can bring applications to rest."""
+
+    VSS = "vss"
+    """Windows writers: frozen for the instant of the guest's own snapshot, which lives on."""
+
+    FSFREEZE = "fsfreeze"
+    """Linux: file systems stay frozen until they are told to thaw."""
+
+    NONE = "none"
+    """Nothing: only crash-consistent points."""
+
+
+class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk of a machine. `size` is in bytes, a multiple of 512."""
+
+    id: DiskId
+    size: ByteCount
+    volume: VolumeName
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run has to protect: the machine's configuration as read at the run's start."""
+
+    id: MachineId
+    name: str
+    guest: GuestKind
+    back_end: BackEnd
+    disks: tuple[VirtualDisk, ...]
+
+    def disk(self, disk: DiskId, /) -> VirtualDisk:
+        """Return the disk with this identity, which the machine has."""
+        return next(found for found in self.disks if found.id == disk)
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the cluster says that a machine is. A claim: the node itself has the last word."""
+
+    machine: MachineId
+    owner: NodeName
+    settled: bool
+    """False while it migrates, starts or fails over."""
+
+
+class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
+    """Which node coordinates a Cluster Shared Volume, and how the others reach it."""
+
+    volume: VolumeName
+    coordinator: NodeName
+    redirected: bool
+    """True while every write goes through the coordinator (CSV v1 during a snapshot)."""
+
+    direct_rate: ByteCount
+    """Bytes a second that a direct reader can expect."""
+
+    redirected_rate: ByteCount
+    """Bytes a second that a reader through the coordinator can expect."""

@@ -1,0 +1,32 @@
+"""Where a repository keeps its objects: a directory, an object store, simulated memory.
+
+Objects are write-once. A name is lower-case letters, digits, `-`, `.` and `/`.
+"""
+
+from typing import Protocol
+
+
+class BlobStore(Protocol):
+    """Named immutable byte strings, with create-if-absent as the only way to write."""
+
+    async def create(self, name: str, content: bytes, /) -> bool:
+        """Store `content` durably under `name`; return False, changing nothing, if it exists.
+
+        When this returns True the object survives a power cut, whole.
+        """
+
+    async def read(self, name: str, /) -> bytes | None:
+        """Return the whole object, or None where there is none."""
+
+    async def read_range(self, name: str, /, *, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`.
+
+        Raises:
+            CorruptionError: the object is missing or shorter.
+        """
+
+    async def names(self, prefix: str, /) -> tuple[str, ...]:
+        """Return the names that start with `prefix`, ascending."""
+
+    async def delete(self, name: str, /) -> None:
+        """Remove an object; true also where there is none."""

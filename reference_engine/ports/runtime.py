@@ -1,0 +1,51 @@
+"""Time, tasks and chance: everything by which a run could differ from its repetition."""
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar
+
+from reference_engine.model.units import Duration, Instant
+
+Result = TypeVar("Result")
+
+
+class RandomStream(Protocol):
+    """A named stream of chance: its n-th draw depends on the seed, its name and n only."""
+
+    def below(self, limit: int, /) -> int:
+        """Return a whole number in `[0, limit)`, each equally likely; `limit` is positive."""
+
+    def token(self) -> str:
+        """Return 32 hexadecimal digits, fit for an identity."""
+
+
+class TaskGroup(Protocol):
+    """Tasks that end before the `async with` block that opened the group does."""
+
+    def spawn(self, work: Coroutine[Any, Any, None], /, *, name: str) -> None:
+        """Start `work` beside the caller. Its first error cancels the group and is raised."""
+
+
+class Runtime(Protocol):
+    """Where the engine's coroutines run: asyncio in the real world, SimPy in the simulator."""
+
+    def now(self) -> Instant:
+        """Return this machine's monotonic clock; only differences of it mean anything."""
+
+    async def sleep(self, duration: Duration, /) -> None:
+        """Return `duration` later."""
+
+    def deadline(self, limit: Duration, /) -> AbstractAsyncContextManager[None]:
+        """Bound the block inside: cancelled after `limit`, it raises DeadlineExceededError."""
+
+    def task_group(self) -> AbstractAsyncContextManager[TaskGroup]:
+        """Open a group; leaving the block waits for its tasks, cancelled or not."""
+
+    def semaphore(self, permits: int, /) -> AbstractAsyncContextManager[None]:
+        """Return a semaphore: at most `permits` holders at once, first come first served."""
+
+    def random(self, stream: str, /) -> RandomStream:
+        """Return the stream of this name."""
+
+    async def offload(self, work: Callable[[], Result], /) -> Result:
+        """Return what `work` returns; it burns a core or blocks, and touches no shared state."""

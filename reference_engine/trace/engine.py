@@ -1,0 +1,167 @@
+"""Facts that the engine states about its own runs."""
+
+import msgspec
+
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import (
+    DiskId,
+    GuestSnapshotId,
+    MachineId,
+    NodeName,
+    RecoveryPointId,
+    RunTag,
+    SnapshotId,
+    VolumeName,
+)
+from reference_engine.model.outcome import Outcome, Step
+from reference_engine.model.recovery_point import Consistency, RecoveryPoint, Transfer
+from reference_engine.model.units import ByteCount, Instant
+
+
+class RunOpened(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A run got its epoch; older runs of the machine can no longer commit."""
+
+    at: Instant
+    run: RunTag
+    base: RecoveryPointId | None
+
+
+class StepEntered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The run began this step."""
+
+    at: Instant
+    run: RunTag
+    step: Step
+
+
+class StepLeft(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The run finished this step without an error."""
+
+    at: Instant
+    run: RunTag
+    step: Step
+
+
+class OwnerResolved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The node that runs the machine confirmed it."""
+
+    at: Instant
+    run: RunTag
+    node: NodeName
+
+
+class RouteChosen(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """How the run reads one volume: `direct`, `moved` (coordinator moved here), `redirected`."""
+
+    at: Instant
+    run: RunTag
+    volume: VolumeName
+    route: str
+    reason: str
+
+
+class FreezeAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The guest froze (`guest_snapshot` set), or did not (`cause` set)."""
+
+    at: Instant
+    run: RunTag
+    guest_snapshot: GuestSnapshotId | None
+    cause: str
+
+
+class SnapshotTaken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The host cut these disks at one instant."""
+
+    at: Instant
+    run: RunTag
+    snapshot: SnapshotId
+    disks: tuple[DiskId, ...]
+
+
+class SkewRecorded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What of one disk was put back to the guest's instant, and what has no content."""
+
+    at: Instant
+    run: RunTag
+    disk: DiskId
+    skew: ExtentSet
+    mask: ExtentSet
+
+
+class DeltaEnumerated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What of one disk will be read, why, and on whose word."""
+
+    at: Instant
+    run: RunTag
+    disk: DiskId
+    base: RecoveryPointId | None
+    transfer: Transfer
+    extents: ExtentSet
+    sources: tuple[str, ...]
+
+
+class DiskCopied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One disk's blocks are in the repository; `sent` holds those that were new to it."""
+
+    at: Instant
+    run: RunTag
+    disk: DiskId
+    bytes_read: ByteCount
+    bytes_sent: ByteCount
+    sent: ExtentSet
+
+
+class PointCommitted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The point is visible, whole, and can be restored."""
+
+    at: Instant
+    run: RunTag
+    point: RecoveryPoint
+
+
+class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One attempt is over; `cause` says why where the outcome is not OK."""
+
+    at: Instant
+    run: RunTag
+    outcome: Outcome
+    cause: str
+    point: RecoveryPointId | None
+    consistency: Consistency | None
+
+
+class JobEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """All attempts of one slot of the schedule are over."""
+
+    at: Instant
+    machine: MachineId
+    slot: int
+    outcome: Outcome
+    attempts: int
+    cause: str
+
+
+class LeftoversCleared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What dead runs had left on the hosts is gone; each entry says what was found."""
+
+    at: Instant
+    machine: MachineId
+    found: tuple[str, ...]
+
+
+EngineEvent = (
+    RunOpened
+    | StepEntered
+    | StepLeft
+    | OwnerResolved
+    | RouteChosen
+    | FreezeAnswered
+    | SnapshotTaken
+    | SkewRecorded
+    | DeltaEnumerated
+    | DiskCopied
+    | PointCommitted
+    | RunEnded
+    | JobEnded
+    | LeftoversCleared
+)
