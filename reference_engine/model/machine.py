@@ -61,6 +61,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
 
     machine: MachineId
     owner: NodeName
+    generation: int
+    """Differs after every move or restart: it tells a move there and back from no move."""
+
     settled: bool
     """False while it migrates, starts or fails over."""
 
@@ -70,6 +73,9 @@ class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
 
     volume: VolumeName
     coordinator: NodeName
+    preferred: NodeName
+    """The node that should coordinate it when nobody has a reason against it."""
+
     redirected: bool
     """True while every write goes through the coordinator (CSV v1 during a snapshot)."""
 

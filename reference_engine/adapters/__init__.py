@@ -1,0 +1,1 @@
+"""The real world behind each port. Adapters carry out and report; they decide nothing."""

@@ -1,0 +1,47 @@
+"""Change tracking of disk files: there is none, so every later backup compares."""
+
+from reference_engine.model.errors import TrackerUnusableError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, NodeName, ReferencePointId, RunTag, SnapshotId
+from reference_engine.ports.change_tracking import ChangeTracking, TrackerState
+
+
+class NoTracking(ChangeTracking):
+    """Nobody watches who writes a file."""
+
+    async def trackers(self, disk: DiskId, /) -> tuple[TrackerState, ...]:
+        """Return nothing."""
+        del disk
+        return ()
+
+    async def switch(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:
+        """Change nothing."""
+
+    async def arm(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:
+        """Change nothing."""
+
+    async def frozen(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> ExtentSet:
+        """Refuse.
+
+        Raises:
+            TrackerUnusableError: always.
+        """
+        del node, run
+        raise TrackerUnusableError(disk, "a disk file has no change map")
+
+    async def drop(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:
+        """Change nothing."""
+
+    async def merge_back(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:
+        """Change nothing."""
+
+    async def changed_since(
+        self, disk: DiskId, /, *, since: ReferencePointId, until: SnapshotId
+    ) -> ExtentSet:
+        """Refuse.
+
+        Raises:
+            TrackerUnusableError: always.
+        """
+        del since, until
+        raise TrackerUnusableError(disk, "a disk file has no change tracking")

@@ -1,0 +1,1 @@
+"""Where ports meet real adapters: configuration, composition and the command line."""

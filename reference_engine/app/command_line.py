@@ -1,0 +1,169 @@
+"""The `twinshot` command: options, exit codes, and what is said when something goes wrong.
+
+Commands are named here and imported only when they run, so that `--help` is quick and works
+whatever is installed beside it. A command is a function that takes `output` and returns its exit
+code; whatever it raises from the engine's tree of errors becomes one sentence and a code.
+"""
+
+import difflib
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
+
+from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+
+from reference_engine.app.output import Form, Loudness, Output, PipeConsole
+from reference_engine.model.errors import TwinshotError
+
+_INPUT: Final = 2
+_INTERNAL: Final = 70
+_INTERRUPTED: Final = 130
+_PIPE_CLOSED: Final = 141
+
+_COMMANDS: Final = (
+    ("backup", "reference_engine.app.backup_command:backup", "Back up disk files as one machine."),
+    ("points", "reference_engine.app.points_command:points", "List the recovery points."),
+    ("restore", "reference_engine.app.restore_command:restore", "Write a point's disks to images."),
+    ("verify", "reference_engine.app.verify_command:verify", "Read points to the last block."),
+    (
+        "simulate",
+        "simulator.campaign.commands:simulate",
+        "Run scenarios against a simulated cluster.",
+    ),
+    ("replay", "simulator.campaign.commands:replay", "Run one recorded failure again."),
+    ("mutants", "simulator.campaign.commands:mutants", "Prove that planted bugs are found."),
+)
+
+
+class Options:
+    """What was asked for outside the commands, once it is known."""
+
+    def __init__(self) -> None:
+        self.output = Output(form=Form.PEOPLE, loudness=Loudness.NORMAL)
+
+
+def command_line(options: Options, /) -> App:
+    """Return the whole command line; `options` is filled in when it runs."""
+    app = App(
+        name="twinshot",
+        help="Back up virtual disks, restore them, and prove that every recovery point is exact.",
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        console=PipeConsole(),
+    )
+    for name, target, purpose in _COMMANDS:
+        app.command(target, name=name, help=purpose)
+
+    app.meta.suppress_keyboard_interrupt = False
+
+    @app.meta.default
+    def launch(
+        *rest: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+        json: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+        quiet: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    ) -> int:
+        """Run a command.
+
+        Args:
+            rest: The command with its own options.
+            json: Write results as JSON, one object a line.
+            quiet: Write nothing but results and errors.
+        """
+        options.output = Output(
+            form=Form.JSON_LINES if json else Form.PEOPLE,
+            loudness=Loudness.QUIET if quiet else Loudness.NORMAL,
+        )
+        return _call(app, rest, options.output)
+
+    return app.meta
+
+
+def run(tokens: Sequence[str], /) -> int:
+    """Run one command line and return its exit code; whatever went wrong has been said."""
+    options = Options()
+    try:
+        return int(command_line(options)(tokens, exit_on_error=False, print_error=False) or 0)
+    except CycloptsError as error:
+        options.output.error(_usage(error), code=_INPUT)
+        return _INPUT
+    except TwinshotError as error:
+        # Only now: the table of codes knows adapters, which `--help` should not load.
+        codes = importlib.import_module("reference_engine.app.exit_codes")
+        code = int(codes.exit_code_of(error))
+        options.output.error(": ".join([*getattr(error, "__notes__", ()), str(error)]), code=code)
+        return code
+    except KeyboardInterrupt:
+        options.output.error("interrupted; nothing partial is visible", code=_INTERRUPTED)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the outermost supervisor; nobody is above
+        place = _write_crash(error)
+        options.output.error(
+            f"internal error ({type(error).__name__}); please report {place}", code=_INTERNAL
+        )
+        return _INTERNAL
+
+
+def _call(app: App, tokens: Sequence[str], output: Output) -> int:
+    command: Callable[..., Any]
+    command, bound, left = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    extra = {"output": output} if "output" in left else {}
+    return int(command(*bound.args, **bound.kwargs, **extra) or 0)
+
+
+def _usage(error: CycloptsError) -> str:
+    """Return what is wrong with a command line, in one sentence."""
+    if isinstance(error, UnknownCommandError):
+        # The error's own text would import every command to list it.
+        wanted = (error.unused_tokens or [""])[0]
+        names = [name for name, _, _ in _COMMANDS]
+        similar = difflib.get_close_matches(wanted, names, n=1)
+        hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(names)}"
+        return f"there is no command {wanted!r}; {hint}"
+    return _sentence(str(error))
+
+
+def _sentence(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _write_crash(error: Exception) -> str:
+    """Return where the details of an internal error were written."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="twinshot-crash-", suffix=".txt", delete=False
+        ) as file:
+            file.write(f"{sys.argv}\n{text}")
+    except OSError:
+        return "this: " + _sentence(text[-500:])
+    return str(Path(file.name))
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and end it with the command's exit code."""
+    if not __debug__:
+        sys.stderr.write("twinshot: assertions are part of the engine; run it without -O\n")
+        sys.exit(_INPUT)
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _PIPE_CLOSED
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

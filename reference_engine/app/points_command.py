@@ -1,0 +1,101 @@
+"""`twinshot points`: which recovery points there are."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output, sized
+from reference_engine.app.repositories import open_repository
+from reference_engine.model.errors import CorruptionError
+from reference_engine.model.recovery_point import RecoveryPoint
+from reference_engine.model.units import SECOND, Instant
+from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.repository import Repository
+
+
+def points(*, repo: Path, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
+    """List the recovery points in the order in which they were committed.
+
+    Args:
+        repo: Directory of the repository.
+        output: Where results go.
+    """
+    return AsyncioRuntime(seed=None).run(_list(repo, output))
+
+
+async def _list(place: Path, output: Output) -> ExitCode:
+    repository = await open_repository(place)
+    rows: list[tuple[str, ...]] = []
+    damaged = 0
+    entries = await repository.commits()
+    for entry in entries:
+        point, cause = await _read(repository, entry)
+        if point is None:
+            damaged += 1
+            output.record("damaged-point", id=entry.point, vm=entry.machine, message=cause)
+            rows.append((entry.point, entry.machine, "damaged", cause, "", "", ""))
+            continue
+        record = _described(point)
+        output.record("point", **record)
+        rows.append(
+            (
+                point.id,
+                point.machine.name,
+                str(record["at"]),
+                point.consistency.value,
+                str(record["transfer"]),
+                sized(int(str(record["size"]))),
+                point.base or "-",
+            )
+        )
+    if rows:
+        output.table(("POINT", "VM", "AT", "CONSISTENCY", "TRANSFER", "SIZE", "BASE"), rows)
+    else:
+        output.say("no points yet")
+    code = ExitCode.FINDING if damaged else ExitCode.OK
+    output.summary(points=len(entries) - damaged, damaged=damaged, exit_code=int(code))
+    return code
+
+
+async def _read(
+    repository: Repository, entry: PointCommittedEntry
+) -> tuple[RecoveryPoint | None, str]:
+    try:
+        return await repository.point(entry.point), ""
+    except CorruptionError as error:
+        return None, str(error)
+
+
+def _described(point: RecoveryPoint) -> dict[str, object]:
+    kinds = sorted({record.transfer.kind.value for record in point.disks})
+    return {
+        "id": point.id,
+        "vm": point.machine.name,
+        "disks": [
+            {
+                "id": record.disk,
+                "size": record.size,
+                "transfer": record.transfer.kind.value,
+                "reason": record.transfer.reason.value,
+                "bytes_read": record.bytes_read,
+                "bytes_sent": record.bytes_sent,
+                "digest": record.digest,
+            }
+            for record in point.disks
+        ],
+        "at": shown(point.instant),
+        "consistency": point.consistency.value,
+        "base": point.base,
+        "transfer": "+".join(kinds),
+        "size": sum(record.size for record in point.disks),
+    }
+
+
+def shown(instant: Instant, /) -> str:
+    """Return an instant of a host's wall clock as people read it, in UTC."""
+    start = dt.datetime.fromtimestamp(instant // SECOND, dt.UTC)
+    return start.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,72 @@
+"""`twinshot verify`: whether points can be read back to the last block."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output, sized
+from reference_engine.app.repositories import open_repository
+from reference_engine.catalogue.points import NoPointError, point_labels, select_point
+from reference_engine.model.errors import CorruptionError
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.repository.repository import Repository
+from reference_engine.verification.integrity import Verdict, verify_points
+
+
+def verify(
+    point: str | None = None, /, *, repo: Path, output: Annotated[Output, Parameter(parse=False)]
+) -> ExitCode:
+    """Read points to the last block and check every digest.
+
+    Args:
+        point: A point's id or its beginning, a machine's name, or `latest`; all points without it.
+        repo: Directory of the repository.
+        output: Where results go.
+    """
+    return AsyncioRuntime(seed=None).run(_verify(point, repo, output))
+
+
+async def _verify(wanted: str | None, place: Path, output: Output) -> ExitCode:
+    repository = await open_repository(place)
+    labels = await point_labels(repository)
+    if not labels:
+        raise NoPointError
+    chosen = labels if wanted is None else (select_point(labels, wanted),)
+    names = {label.point: label.name for label in chosen}
+    total = sum([await _allocated(repository, point) for point in names])
+    with output.progress("verifying", total) as advance:
+        verdicts = await verify_points(repository, tuple(names), progress=advance)
+    rows: list[tuple[str, ...]] = []
+    for verdict in verdicts:
+        output.record(
+            "verdict",
+            id=verdict.point,
+            vm=names[verdict.point],
+            verdict=verdict.verdict.value,
+            cause=verdict.cause,
+            bytes_checked=verdict.bytes_checked,
+        )
+        detail = verdict.cause or f"{sized(verdict.bytes_checked)} checked"
+        rows.append((verdict.point, names[verdict.point], verdict.verdict.value, detail))
+    output.table(("POINT", "VM", "VERDICT", "DETAIL"), rows)
+    found = {verdict.verdict for verdict in verdicts}
+    code = ExitCode.OK
+    if Verdict.UNREADABLE in found:
+        code = ExitCode.UNREACHABLE
+    if Verdict.DAMAGED in found:
+        code = ExitCode.FINDING
+    intact = sum(verdict.verdict is Verdict.INTACT for verdict in verdicts)
+    output.summary(points=len(verdicts), intact=intact, exit_code=int(code))
+    return code
+
+
+async def _allocated(repository: Repository, point: RecoveryPointId) -> int:
+    """Return how much of a point there is to read; nothing where it is damaged."""
+    try:
+        reader = await repository.reader(point)
+    except CorruptionError:
+        return 0
+    return sum(reader.allocated(disk).total for disk in reader.disks)

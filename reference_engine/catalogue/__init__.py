@@ -1,0 +1,1 @@
+"""Which points there are, and which one a person means."""

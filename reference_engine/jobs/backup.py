@@ -1,0 +1,366 @@
+"""One run: the steps S0 to S16 of one machine's backup, and their undoing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from reference_engine.jobs.clearing import (
+    clear_leftovers,
+    drop_reference_points,
+    release_snapshots,
+)
+from reference_engine.jobs.copying import Plan, copy, enumerate_delta, reconcile, scanned
+from reference_engine.jobs.owner import resolve_owner
+from reference_engine.jobs.snapshotting import (
+    Snapshots,
+    Switched,
+    cut_disks,
+    freeze_guest,
+    prepare_volumes,
+    switch_trackers,
+)
+from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.model.errors import (
+    SupersededError,
+    TransientError,
+    TwinshotError,
+)
+from reference_engine.model.identity import (
+    DiskId,
+    MachineId,
+    RecoveryPointId,
+    ReferencePointId,
+    RunTag,
+    VolumeName,
+)
+from reference_engine.model.machine import BackEnd, Machine, Placement
+from reference_engine.model.outcome import Outcome, Step
+from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.units import SECOND, Duration
+from reference_engine.reconcile.freeze import FreezeDriver
+from reference_engine.reconcile.labels import Label, choose_label
+from reference_engine.reconcile.overlay import Overlay
+from reference_engine.repository.write_session import WriteSession
+from reference_engine.trace.engine import (
+    OwnerResolved,
+    PointCommitted,
+    RunEnded,
+    RunOpened,
+    StepEntered,
+    StepLeft,
+)
+
+_COMMIT_TRIES: Final = 4
+
+
+class BackupRun:
+    """One attempt to make one recovery point. Used once."""
+
+    def __init__(
+        self, ports: Ports, policy: Policy, ledger: VolumeLedger, machine: MachineId, /
+    ) -> None:
+        self._ports, self._policy, self._ledger = ports, policy, ledger
+        self._machine_id = machine
+        self._run: RunTag | None = None
+        self._redirected: tuple[VolumeName, ...] = ()
+        self._used: tuple[VolumeName, ...] = ()
+        self._freeze: FreezeDriver | None = None
+        self._committed = False
+
+    async def back_up(self) -> RecoveryPoint:
+        """Return the new point, committed and with nothing left behind.
+
+        Raises:
+            TransientError, ConsistencyLostError: no point was made; another attempt may do.
+            RefusedError: no point was made, and another attempt would not help.
+        """
+        ports = self._ports
+        session: WriteSession | None = None
+        try:
+            async with ports.runtime.deadline(self._policy.step_limit):
+                session = await self._open()
+            ports.tracer(StepLeft(at=ports.runtime.now(), run=session.run, step=Step.PLAN))
+            point = await self._make(session)
+        except BaseException as error:
+            await self._undo(session)
+            if self._run is not None and isinstance(error, TwinshotError):
+                self._end(_failure(error), cause=str(error), point=None)
+            raise
+        outcome = Outcome.OK
+        if point.consistency is Consistency.CRASH:
+            outcome = Outcome.OK_CRASH
+        elif scanned(point.disks):
+            outcome = Outcome.OK_SCAN
+        self._end(outcome, cause=point.downgrade, point=point)
+        return point
+
+    async def _open(self) -> WriteSession:
+        ports = self._ports
+        token = ports.runtime.random(f"run/{self._machine_id}").token()
+        session = await ports.repository.open_run(
+            self._machine_id, token=f"{token}{ports.runtime.now():x}"
+        )
+        self._run = session.run
+        # Only the log's answer gives the run a name, so its first step can be told of only now.
+        ports.tracer(StepEntered(at=ports.runtime.now(), run=session.run, step=Step.PLAN))
+        ports.tracer(
+            RunOpened(
+                at=ports.runtime.now(),
+                run=session.run,
+                base=None if session.base is None else session.base.id,
+            )
+        )
+        # Older runs can no longer commit, so what they left can be judged for good.
+        await clear_leftovers(ports, self._machine_id)
+        return session
+
+    async def _make(self, session: WriteSession) -> RecoveryPoint:
+        ports, policy, run = self._ports, self._policy, session.run
+        async with self._step(Step.RESOLVE, limit=policy.settle_limit + policy.step_limit):
+            placement = await resolve_owner(ports, policy, self._machine_id)
+            machine = await ports.host.describe(placement.owner, self._machine_id)
+            ports.tracer(OwnerResolved(at=ports.runtime.now(), run=run, node=placement.owner))
+        async with self._step(Step.COORDINATE):
+            await self._take_volumes(machine, placement)
+        snapshots, switched = await self._snapshot(machine, placement)
+        tracker: ReferencePointId | None = None
+        async with self._step(Step.EXPOSE):
+            if machine.back_end is BackEnd.REFERENCE_POINT:
+                checkpoint = snapshots.sources[machine.disks[0].id].snapshot
+                tracker = await ports.host.convert_to_reference_point(
+                    placement.owner, checkpoint=checkpoint, run=run
+                )
+        async with self._step(Step.RECONCILE):
+            label = choose_label(
+                machine.id,
+                at_rest=snapshots.guest is not None,
+                cause=snapshots.cause,
+                cuts=snapshots.cuts,
+                application_required=policy.application_required,
+            )
+            overlays = await reconcile(ports, machine, snapshots, run=run)
+        plans: dict[DiskId, Plan] = {}
+        async with self._step(Step.ENUMERATE):
+            for disk in machine.disks:
+                plans[disk.id] = await enumerate_delta(
+                    ports,
+                    machine,
+                    disk,
+                    run=run,
+                    base=session.base,
+                    snapshots=snapshots,
+                    overlay=overlays[disk.id],
+                    switched=switched[disk.id],
+                    block_size=session.block_size,
+                )
+        async with self._step(Step.SYNC, limit=policy.copy_limit):
+            records = await self._copy(session, machine, snapshots, overlays, plans)
+        async with self._step(Step.STAGE):
+            if machine.back_end is BackEnd.DISK_FILE:
+                await ports.host.confirms(placement.owner, machine.id)
+            point = self._describe(
+                session, machine, snapshots, label=label, records=records, tracker=tracker
+            )
+            await session.stage(point)
+        async with self._step(Step.COMMIT):
+            await self._commit(session)
+        self._committed = True
+        ports.tracer(PointCommitted(at=ports.runtime.now(), run=run, point=point))
+        await self._finish(machine, point)
+        return point
+
+    async def _take_volumes(self, machine: Machine, placement: Placement) -> None:
+        self._used = tuple(sorted({disk.volume for disk in machine.disks}))
+        for volume in self._used:
+            self._ledger.use(volume)
+        assert self._run is not None, machine.id
+        self._redirected = await prepare_volumes(
+            self._ports, self._policy, self._ledger, machine, placement, run=self._run
+        )
+
+    async def _snapshot(
+        self, machine: Machine, placement: Placement
+    ) -> tuple[Snapshots, dict[DiskId, Switched]]:
+        ports, run = self._ports, self._run
+        assert run is not None, machine.id
+        self._freeze = FreezeDriver(
+            ports.runtime,
+            ports.consistency,
+            run=run,
+            node=placement.owner,
+            limits=self._policy.freeze,
+        )
+        async with self._step(Step.FREEZE_TRACKER):
+            switched = await switch_trackers(ports, machine, placement, run=run)
+        async with self._step(Step.GUEST_SNAPSHOT):
+            guest, cause = await freeze_guest(ports, self._freeze, machine, run=run)
+            if guest is None:
+                await self._freeze.thaw()
+        async with self._step(Step.HOST_SNAPSHOT):
+            snapshots = await cut_disks(
+                ports, machine, placement, run=run, guest=guest, cause=cause
+            )
+        async with self._step(Step.THAW):
+            await self._freeze.thaw()
+            await self._let_direct()
+        return snapshots, switched
+
+    async def _copy(
+        self,
+        session: WriteSession,
+        machine: Machine,
+        snapshots: Snapshots,
+        overlays: dict[DiskId, Overlay],
+        plans: dict[DiskId, Plan],
+    ) -> tuple[DiskRecord, ...]:
+        records: dict[DiskId, DiskRecord] = {}
+
+        async def one(index: int) -> None:
+            disk = machine.disks[index]
+            records[disk.id] = await copy(
+                self._ports,
+                session,
+                disk,
+                snapshots=snapshots,
+                overlay=overlays[disk.id],
+                plan=plans[disk.id],
+            )
+
+        async with self._ports.runtime.task_group() as group:
+            for index, disk in enumerate(machine.disks):
+                group.spawn(one(index), name=f"copy/{disk.id}")
+        return tuple(records[disk.id] for disk in machine.disks)
+
+    def _describe(
+        self,
+        session: WriteSession,
+        machine: Machine,
+        snapshots: Snapshots,
+        *,
+        label: Label,
+        records: tuple[DiskRecord, ...],
+        tracker: ReferencePointId | None,
+    ) -> RecoveryPoint:
+        chance = self._ports.runtime.random(f"point/{session.run}")
+        at_rest = label.consistency is Consistency.APPLICATION and snapshots.guest is not None
+        guest = snapshots.guest
+        return RecoveryPoint(
+            id=RecoveryPointId(chance.token()[:16]),
+            machine=machine,
+            run=session.run,
+            base=None if session.base is None else session.base.id,
+            consistency=label.consistency,
+            downgrade=label.downgrade,
+            instant=guest.clock if at_rest and guest is not None else snapshots.host_instant,
+            guest_instant=None if guest is None else guest.clock,
+            host_instant=snapshots.host_instant,
+            guest_snapshot=None if guest is None else guest.id,
+            tracker=tracker,
+            disks=records,
+        )
+
+    async def _commit(self, session: WriteSession) -> None:
+        """Commit; where an answer is lost, ask again until the log says what became of it."""
+        for attempt in range(_COMMIT_TRIES):
+            try:
+                await session.commit()
+            except TransientError:
+                if attempt == _COMMIT_TRIES - 1:
+                    raise
+                await self._ports.runtime.sleep(Duration(SECOND << attempt))
+            else:
+                return
+
+    async def _finish(self, machine: Machine, point: RecoveryPoint) -> None:
+        """After the commit nothing can void the point: what fails here is cleared next time."""
+        ports = self._ports
+        try:
+            left = await ports.host.leftovers(machine.id)
+            async with self._step(Step.ADVANCE_TRACKER):
+                for node, disk, run in left.frozen_maps:
+                    if run == point.run:
+                        await ports.tracking.drop(node, disk, run=run)
+            async with self._step(Step.RELEASE):
+                await release_snapshots(ports, machine.id, left)
+                await drop_reference_points(ports, machine.id, left, keep=point.tracker)
+                if self._freeze is not None:
+                    await self._freeze.outlast_late_answer()
+            async with self._step(Step.SETTLE, limit=self._policy.merge_limit):
+                await self._go_home()
+                while not await ports.host.merged(machine.id):
+                    await ports.runtime.sleep(self._policy.poll)
+            async with self._step(Step.MAINTAIN):
+                await clear_leftovers(ports, machine.id)
+        except TwinshotError:
+            await self._release_volumes()
+
+    async def _go_home(self) -> None:
+        """Give volumes that this engine moved back to the nodes that should coordinate them."""
+        await self._release_volumes()
+        for volume in sorted({*self._used}):
+            state = await self._ports.cluster.volume(volume)
+            if self._ledger.may_restore(volume, state.coordinator, state.preferred):
+                try:
+                    await self._ports.cluster.move_coordinator(volume, target=state.preferred)
+                    self._ledger.note_move(volume, self._ports.runtime.now())
+                except TwinshotError:
+                    continue  # a preference, not a promise: it is tried again after the next run
+
+    async def _let_direct(self) -> None:
+        redirected, self._redirected = self._redirected, ()
+        for volume in redirected:
+            if self._ledger.unredirect(volume):
+                await self._ports.cluster.leave_redirected(volume)
+
+    async def _release_volumes(self) -> None:
+        for volume in self._used:
+            self._ledger.leave(volume)
+        self._used = ()
+        await self._let_direct()
+
+    async def _undo(self, session: WriteSession | None) -> None:
+        """Leave the machine as it was; what cannot be undone now is cleared by the next run."""
+        ports = self._ports
+        try:
+            async with ports.runtime.deadline(self._policy.step_limit):
+                if self._freeze is not None:
+                    await self._freeze.thaw()
+        except TwinshotError:
+            pass  # `clear_leftovers` looks for a frozen guest wherever it runs by now
+        try:
+            async with ports.runtime.deadline(self._policy.step_limit):
+                await self._release_volumes()
+                await clear_leftovers(ports, self._machine_id)
+                if self._freeze is not None:
+                    await self._freeze.outlast_late_answer()
+                if session is not None and not self._committed:
+                    await session.abandon()
+        except TwinshotError:
+            pass
+
+    def _end(self, outcome: Outcome, *, cause: str, point: RecoveryPoint | None) -> None:
+        assert self._run is not None, self._machine_id
+        self._ports.tracer(
+            RunEnded(
+                at=self._ports.runtime.now(),
+                run=self._run,
+                outcome=outcome,
+                cause=cause,
+                point=None if point is None else point.id,
+                consistency=None if point is None else point.consistency,
+            )
+        )
+
+    @asynccontextmanager
+    async def _step(self, step: Step, *, limit: int | None = None) -> AsyncIterator[None]:
+        """Say that a step begins and ends, and bound it."""
+        ports = self._ports
+        assert self._run is not None, step
+        ports.tracer(StepEntered(at=ports.runtime.now(), run=self._run, step=step))
+        async with ports.runtime.deadline(Duration(limit or self._policy.step_limit)):
+            yield
+        ports.tracer(StepLeft(at=ports.runtime.now(), run=self._run, step=step))
+
+
+def _failure(error: TwinshotError) -> Outcome:
+    return Outcome.SUPERSEDED if isinstance(error, SupersededError) else Outcome.FAIL_CLEAN

@@ -1,0 +1,201 @@
+"""Steps S8 to S10: reconcile, enumerate the delta, copy."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from reference_engine.jobs.snapshotting import Snapshots, Switched
+from reference_engine.jobs.surroundings import Ports
+from reference_engine.model.errors import TrackerUnusableError
+from reference_engine.model.extents import EMPTY, ExtentSet
+from reference_engine.model.identity import DiskId, RunTag
+from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
+from reference_engine.model.recovery_point import (
+    DiskRecord,
+    RecoveryPoint,
+    Transfer,
+    TransferKind,
+    TransferReason,
+)
+from reference_engine.model.units import ByteCount
+from reference_engine.reconcile.overlay import NOTHING, Overlay, inside_snapshot, lay_over
+from reference_engine.repository.block_map import Numbers
+from reference_engine.repository.write_session import WriteSession
+from reference_engine.sync.pipeline import copy_disk, needed
+from reference_engine.trace.engine import DeltaEnumerated, DiskCopied, SkewRecorded
+from reference_engine.tracking import change_map, trust
+from reference_engine.tracking.lineage import Contribution
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What of one disk will be read, and on whose word."""
+
+    transfer: Transfer
+    extents: ExtentSet
+    sources: tuple[str, ...]
+
+
+async def reconcile(
+    ports: Ports, machine: Machine, snapshots: Snapshots, /, *, run: RunTag
+) -> dict[DiskId, Overlay]:
+    """Return for each disk what has to be laid over the host snapshot, and so R.
+
+    Raises:
+        SnapshotLostError: the guest's diff area did not last; start over.
+    """
+    overlays: dict[DiskId, Overlay] = {}
+    for disk in machine.disks:
+        overlay = NOTHING
+        if machine.back_end is BackEnd.REFERENCE_POINT and snapshots.guest is not None:
+            recovered = await ports.host.auto_recovered(
+                snapshots.sources[disk.id].snapshot, disk.id
+            )
+            overlay = inside_snapshot(recovered)
+        elif snapshots.guest is not None and machine.guest is GuestKind.VSS:
+            overlay = lay_over(await ports.consistency.pre_images(machine.id, disk.id, run=run))
+        overlays[disk.id] = overlay
+        ports.tracer(
+            SkewRecorded(
+                at=ports.runtime.now(),
+                run=run,
+                disk=disk.id,
+                skew=overlay.skew,
+                mask=overlay.mask,
+            )
+        )
+    return overlays
+
+
+async def enumerate_delta(
+    ports: Ports,
+    machine: Machine,
+    disk: VirtualDisk,
+    /,
+    *,
+    run: RunTag,
+    base: RecoveryPoint | None,
+    snapshots: Snapshots,
+    overlay: Overlay,
+    switched: Switched,
+    block_size: ByteCount,
+) -> Plan:
+    """Return what has to be read of one disk; by comparison where no tracker can vouch for it."""
+    transfer = trust.choose_transfer(machine, disk.id, base=base, trackers=switched.trackers)
+    delta = EMPTY
+    sources: tuple[str, ...] = ()
+    if transfer.kind is TransferKind.INCREMENTAL:
+        try:
+            tracked, sources = await _tracked(
+                ports, machine, disk, run=run, base=base, snapshots=snapshots, by=switched.by
+            )
+        except TrackerUnusableError:
+            transfer = trust.after_lost_tracker(transfer)
+        else:
+            record = None if base is None else base.disk(disk.id)
+            assert record is not None, disk.id
+            delta = change_map.delta(
+                tracked=tracked, carried=record.skew, skew=overlay.skew, size=disk.size
+            )
+    source = snapshots.sources[disk.id]
+    allocated = await ports.disk_io.allocated(source.snapshot, disk.id)
+    extents = needed(
+        transfer, delta=delta, allocated=allocated | overlay.skew, block=block_size, size=disk.size
+    )
+    ports.tracer(
+        DeltaEnumerated(
+            at=ports.runtime.now(),
+            run=run,
+            disk=disk.id,
+            base=None if base is None else base.id,
+            transfer=transfer,
+            extents=extents,
+            sources=sources,
+        )
+    )
+    return Plan(transfer=transfer, extents=extents, sources=sources)
+
+
+async def _tracked(
+    ports: Ports,
+    machine: Machine,
+    disk: VirtualDisk,
+    *,
+    run: RunTag,
+    base: RecoveryPoint | None,
+    snapshots: Snapshots,
+    by: tuple[Contribution, ...],
+) -> tuple[ExtentSet, tuple[str, ...]]:
+    """Return what changed since the base's tracker was switched, and who says so."""
+    if machine.back_end is BackEnd.REFERENCE_POINT:
+        assert base is not None, run
+        assert base.tracker is not None, base.id
+        changed = await ports.tracking.changed_since(
+            disk.id, since=base.tracker, until=snapshots.sources[disk.id].snapshot
+        )
+        return changed, (base.tracker,)
+    maps: Mapping[str, ExtentSet] = {
+        part.node: await ports.tracking.frozen(part.node, disk.id, run=run) for part in by
+    }
+    return change_map.union(maps.values()), tuple(maps)
+
+
+async def copy(
+    ports: Ports,
+    session: WriteSession,
+    disk: VirtualDisk,
+    /,
+    *,
+    snapshots: Snapshots,
+    overlay: Overlay,
+    plan: Plan,
+) -> DiskRecord:
+    """Bring one disk into the repository and return its record."""
+    incremental = plan.transfer.kind is TransferKind.INCREMENTAL
+    await session.begin_disk(disk.id, disk.size, inherit=disk.id if incremental else None)
+    source = snapshots.sources[disk.id]
+
+    async def put(numbers: Numbers, content: bytes) -> object:
+        return await session.put_blocks(disk.id, numbers, content)
+
+    read = await copy_disk(
+        disk.id,
+        source=ports.disk_io,
+        snapshot=source.snapshot,
+        through=source.through,
+        extents=plan.extents,
+        block=session.block_size,
+        patch=overlay.applied,
+        put=put,
+    )
+    sent = session.sent(disk.id)
+    ports.tracer(
+        DiskCopied(
+            at=ports.runtime.now(),
+            run=session.run,
+            disk=disk.id,
+            bytes_read=read,
+            bytes_sent=sent.total,
+            sent=sent,
+        )
+    )
+    return DiskRecord(
+        disk=disk.id,
+        size=disk.size,
+        transfer=plan.transfer,
+        snapshot=source.snapshot,
+        sources=plan.sources,
+        skew=overlay.skew,
+        mask=overlay.mask,
+        bytes_read=read,
+        bytes_sent=sent.total,
+        digest=session.root_digest(disk.id),
+    )
+
+
+def scanned(records: tuple[DiskRecord, ...], /) -> bool:
+    """Return whether a disk was compared although the machine's back end has trackers."""
+    return any(
+        record.transfer.kind is TransferKind.COMPARE
+        and record.transfer.reason is not TransferReason.NO_TRACKER
+        for record in records
+    )

@@ -1,0 +1,136 @@
+"""Slots of a schedule, attempts within a slot, and what comes first after a restart."""
+
+from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+
+from reference_engine.jobs.backup import BackupRun
+from reference_engine.jobs.clearing import clear_leftovers
+from reference_engine.jobs.copying import scanned
+from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.model.errors import (
+    ConsistencyLostError,
+    CorruptionError,
+    MachineBusyError,
+    RefusedError,
+    TransientError,
+    TwinshotError,
+)
+from reference_engine.model.identity import MachineId, VolumeName
+from reference_engine.model.outcome import Outcome
+from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.model.units import Duration, Instant
+from reference_engine.trace.engine import JobEnded
+
+Permits = AbstractAsyncContextManager[None]
+
+
+class Slots(msgspec.Struct, frozen=True, kw_only=True):
+    """When one machine is due: `first`, then every `interval`, `count` times."""
+
+    machine: MachineId
+    first: Instant
+    interval: Duration
+    count: int
+
+    def due(self, now: Instant, /) -> int:
+        """Return the number of the first slot (from 0) that is not yet past."""
+        return 0 if now <= self.first else -(-(now - self.first) // self.interval)
+
+    def instant(self, slot: int, /) -> Instant:
+        """Return when a slot is due."""
+        return Instant(self.first + slot * self.interval)
+
+
+async def protect(
+    ports: Ports,
+    policy: Policy,
+    slots: tuple[Slots, ...],
+    /,
+    *,
+    volumes: tuple[VolumeName, ...],
+) -> None:
+    """Run every slot that is still to come, after clearing up behind an earlier incarnation."""
+    ledger = VolumeLedger()
+    permits = ports.runtime.semaphore(policy.runs_at_once)
+    for volume in volumes:
+        await _bounded(ports, policy, ports.cluster.leave_redirected(volume))
+    async with ports.runtime.task_group() as group:
+        for plan in slots:
+            group.spawn(_protect_one(ports, policy, ledger, permits, plan), name=str(plan.machine))
+
+
+async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
+    try:
+        async with ports.runtime.deadline(policy.step_limit):
+            await work
+    except TwinshotError:
+        pass  # best effort: the next run meets the same leftovers
+
+
+async def _protect_one(
+    ports: Ports, policy: Policy, ledger: VolumeLedger, permits: Permits, plan: Slots
+) -> None:
+    await _bounded(ports, policy, clear_leftovers(ports, plan.machine))
+    slot = plan.due(ports.runtime.now())
+    while slot < plan.count:
+        await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
+        async with permits:
+            await run_job(ports, policy, ledger, plan.machine, slot=slot)
+        slot = max(slot + 1, plan.due(ports.runtime.now()))
+
+
+async def run_job(
+    ports: Ports, policy: Policy, ledger: VolumeLedger, machine: MachineId, /, *, slot: int
+) -> RecoveryPoint | None:
+    """Make one point in as many attempts as the policy allows; say how it went."""
+    cause = ""
+    for attempt in range(1, policy.attempts + 1):
+        try:
+            point = await BackupRun(ports, policy, ledger, machine).back_up()
+        except MachineBusyError as busy:
+            _end(ports, machine, slot, Outcome.DEFERRED, attempts=attempt, cause=str(busy))
+            return None
+        except (TransientError, ConsistencyLostError) as failure:
+            cause = str(failure)
+        except (RefusedError, CorruptionError) as refusal:
+            _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=attempt, cause=str(refusal))
+            return None
+        else:
+            _end(
+                ports,
+                machine,
+                slot,
+                _outcome(point, attempt),
+                attempts=attempt,
+                cause=point.downgrade or cause,
+            )
+            return point
+        if attempt < policy.attempts:
+            await ports.runtime.sleep(policy.retry_delay)
+    _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=policy.attempts, cause=cause)
+    return None
+
+
+def _outcome(point: RecoveryPoint, attempt: int) -> Outcome:
+    if point.consistency is Consistency.CRASH:
+        return Outcome.OK_CRASH
+    if attempt > 1:
+        return Outcome.RETRY_OK
+    return Outcome.OK_SCAN if scanned(point.disks) else Outcome.OK
+
+
+def _end(
+    ports: Ports, machine: MachineId, slot: int, outcome: Outcome, *, attempts: int, cause: str
+) -> None:
+    ports.tracer(
+        JobEnded(
+            at=ports.runtime.now(),
+            machine=machine,
+            slot=slot,
+            outcome=outcome,
+            attempts=attempts,
+            cause=cause,
+        )
+    )

@@ -1,0 +1,192 @@
+"""Steps S2 to S6: everything until both snapshots exist and the guest goes on."""
+
+import msgspec
+
+from reference_engine.jobs.owner import confirm_unmoved
+from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.model.errors import CoordinatorMoveRefusedError, OperationFailedError
+from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId, VolumeName
+from reference_engine.model.machine import BackEnd, GuestKind, Machine, Placement
+from reference_engine.model.units import Instant
+from reference_engine.ports.change_tracking import TrackerState
+from reference_engine.ports.consistency import GuestSnapshot
+from reference_engine.reconcile.freeze import FreezeDriver
+from reference_engine.sync.route import RouteKind, choose_route
+from reference_engine.trace.engine import FreezeAnswered, RouteChosen, SnapshotTaken
+from reference_engine.tracking.lineage import Contribution, SwitchMoment, contributions
+
+
+class SourceSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one disk of the run can be read."""
+
+    snapshot: SnapshotId
+    through: NodeName
+
+
+class Switched(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk's trackers as the run found them, and those whose maps it asked for."""
+
+    trackers: tuple[TrackerState, ...]
+    by: tuple[Contribution, ...]
+
+
+class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
+    """Both snapshots of a run."""
+
+    sources: dict[DiskId, SourceSnapshot]
+    cuts: int
+    """At how many instants the host cut the disks."""
+
+    host_instant: Instant
+    guest: GuestSnapshot | None
+    cause: str
+    """Why there is no guest snapshot."""
+
+
+async def prepare_volumes(
+    ports: Ports,
+    policy: Policy,
+    ledger: VolumeLedger,
+    machine: Machine,
+    placement: Placement,
+    /,
+    *,
+    run: RunTag,
+) -> tuple[VolumeName, ...]:
+    """Have each volume coordinated, or redirected, as the run needs; return the redirected ones."""
+    redirected: list[VolumeName] = []
+    for volume in sorted({disk.volume for disk in machine.disks}):
+        state = await ports.cluster.volume(volume)
+        route = choose_route(
+            state,
+            placement.owner,
+            back_end=machine.back_end,
+            now=ports.runtime.now(),
+            last_move=ledger.last_move(volume),
+            in_use=ledger.in_use(volume) - 1,
+            hysteresis=policy.coordinator_hysteresis,
+        )
+        kind, reason = route.kind, route.reason
+        if kind is RouteKind.MOVE:
+            try:
+                await ports.cluster.move_coordinator(volume, target=placement.owner)
+                ledger.note_move(volume, ports.runtime.now())
+            except (CoordinatorMoveRefusedError, OperationFailedError) as refusal:
+                kind, reason = RouteKind.REDIRECTED, str(refusal)
+        if kind is RouteKind.REDIRECTED:
+            # A direct write inside the hold would tear the snapshot (CSV v1).
+            ledger.redirect(volume)
+            redirected.append(volume)
+            await ports.cluster.enter_redirected(volume)
+        ports.tracer(
+            RouteChosen(
+                at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
+            )
+        )
+    return tuple(redirected)
+
+
+async def switch_trackers(
+    ports: Ports, machine: Machine, placement: Placement, /, *, run: RunTag
+) -> dict[DiskId, Switched]:
+    """Freeze or arm every map that belongs to the delta; return whose they are."""
+    if machine.back_end is not BackEnd.HOST_SNAPSHOT:
+        return {disk.id: Switched(trackers=(), by=()) for disk in machine.disks}
+    planned: dict[DiskId, Switched] = {}
+    for disk in machine.disks:
+        trackers = await ports.tracking.trackers(disk.id)
+        planned[disk.id] = Switched(trackers=trackers, by=contributions(trackers, placement.owner))
+        for contribution in planned[disk.id].by:
+            if contribution.moment is SwitchMoment.NOW:
+                await ports.tracking.switch(contribution.node, disk.id, run=run)
+            else:
+                await ports.tracking.arm(contribution.node, disk.id, run=run)
+    return planned
+
+
+async def freeze_guest(
+    ports: Ports, driver: FreezeDriver, machine: Machine, /, *, run: RunTag
+) -> tuple[GuestSnapshot | None, str]:
+    """Take the guest's snapshot, or say why there is none."""
+    guest: GuestSnapshot | None = None
+    if machine.guest is GuestKind.NONE:
+        cause = "the guest has no integration service"
+    else:
+        guest, cause = await driver.freeze()
+    ports.tracer(
+        FreezeAnswered(
+            at=ports.runtime.now(),
+            run=run,
+            guest_snapshot=None if guest is None else guest.id,
+            cause=cause,
+        )
+    )
+    return guest, cause
+
+
+async def cut_disks(
+    ports: Ports,
+    machine: Machine,
+    placement: Placement,
+    /,
+    *,
+    run: RunTag,
+    guest: GuestSnapshot | None,
+    cause: str,
+) -> Snapshots:
+    """Have the host cut the disks, with or without the guest's snapshot."""
+    if machine.back_end is BackEnd.HOST_SNAPSHOT:
+        return await _host_snapshots(ports, machine, placement, run=run, guest=guest, cause=cause)
+    try:
+        checkpoint = await ports.host.take_checkpoint(
+            placement.owner, run=run, at_rest=None if guest is None else guest.id
+        )
+    except OperationFailedError as failure:
+        if guest is None:
+            raise
+        # The guest could not be held: what can be had now is one cut, without its consent.
+        guest, cause = None, str(failure)
+        checkpoint = await ports.host.take_checkpoint(placement.owner, run=run, at_rest=None)
+    _say_cut(ports, run, checkpoint.id, tuple(disk.id for disk in machine.disks))
+    source = SourceSnapshot(snapshot=checkpoint.id, through=placement.owner)
+    return Snapshots(
+        sources={disk.id: source for disk in machine.disks},
+        cuts=1,
+        host_instant=checkpoint.clock,
+        guest=guest,
+        cause=cause,
+    )
+
+
+async def _host_snapshots(
+    ports: Ports,
+    machine: Machine,
+    placement: Placement,
+    *,
+    run: RunTag,
+    guest: GuestSnapshot | None,
+    cause: str,
+) -> Snapshots:
+    by_node: dict[NodeName, list[DiskId]] = {}
+    for disk in machine.disks:
+        state = await ports.cluster.volume(disk.volume)
+        by_node.setdefault(state.coordinator, []).append(disk.id)
+    sources: dict[DiskId, SourceSnapshot] = {}
+    instants: list[Instant] = []
+    for node, disks in sorted(by_node.items()):
+        taken = await ports.host.take_snapshot(node, run=run, disks=tuple(disks))
+        _say_cut(ports, run, taken.id, tuple(disks))
+        instants.append(taken.clock)
+        sources |= dict.fromkeys(disks, SourceSnapshot(snapshot=taken.id, through=node))
+    await confirm_unmoved(ports, placement)
+    return Snapshots(
+        sources=sources,
+        cuts=len(by_node),
+        host_instant=instants[0],
+        guest=guest,
+        cause=cause,
+    )
+
+
+def _say_cut(ports: Ports, run: RunTag, snapshot: SnapshotId, disks: tuple[DiskId, ...]) -> None:
+    ports.tracer(SnapshotTaken(at=ports.runtime.now(), run=run, snapshot=snapshot, disks=disks))

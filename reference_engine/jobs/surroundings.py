@@ -1,0 +1,95 @@
+"""What a job works with: its ports, its limits, and what the engine remembers of volumes."""
+
+import msgspec
+
+from reference_engine.model.identity import NodeName, VolumeName
+from reference_engine.model.units import MINUTE, SECOND, Duration, Instant
+from reference_engine.ports.change_tracking import ChangeTracking
+from reference_engine.ports.cluster import Cluster
+from reference_engine.ports.consistency import Consistency
+from reference_engine.ports.disk_io import DiskIo
+from reference_engine.ports.host import Host
+from reference_engine.ports.runtime import Runtime
+from reference_engine.reconcile.freeze import DEFAULT_LIMITS, FreezeLimits
+from reference_engine.repository.repository import Repository
+from reference_engine.trace import Tracer
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that a job may ask."""
+
+    runtime: Runtime
+    cluster: Cluster
+    host: Host
+    consistency: Consistency
+    tracking: ChangeTracking
+    disk_io: DiskIo
+    repository: Repository
+    tracer: Tracer
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What the administrator decided, and the limits of every wait."""
+
+    application_required: bool = False
+    """Fail rather than fall back to a crash-consistent point."""
+
+    attempts: int = 3
+    retry_delay: Duration = Duration(60 * SECOND)
+    settle_limit: Duration = Duration(10 * MINUTE)
+    """How long a migration may take before the run is deferred."""
+
+    poll: Duration = Duration(5 * SECOND)
+    step_limit: Duration = Duration(5 * MINUTE)
+    copy_limit: Duration = Duration(120 * MINUTE)
+    merge_limit: Duration = Duration(10 * MINUTE)
+    coordinator_hysteresis: Duration = Duration(20 * MINUTE)
+    runs_at_once: int = 4
+    freeze: FreezeLimits = DEFAULT_LIMITS
+
+
+class VolumeLedger:
+    """What this incarnation of the engine did to volumes: uses, moves, redirections."""
+
+    def __init__(self) -> None:
+        self._uses: dict[VolumeName, int] = {}
+        self._redirections: dict[VolumeName, int] = {}
+        self._moved: dict[VolumeName, Instant] = {}
+
+    def in_use(self, volume: VolumeName, /) -> int:
+        """Return how many runs use the volume."""
+        return self._uses.get(volume, 0)
+
+    def use(self, volume: VolumeName, /) -> None:
+        """Count one more run that uses the volume."""
+        self._uses[volume] = self.in_use(volume) + 1
+
+    def leave(self, volume: VolumeName, /) -> None:
+        """Count one run less."""
+        assert self.in_use(volume) > 0, volume
+        self._uses[volume] -= 1
+
+    def redirect(self, volume: VolumeName, /) -> None:
+        """Count one more run that needs the volume redirected."""
+        self._redirections[volume] = self._redirections.get(volume, 0) + 1
+
+    def unredirect(self, volume: VolumeName, /) -> bool:
+        """Count one such run less; return whether nobody needs it any more."""
+        self._redirections[volume] = max(0, self._redirections.get(volume, 0) - 1)
+        return self._redirections[volume] == 0
+
+    def redirected(self, volume: VolumeName, /) -> bool:
+        """Return whether a run needs the volume redirected."""
+        return self._redirections.get(volume, 0) > 0
+
+    def last_move(self, volume: VolumeName, /) -> Instant | None:
+        """Return when the engine last moved the volume's coordinator."""
+        return self._moved.get(volume)
+
+    def note_move(self, volume: VolumeName, at: Instant, /) -> None:
+        """Remember a move."""
+        self._moved[volume] = at
+
+    def may_restore(self, volume: VolumeName, coordinator: NodeName, preferred: NodeName) -> bool:
+        """Return whether the coordinator should go home: we moved it, and nobody uses it."""
+        return volume in self._moved and coordinator != preferred and self.in_use(volume) == 0

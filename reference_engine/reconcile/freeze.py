@@ -1,0 +1,149 @@
+"""The guest's states during a backup, as a table, and the driver that walks it.
+
+Whatever happens, a guest that may be frozen is told to thaw: the table has no way to `DONE` that
+does not pass a thaw once a freeze was sent. A freeze that timed out may still be carried out
+later, so its thaw is repeated until the guest had every chance to act on the freeze.
+"""
+
+import enum
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from reference_engine.model.errors import (
+    ConsistencyLostError,
+    HostUnreachableError,
+    OperationFailedError,
+    TransientError,
+)
+from reference_engine.model.identity import NodeName, RunTag
+from reference_engine.model.units import SECOND, Duration
+from reference_engine.ports.consistency import Consistency, GuestSnapshot
+from reference_engine.ports.runtime import Runtime
+
+
+class FreezeState(enum.Enum):
+    """Where a guest stands, as far as the engine knows."""
+
+    RUNNING = "running"
+    ASKED = "asked"
+    AT_REST = "at rest"
+    UNKNOWN = "unknown"
+    """It was asked and did not answer: it may be frozen, or freeze later."""
+
+    THAW_SENT = "thaw sent"
+    DONE = "done"
+
+
+class FreezeEvent(enum.Enum):
+    """What moves a guest from one state to the next."""
+
+    ASK = "ask"
+    ANSWER = "answer"
+    REFUSAL = "refusal"
+    SILENCE = "silence"
+    THAW = "thaw"
+    CONFIRMATION = "confirmation"
+
+
+TABLE: Final[Mapping[tuple[FreezeState, FreezeEvent], FreezeState]] = MappingProxyType(
+    {
+        (FreezeState.RUNNING, FreezeEvent.ASK): FreezeState.ASKED,
+        (FreezeState.ASKED, FreezeEvent.ANSWER): FreezeState.AT_REST,
+        (FreezeState.ASKED, FreezeEvent.REFUSAL): FreezeState.UNKNOWN,
+        (FreezeState.ASKED, FreezeEvent.SILENCE): FreezeState.UNKNOWN,
+        (FreezeState.AT_REST, FreezeEvent.THAW): FreezeState.THAW_SENT,
+        (FreezeState.UNKNOWN, FreezeEvent.THAW): FreezeState.THAW_SENT,
+        (FreezeState.THAW_SENT, FreezeEvent.THAW): FreezeState.THAW_SENT,
+        (FreezeState.THAW_SENT, FreezeEvent.CONFIRMATION): FreezeState.DONE,
+        (FreezeState.DONE, FreezeEvent.THAW): FreezeState.THAW_SENT,
+    }
+)
+
+
+def moved(state: FreezeState, event: FreezeEvent, /) -> FreezeState:
+    """Return the state after `event`, which the table must know in this state."""
+    following = TABLE.get((state, event))
+    assert following is not None, (state, event)
+    return following
+
+
+class FreezeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a guest may take, and how long a silent one is looked after."""
+
+    freeze: Duration
+    thaw_again: Duration
+    late_answer: Duration
+
+
+class FreezeDriver:
+    """Freezes and thaws the guest of one run; `thaw` is safe in every state."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        consistency: Consistency,
+        /,
+        *,
+        run: RunTag,
+        node: NodeName,
+        limits: FreezeLimits,
+    ) -> None:
+        self._runtime, self._consistency = runtime, consistency
+        self._run, self._node, self._limits = run, node, limits
+        self.state = FreezeState.RUNNING
+        self._silent = False
+
+    async def freeze(self) -> tuple[GuestSnapshot | None, str]:
+        """Return the guest's snapshot, or None and why there is none.
+
+        Raises:
+            ConsistencyLostError: the machine has moved; start over.
+        """
+        self.state = moved(self.state, FreezeEvent.ASK)
+        try:
+            async with self._runtime.deadline(self._limits.freeze):
+                snapshot = await self._consistency.freeze(self._node, run=self._run)
+        except OperationFailedError as refusal:
+            self.state = moved(self.state, FreezeEvent.REFUSAL)
+            self._silent = True  # the refusal may be a lost answer: the guest may be frozen
+            return None, str(refusal)
+        except (ConsistencyLostError, HostUnreachableError):
+            self.state = moved(self.state, FreezeEvent.REFUSAL)
+            raise
+        except TransientError as silence:
+            self.state = moved(self.state, FreezeEvent.SILENCE)
+            self._silent = True
+            return None, f"the guest did not freeze: {silence}"
+        self.state = moved(self.state, FreezeEvent.ANSWER)
+        return snapshot, ""
+
+    async def thaw(self) -> None:
+        """Have the guest go on, if there is any chance that it does not.
+
+        Raises:
+            TransientError, ConsistencyLostError: the thaw could not be delivered.
+        """
+        if self.state is FreezeState.RUNNING:
+            return
+        self.state = moved(self.state, FreezeEvent.THAW)
+        await self._consistency.thaw(self._node, run=self._run)
+        self.state = moved(self.state, FreezeEvent.CONFIRMATION)
+
+    async def outlast_late_answer(self) -> None:
+        """After a silence, thaw again and again for as long as a late freeze may still come."""
+        if not self._silent:
+            return
+        began = self._runtime.now()
+        while self._runtime.now() - began < self._limits.late_answer:
+            await self._runtime.sleep(self._limits.thaw_again)
+            await self.thaw()
+
+
+DEFAULT_LIMITS: Final = FreezeLimits(
+    freeze=Duration(20 * SECOND),
+    thaw_again=Duration(5 * SECOND),
+    late_answer=Duration(30 * SECOND),
+)

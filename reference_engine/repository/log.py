@@ -1,0 +1,99 @@
+"""The history: numbered entries without gaps, each naming the digest of the one before.
+
+Numbers are taken by create-if-absent of the next one. Whoever appends has read every entry below
+its own, so what an entry claims was decided with full knowledge of its past.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from reference_engine.model.errors import OperationFailedError
+from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.codec import (
+    Entry,
+    Header,
+    LogRecord,
+    decode_record,
+    encode_record,
+    log_name,
+    object_digest,
+)
+from reference_engine.repository.errors import LogDamagedError
+from reference_engine.repository.publish import publish
+
+COLLISIONS_MAX: Final = 1000
+"""Every collision is another writer's progress; more in a row than this is a broken store."""
+
+
+class Log:
+    """The entries read so far, and the way to the next number."""
+
+    def __init__(self, store: BlobStore, header: Header, /, *, header_digest: str) -> None:
+        self._store = store
+        self._key = header.key
+        self._tip = header_digest
+        self._entries: list[Entry] = []
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """What has been read, in order; entry n has number n + 1."""
+        return tuple(self._entries)
+
+    async def check_complete(self) -> None:
+        """Read the whole history and make sure that no entry is missing before a listed one.
+
+        Raises:
+            LogDamagedError: there is a gap, or an entry is not what was written.
+        """
+        listed = await self._store.names("log/")
+        await self.refresh()
+        read = len(self._entries)
+        if listed and listed[-1] > (log_name(read) if read else "log/"):
+            raise LogDamagedError(read + 1, f"it is missing although {listed[-1]} exists")
+
+    async def refresh(self) -> None:
+        """Read every entry that was appended since.
+
+        Raises:
+            LogDamagedError: an entry is not what was written.
+        """
+        while True:
+            number = len(self._entries) + 1
+            content = await self._store.read(log_name(number))
+            if content is None:
+                return
+            # Another task of this process may have read the same entry meanwhile.
+            if number == len(self._entries) + 1:
+                self._accept(number, content)
+
+    def _accept(self, number: int, content: bytes) -> None:
+        record = decode_record(self._key, number, content)
+        if record.number != number:
+            raise LogDamagedError(number, f"it says that it is entry {record.number}")
+        if record.previous != self._tip:
+            raise LogDamagedError(number, "it does not continue the entry before")
+        self._entries.append(record.entry)
+        self._tip = object_digest(self._key, content)
+
+    async def append(self, decide: Callable[[tuple[Entry, ...]], Entry | None], /) -> Entry | None:
+        """Append what `decide` makes of the whole history; None from it appends nothing.
+
+        `decide` is called again after every collision, with what the others appended.
+
+        Raises:
+            TransientError: the store failed; whether the entry exists shows when the log is read.
+        """
+        for _ in range(COLLISIONS_MAX):
+            await self.refresh()
+            entry = decide(self.entries)
+            if entry is None:
+                return None
+            number = len(self._entries) + 1
+            content = encode_record(
+                self._key, LogRecord(number=number, previous=self._tip, entry=entry)
+            )
+            if await publish(self._store, log_name(number), content):
+                if number == len(self._entries) + 1:
+                    self._accept(number, content)
+                return entry
+        raise OperationFailedError("appending to the log", "other writers were always faster")

@@ -1,0 +1,220 @@
+"""The front door: create, open, list, open a run, read a point."""
+
+from reference_engine.model.errors import CorruptionError
+from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
+from reference_engine.model.recovery_point import RecoveryPoint
+from reference_engine.model.units import ByteCount
+from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.codec import (
+    HEADER_NAME,
+    Entry,
+    Header,
+    Manifest,
+    PointCommittedEntry,
+    RunOpenedEntry,
+    decode_header,
+    decode_manifest,
+    encode_header,
+    new_header,
+    object_digest,
+)
+from reference_engine.repository.errors import (
+    ManifestDamagedError,
+    PointUnknownError,
+    RepositoryAbsentError,
+    RepositoryExistsError,
+    RepositoryForeignError,
+)
+from reference_engine.repository.log import Log
+from reference_engine.repository.publish import publish
+from reference_engine.repository.reader import PointReader, Progress
+from reference_engine.repository.write_session import WriteSession
+
+
+class Repository:
+    """The recovery points behind one blob store."""
+
+    def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
+        self._store = store
+        self._header = header
+        self._log = log
+        self._records: dict[RecoveryPointId, RecoveryPoint] = {}
+
+    @classmethod
+    async def create(
+        cls, store: BlobStore, /, *, identity_token: str, block_size: ByteCount
+    ) -> "Repository":
+        """Make an empty store a repository of blocks of `block_size` bytes.
+
+        Raises:
+            RepositoryExistsError: it is one already.
+            RepositoryForeignError: the store holds other objects.
+        """
+        content = encode_header(new_header(identity_token, block_size=block_size))
+        present = await store.names("")
+        # Equal bytes are an earlier attempt of the same call, whose answer was lost.
+        if HEADER_NAME not in present and present:
+            raise RepositoryForeignError(f"it holds {present[0]}")
+        if not await publish(store, HEADER_NAME, content):
+            raise RepositoryExistsError
+        return await cls.open(store)
+
+    @classmethod
+    async def open(cls, store: BlobStore, /) -> "Repository":
+        """Open the repository and read its whole history.
+
+        Raises:
+            RepositoryAbsentError: there is none.
+            RepositoryForeignError: what is there is not ours.
+            RepositoryNewerError: a later program wrote it.
+            LogDamagedError: its history is not what was written.
+        """
+        content = await store.read(HEADER_NAME)
+        if content is None:
+            raise RepositoryAbsentError
+        header = decode_header(content)
+        log = Log(store, header, header_digest=object_digest(header.key, content))
+        await log.check_complete()
+        return cls(store, header, log)
+
+    @property
+    def identity(self) -> str:
+        """The token that the repository was created with."""
+        return self._header.repository
+
+    @property
+    def block_size(self) -> ByteCount:
+        """How many bytes a block holds."""
+        return self._header.block_size
+
+    async def commits(self) -> tuple[PointCommittedEntry, ...]:
+        """Return the log's word on every committed point, in commit order; no manifest is read."""
+        await self._log.refresh()
+        return tuple(e for e in self._log.entries if isinstance(e, PointCommittedEntry))
+
+    async def points(self) -> tuple[RecoveryPoint, ...]:
+        """Return every committed point in commit order.
+
+        Raises:
+            ManifestDamagedError: one of them cannot be trusted; `commits` and `point` tell which.
+        """
+        return tuple([await self._record(entry) for entry in await self.commits()])
+
+    async def point(self, point: RecoveryPointId, /) -> RecoveryPoint:
+        """Return one committed point.
+
+        Raises:
+            PointUnknownError: it was never committed.
+            ManifestDamagedError: its manifest is not what was written.
+        """
+        return await self._record(await self._entry(point))
+
+    async def latest(self, machine: MachineId, /) -> RecoveryPoint | None:
+        """Return the machine's newest point, or None where it has none.
+
+        Raises:
+            ManifestDamagedError: its manifest is not what was written.
+        """
+        entries = [e for e in await self.commits() if e.machine == machine]
+        return await self._record(entries[-1]) if entries else None
+
+    async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
+        """Return the point that this run committed; None: it did not, or not yet.
+
+        Raises:
+            ManifestDamagedError: it did, and the manifest is not what was written.
+        """
+        entries = [
+            e for e in await self.commits() if (e.machine, e.epoch) == (run.machine, run.epoch)
+        ]
+        return await self._record(entries[-1]) if entries else None
+
+    async def open_run(self, machine: MachineId, /, *, token: str) -> WriteSession:
+        """Open a run: older runs of the machine can no longer commit.
+
+        `token` is this call's own, never used before; it names the run's packs. A newest point
+        whose manifest is damaged is no base: the run starts from nothing.
+
+        Raises:
+            TransientError: the store failed; opening again takes the next epoch.
+        """
+
+        def decide(history: tuple[Entry, ...]) -> Entry:
+            opened = [e.epoch for e in history if e.machine == machine]
+            epoch = Epoch(max(opened, default=0) + 1)
+            return RunOpenedEntry(machine=machine, epoch=epoch, session=token)
+
+        opened = await self._log.append(decide)
+        assert isinstance(opened, RunOpenedEntry), opened
+        # An older run can commit only below this entry, so this base stays the newest point.
+        return WriteSession(
+            self._store,
+            self._header,
+            self._log,
+            run=RunTag(machine=machine, epoch=opened.epoch),
+            session=token,
+            base=await self._base(machine),
+        )
+
+    async def reader(self, point: RecoveryPointId, /) -> PointReader:
+        """Return a reader of one committed point.
+
+        Raises:
+            PointUnknownError: it was never committed.
+            ManifestDamagedError: its manifest is not what was written.
+        """
+        manifest = await self._manifest(await self._entry(point))
+        return PointReader(self._store, self._header, manifest)
+
+    async def verify(self, point: RecoveryPointId, /, *, progress: Progress) -> ByteCount:
+        """Read one point to the last block, and return how many bytes were checked.
+
+        Raises:
+            PointUnknownError: it was never committed.
+            CorruptionError: it cannot be restored as it was written; the error names the place.
+        """
+        reader = await self.reader(point)
+        return ByteCount(
+            sum([await reader.verify(disk, progress=progress) for disk in reader.disks])
+        )
+
+    async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
+        found = next((e for e in await self.commits() if e.point == point), None)
+        if found is None:
+            raise PointUnknownError(point)
+        return found
+
+    async def _base(self, machine: MachineId) -> Manifest | None:
+        entries = [
+            e
+            for e in self._log.entries
+            if isinstance(e, PointCommittedEntry) and e.machine == machine
+        ]
+        if not entries:
+            return None
+        try:
+            return await self._manifest(entries[-1])
+        except CorruptionError:
+            return None
+
+    async def _record(self, entry: PointCommittedEntry) -> RecoveryPoint:
+        known = self._records.get(entry.point)
+        if known is None:
+            known = (await self._manifest(entry)).record
+            self._records[entry.point] = known
+        return known
+
+    async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
+        content = await self._store.read(entry.manifest)
+        if content is None:
+            raise ManifestDamagedError(entry.point, "it is missing")
+        manifest = decode_manifest(
+            self._header.key,
+            content,
+            point=entry.point,
+            seal=entry.digest,
+            block_size=self._header.block_size,
+        )
+        if manifest.record.id != entry.point:
+            raise ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
+        return manifest

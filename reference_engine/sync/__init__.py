@@ -1,0 +1,4 @@
+"""Getting blocks from a snapshot into the repository: which way, which ones, and the copy itself.
+
+`route` decides through which node a volume is read, `pipeline` copies. Decisions are pure.
+"""

@@ -1,0 +1,57 @@
+"""Why a disk was copied in full, by comparison or incrementally."""
+
+from reference_engine.model.identity import DiskId
+from reference_engine.model.machine import BackEnd, Machine
+from reference_engine.model.recovery_point import (
+    RecoveryPoint,
+    Transfer,
+    TransferKind,
+    TransferReason,
+)
+from reference_engine.ports.change_tracking import TrackerState
+
+
+def choose_transfer(
+    machine: Machine,
+    disk: DiskId,
+    /,
+    *,
+    base: RecoveryPoint | None,
+    trackers: tuple[TrackerState, ...],
+) -> Transfer:
+    """Return an incremental transfer only where nothing speaks against it."""
+    record = None if base is None else base.disk(disk)
+    if base is None or record is None:
+        return Transfer(kind=TransferKind.FULL, reason=TransferReason.FIRST)
+    doubt = _doubt(machine, disk, base=base, base_size=record.size, trackers=trackers)
+    if doubt is not None:
+        return Transfer(kind=TransferKind.COMPARE, reason=doubt)
+    return Transfer(kind=TransferKind.INCREMENTAL, reason=TransferReason.TRACKED)
+
+
+def _doubt(
+    machine: Machine,
+    disk: DiskId,
+    *,
+    base: RecoveryPoint,
+    base_size: int,
+    trackers: tuple[TrackerState, ...],
+) -> TransferReason | None:
+    if machine.disk(disk).size != base_size:
+        return TransferReason.DISK_RESIZED
+    if machine.back_end is BackEnd.DISK_FILE or base.machine.back_end is not machine.back_end:
+        return TransferReason.NO_TRACKER
+    if machine.back_end is BackEnd.REFERENCE_POINT:
+        return None if base.tracker is not None else TransferReason.NO_TRACKER
+    if any(not tracker.reachable for tracker in trackers):
+        return TransferReason.TRACKER_UNREACHABLE
+    if any(not tracker.intact for tracker in trackers):
+        return TransferReason.TRACKER_LOST
+    return None
+
+
+def after_lost_tracker(transfer: Transfer, /) -> Transfer:
+    """Return what becomes of a transfer whose tracker could not answer after all."""
+    if transfer.kind is TransferKind.INCREMENTAL:
+        return Transfer(kind=TransferKind.COMPARE, reason=TransferReason.TRACKER_LOST)
+    return transfer

@@ -1,0 +1,120 @@
+"""From one run to its verdicts: proofs at each commit, restores at the end, the oracle's word."""
+
+from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
+from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.model.units import Duration
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.engine import PointCommitted
+from simulator.campaign.night import Night, Watcher
+from simulator.campaign.restoring import Restorer
+from simulator.oracle.evidence import Evidence, LaterRestore, PointProof, replay
+from simulator.world.content import DiskContent
+from simulator.world.stamps import StampImage
+
+
+class Prover(Watcher):
+    """Restores every point in the instant in which it becomes visible, and compares it."""
+
+    def __init__(self) -> None:
+        self.proofs: dict[RecoveryPointId, PointProof] = {}
+        self._restorer: Restorer | None = None
+
+    def see(self, fact: Fact, night: Night, /) -> None:
+        """Prove a point that was just committed."""
+        if not isinstance(fact, PointCommitted):
+            return
+        if self._restorer is None:
+            self._restorer = Restorer(night.kept)
+        point = fact.point
+        expected = {record.disk: _expected(night, point, record.disk) for record in point.disks}
+        self.proofs[point.id] = self._restorer.prove(point, contents_of(night), expected)
+
+
+def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:
+    truth = night.truth
+    if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
+        return truth.guest_cuts[point.guest_snapshot].images[disk]
+    record = point.disk(disk)
+    assert record is not None, disk
+    stamp = truth.host_cuts[record.snapshot].stamp
+    return replay(truth, point.machine.id, disk, stamp)
+
+
+def contents_of(night: Night, /) -> dict[DiskId, DiskContent]:
+    """Return how each disk's stamps become bytes."""
+    return {
+        disk.id: disk.content for machine in night.world.machines.values() for disk in machine.disks
+    }
+
+
+def gather(
+    night: Night,
+    prover: Prover,
+    /,
+    *,
+    restore_again: bool,
+    second_digest: str | None,
+    sources_unchanged: dict[str, bool],
+) -> Evidence:
+    """Return everything that the oracle needs of a finished run."""
+    restorer = Restorer(night.kept)
+    visible = restorer.visible() if night.kept.objects else ()
+    later: tuple[LaterRestore, ...] = ()
+    if restore_again:
+        later = tuple(restorer.again(point) for point in visible)
+    else:
+        later = tuple(_as_proven(prover, point) for point in visible)
+    machines = night.world.machines.values()
+    return Evidence(
+        facts=tuple(night.facts),
+        truth=night.truth,
+        contents=contents_of(night),
+        proofs=prover.proofs,
+        visible=visible,
+        later=later,
+        live={disk.id: disk.stamps.snapshot() for machine in machines for disk in machine.disks},
+        frozen_maps=tuple(_frozen_maps(night)),
+        frozen_guests=tuple(machine.id for machine in machines if machine.guest.at_rest),
+        leftovers=tuple(_leftovers(night)),
+        finished=night.unfinished,
+        freeze_bound=Duration(night.scenario.freeze_bound),
+        sources_unchanged=sources_unchanged,
+        second_digest=second_digest,
+        digest=night.digest.hexdigest(),
+    )
+
+
+def _as_proven(prover: Prover, point: RecoveryPointId) -> LaterRestore:
+    """Without a second restore, only that the point is listed can be said again."""
+    proof = prover.proofs.get(point)
+    return LaterRestore(
+        point=point,
+        target="not restored again",
+        fingerprints={} if proof is None else {disk.disk: disk.fingerprint for disk in proof.disks},
+        unreadable="",
+    )
+
+
+def _frozen_maps(night: Night) -> list[str]:
+    world = night.world
+    return [
+        f"{run} on {node} of {disk.id}"
+        for machine in world.machines.values()
+        for disk in machine.disks
+        for node, kept in world.maps.known(disk.id)
+        if world.running(node)
+        for run in kept.frozen
+    ]
+
+
+def _leftovers(night: Night) -> list[str]:
+    """Return snapshots that outlived their run; at rest there is none."""
+    kept: list[str] = [
+        f"snapshot {snapshot.id}" for snapshot in night.world.snapshots.values() if snapshot.exists
+    ]
+    for machine in night.world.machines.values():
+        if machine.guest.shadow is not None:
+            kept.append(f"guest snapshot of {MachineId(machine.id)}")
+        if len(machine.references) > 1:
+            kept.append(f"{len(machine.references)} reference points of {machine.id}")
+    return kept

@@ -1,0 +1,199 @@
+"""One run of one scenario: the engine on its own simulated machine, in a simulated cluster."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.jobs.schedule import Slots, protect
+from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.model.extents import encode_extents
+from reference_engine.model.identity import MachineId, NodeName
+from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
+from reference_engine.repository.errors import RepositoryAbsentError
+from reference_engine.repository.repository import Repository
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.cluster import NodeChanged
+from reference_engine.trace.engine import PointCommitted
+from simulator.drivers.nemesis import Nemesis
+from simulator.facade.blob_store import BlobStoreFacade
+from simulator.facade.change_tracking import ChangeTrackingFacade
+from simulator.facade.cluster import ClusterFacade
+from simulator.facade.consistency import ConsistencyFacade
+from simulator.facade.disk_io import DiskIoFacade
+from simulator.facade.door import Door
+from simulator.facade.host import HostFacade
+from simulator.faults.kinds import Happening
+from simulator.faults.plan import FaultPlan
+from simulator.kernel.digest import TraceDigest
+from simulator.kernel.runtime import SimRuntime
+from simulator.kernel.simulation import Simulation, StalledError
+from simulator.kernel.task import SimNode, SimTask
+from simulator.scenario.building import RealDisk, build_world
+from simulator.scenario.schema import Scenario
+from simulator.world.cluster import World
+from simulator.world.truth import Truth, empty_truth
+
+Result = TypeVar("Result")
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
+_GRACE: Final = Duration(6 * HOUR)
+"""How long after the scenario's end the engine may take to finish what it began."""
+
+ENGINE: Final = NodeName("engine")
+
+
+def settled(work: Coroutine[Any, Any, Result], /) -> Result:
+    """Return what a coroutine returns that never has to wait (it reads memory)."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    raise AssertionError("it waited for something")
+
+
+class Watcher:
+    """Sees every fact as it happens; the campaign's judge is one."""
+
+    def see(self, fact: Fact, night: "Night", /) -> None:
+        """Look at a fact; `night` is as it was at that instant."""
+
+
+class Night:
+    """One run. After `run`, everything about it can be asked."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        /,
+        *,
+        seed: int,
+        happenings: tuple[Happening, ...],
+        images: Mapping[str, RealDisk],
+        watcher: Watcher,
+        progress: Callable[[Instant], None],
+    ) -> None:
+        self.scenario, self.seed = scenario, seed
+        self.sim = Simulation(seed)
+        self.facts: list[Fact] = []
+        self.truth: Truth = empty_truth()
+        self.digest = TraceDigest()
+        self.kept = MemoryStore()
+        self.finished = False
+        self.unfinished = ""
+        self._watcher, self._progress = watcher, progress
+        self._engine_node = SimNode("engine")
+        self._incarnation = 0
+        self._engine_task: SimTask | None = None
+        self._nemesis: Nemesis | None = None
+        self.world: World = build_world(scenario, self.sim, self.emit, self.truth, images=images)
+        plan = FaultPlan()
+        self._door = Door(self.world, self.digest, plan)
+        self._nemesis = Nemesis(self.world, plan, self)
+        self._nemesis.expect(happenings)
+        skew = (Duration(scenario.skew.shortest), Duration(scenario.skew.longest))
+        self._host = self._door.opened("host", HostFacade(self.world, skew=skew))
+        self._cluster = self._door.opened("cluster", ClusterFacade(self.world))
+        self._consistency = self._door.opened("consistency", ConsistencyFacade(self.world))
+        self._tracking = self._door.opened("change_tracking", ChangeTrackingFacade(self.world))
+        self._disk_io = self._door.opened("disk_io", DiskIoFacade(self.world))
+        self._store = self._door.opened("blob_store", BlobStoreFacade(self.world, self.kept))
+
+    def emit(self, fact: Fact, /) -> None:
+        """Take one fact of the engine or the world."""
+        self.digest.add(_ENCODER.encode(fact))
+        self.facts.append(fact)
+        self._watcher.see(fact, self)
+        if isinstance(fact, PointCommitted):
+            self._progress(self.sim.now())
+        if self._nemesis is not None:
+            self._nemesis.watch(fact)
+
+    def run(self) -> None:
+        """Run the scenario to its end."""
+        limit = Instant(self.scenario.duration + _GRACE)
+        try:
+            self.sim.run(self._main(), limit=limit)
+            self.finished = True
+        except StalledError as stalled:
+            self.unfinished = str(stalled)
+        for machine in self.world.machines.values():
+            machine.advance()
+        self.sim.close()
+
+    async def _main(self) -> None:
+        self._start_engine()
+        while True:
+            task = self._engine_task
+            if task is not None and task.done and self._engine_node.running:
+                await task
+                return
+            await self.sim.sleep(MINUTE)
+
+    def _start_engine(self) -> None:
+        self._engine_task = self.sim.spawn(
+            self._engine(), name=f"engine.{self._incarnation}", node=self._engine_node
+        )
+
+    def cut(self, *, down_for: Duration) -> None:
+        """Cut the engine's power; it comes back with nothing in memory."""
+        if not self._engine_node.running:
+            return
+        self._engine_node.power_off()
+        self.emit(NodeChanged(at=self.sim.now(), node=ENGINE, running=False, why="power cut"))
+
+        async def back() -> None:
+            await self.sim.sleep(down_for)
+            self._engine_node.power_on()
+            self._incarnation += 1
+            self.emit(NodeChanged(at=self.sim.now(), node=ENGINE, running=True, why="power on"))
+            self._start_engine()
+
+        self.sim.spawn(back(), name="engine/power-on")
+
+    async def _engine(self) -> None:
+        runtime = SimRuntime(self.sim, node=self._engine_node, incarnation=self._incarnation)
+        protection = self.scenario.protection
+        try:
+            repository = await Repository.open(self._store)
+        except RepositoryAbsentError:
+            repository = await Repository.create(
+                self._store,
+                identity_token=self.sim.stream("repository").token(),
+                block_size=ByteCount(protection.block),
+            )
+        ports = Ports(
+            runtime=runtime,
+            cluster=self._cluster,
+            host=self._host,
+            consistency=self._consistency,
+            tracking=self._tracking,
+            disk_io=self._disk_io,
+            repository=repository,
+            tracer=self.emit,
+        )
+        policy = Policy(
+            application_required=protection.application_required,
+            attempts=protection.attempts,
+            retry_delay=Duration(protection.retry_delay),
+            runs_at_once=protection.runs_at_once,
+        )
+        await protect(ports, policy, self._slots(), volumes=tuple(sorted(self.world.volumes)))
+
+    def _slots(self) -> tuple[Slots, ...]:
+        protection = self.scenario.protection
+        slots = []
+        for index, machine in enumerate(self.scenario.machines):
+            first = protection.first + index * protection.stagger
+            count = max(0, -(-(self.scenario.duration - first) // protection.interval))
+            slots.append(
+                Slots(
+                    machine=MachineId(machine.name),
+                    first=Instant(first),
+                    interval=Duration(protection.interval),
+                    count=count,
+                )
+            )
+        return tuple(slots)

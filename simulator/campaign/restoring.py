@@ -1,0 +1,125 @@
+"""Restoring points for the oracle: what the engine's reader really returns."""
+
+import numpy as np
+
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.model.errors import TwinshotError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, RecoveryPointId
+from reference_engine.model.recovery_point import RecoveryPoint
+from reference_engine.model.units import ByteCount
+from reference_engine.repository.reader import PointReader
+from reference_engine.repository.repository import Repository
+from reference_engine.restore.write_back import restore_disk
+from simulator.campaign.night import settled
+from simulator.oracle.evidence import DiskProof, LaterRestore, PointProof
+from simulator.oracle.proof import compare_disk, fingerprint
+from simulator.world.content import DiskContent
+from simulator.world.stamps import StampImage
+
+
+class RestoredDisk:
+    """A restore's target in memory; satisfies `formats.writer.DiskWriter` as far as it goes."""
+
+    def __init__(self, size: ByteCount, /) -> None:
+        self.size = size
+        self.raw = np.zeros(size, np.uint8)
+
+    def write(self, offset: ByteCount, data: bytes, /) -> None:
+        """Put `data` at `offset`."""
+        self.raw[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
+
+    def finish(self) -> None:
+        """Nothing is left to do."""
+
+    def abandon(self) -> None:
+        """Nothing is left behind."""
+
+    def read(self, start: int, end: int, /) -> bytes:
+        """Return the bytes `[start, end)`."""
+        return self.raw[start:end].tobytes()
+
+
+class Restorer:
+    """Restores what a repository in memory lists, without any virtual time passing."""
+
+    def __init__(self, kept: MemoryStore, /) -> None:
+        self._kept = kept
+        self._opened: Repository | None = None
+
+    def repository(self) -> Repository:
+        """Return the repository, opened once; it follows what is committed."""
+        if self._opened is None:
+            self._opened = settled(Repository.open(self._kept))
+        return self._opened
+
+    def visible(self) -> tuple[RecoveryPointId, ...]:
+        """Return the points that the repository lists, in commit order."""
+        return tuple(entry.point for entry in settled(self.repository().commits()))
+
+    def restored(self, point: RecoveryPointId, disk: DiskId, /) -> RestoredDisk:
+        """Return the disk as the engine restores it.
+
+        Raises:
+            TwinshotError: it cannot be restored.
+        """
+        reader = settled(self.repository().reader(point))
+        return _restored(reader, disk)
+
+    def prove(
+        self,
+        point: RecoveryPoint,
+        contents: dict[DiskId, DiskContent],
+        expected: dict[DiskId, StampImage],
+        /,
+    ) -> PointProof:
+        """Restore every disk of the point and compare it with what it should be."""
+        proofs: list[DiskProof] = []
+        unreadable = ""
+        try:
+            reader = settled(self.repository().reader(point.id))
+            for record in point.disks:
+                disk = _restored(reader, record.disk)
+                proofs.append(
+                    compare_disk(
+                        record.disk,
+                        content=contents[record.disk],
+                        expected=expected[record.disk],
+                        mask=record.mask,
+                        size=record.size,
+                        read=disk.read,
+                    )
+                )
+        except TwinshotError as failure:
+            unreadable = str(failure)
+        return PointProof(point=point, disks=tuple(proofs), unreadable=unreadable)
+
+    def again(self, point: RecoveryPointId, /) -> LaterRestore:
+        """Restore a point once everything is over, reading at random instead of through."""
+        prints: dict[DiskId, str] = {}
+        unreadable = ""
+        try:
+            reader = settled(self.repository().reader(point))
+            for disk in reader.disks:
+                prints[disk] = fingerprint(reader.size(disk), _Random(reader, disk).read)
+        except TwinshotError as failure:
+            unreadable = str(failure)
+        return LaterRestore(
+            point=point, target="random reads", fingerprints=prints, unreadable=unreadable
+        )
+
+
+class _Random:
+    """Reads ranges of a point's disk as an item-level restore would."""
+
+    def __init__(self, reader: PointReader, disk: DiskId, /) -> None:
+        self._reader, self._disk = reader, disk
+
+    def read(self, start: int, end: int, /) -> bytes:
+        return settled(self._reader.read(self._disk, ExtentSet.of([(start, end)])))
+
+
+def _restored(reader: PointReader, disk: DiskId) -> RestoredDisk:
+    target = RestoredDisk(reader.size(disk))
+    settled(restore_disk(reader, disk, target, progress=lambda _: None))  # type: ignore[arg-type]
+    return target

@@ -1,0 +1,1 @@
+"""What happens in the cluster unasked: the scenario's happenings, each at its moment."""

@@ -1,0 +1,78 @@
+"""The `Cluster` port over the world."""
+
+from typing import Any
+
+from reference_engine.model.errors import CoordinatorMoveRefusedError, OperationFailedError
+from reference_engine.model.identity import MachineId, NodeName, VolumeName
+from reference_engine.model.machine import Placement, VolumeState
+from reference_engine.model.units import MILLISECOND, SECOND, Duration
+from reference_engine.trace.cluster import RedirectionChanged
+from simulator.facade.door import Address
+from simulator.world.cluster import World
+
+
+class ClusterFacade:
+    """Answers as the failover cluster does."""
+
+    def __init__(self, world: World, /) -> None:
+        self._world = world
+        self._moves = 0
+
+    def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:  # noqa: ARG002 - the protocol's form
+        """The cluster service answers as long as any node runs."""
+        return Address(subject=args[0], node=None)
+
+    async def locate(self, machine: MachineId, /) -> Placement:
+        """Return where the machine is, or was last."""
+        found = self._world.machines[machine]
+        assert found.last_node is not None
+        return Placement(
+            machine=machine,
+            owner=found.node or found.last_node,
+            generation=found.placements,
+            settled=found.settled and not found.migrating and found.node is not None,
+        )
+
+    async def volume(self, volume: VolumeName, /) -> VolumeState:
+        """Return the volume's state."""
+        found = self._world.volumes[volume]
+        return VolumeState(
+            volume=volume,
+            coordinator=found.coordinator,
+            preferred=found.preferred,
+            redirected=found.redirected,
+            direct_rate=found.disk.rate,
+            redirected_rate=found.network.rate,
+        )
+
+    async def move_coordinator(self, volume: VolumeName, /, *, target: NodeName) -> None:
+        """Move the coordinator, unless the volume is pinned or the target is down."""
+        found = self._world.volumes[volume]
+        if found.pinned or not self._world.running(target) or found.moving:
+            raise CoordinatorMoveRefusedError(volume, target)
+        if found.coordinator == target:
+            return
+        found.moving = True
+        self._moves += 1
+        chance = self._world.sim.stream("move", volume, self._moves)
+        await self._world.sim.sleep(Duration(chance.between(200 * MILLISECOND, 2 * SECOND)))
+        found.moving = False
+        if not self._world.running(target):
+            raise OperationFailedError("move_coordinator", f"{target} went down")
+        self._world.set_coordinator(found, target, why="engine")
+
+    async def enter_redirected(self, volume: VolumeName, /) -> None:
+        """Send every write through the coordinator."""
+        self._redirect(volume, redirected=True)
+
+    async def leave_redirected(self, volume: VolumeName, /) -> None:
+        """Let nodes write directly."""
+        self._redirect(volume, redirected=False)
+
+    def _redirect(self, volume: VolumeName, *, redirected: bool) -> None:
+        found = self._world.volumes[volume]
+        if found.redirected != redirected:
+            found.redirected = redirected
+            self._world.emit(
+                RedirectionChanged(at=self._world.sim.now(), volume=volume, redirected=redirected)
+            )

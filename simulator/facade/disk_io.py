@@ -1,0 +1,36 @@
+"""The `DiskIo` port over the world's snapshots."""
+
+from typing import Any
+
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, NodeName, SnapshotId
+from simulator.facade.door import Address
+from simulator.world.cluster import World
+
+
+class DiskIoFacade:
+    """Reads snapshots at the speed that the volume's other readers leave."""
+
+    def __init__(self, world: World, /) -> None:
+        self._world = world
+
+    def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:
+        """A read is done by the node it goes through."""
+        snapshot = self._world.snapshots[args[0]]
+        node = kwargs["through"] if operation == "read" else None
+        return Address(subject=snapshot.machine.id, node=node)
+
+    async def allocated(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
+        """Return what may be other than zero."""
+        return self._world.snapshots[snapshot].allocated(self._world.disk(disk))
+
+    async def read(
+        self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /, *, through: NodeName
+    ) -> bytes:
+        """Return the bytes of `extents`, once they have come over the volume."""
+        found = self._world.disk(disk)
+        kept, volume = self._world.snapshots[snapshot], self._world.volumes[found.volume]
+        # A checkpoint is a file that any node reads; a host snapshot exists on its coordinator.
+        away = not kept.on_volume and through != kept.node
+        await volume.transfer(extents.total, redirected=away or volume.redirected)
+        return kept.read(found, extents)

@@ -1,0 +1,117 @@
+"""The one door between the engine and the world."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from reference_engine.model.errors import HostUnreachableError, OperationFailedError
+from reference_engine.model.identity import NodeName
+from reference_engine.model.units import MILLISECOND, Duration
+from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
+from simulator.kernel.digest import TraceDigest
+from simulator.kernel.task import SimTask, TaskCancelledError, Wait
+from simulator.world.cluster import World
+
+_LATENCY_MOST: Final = 20 * MILLISECOND
+
+
+Work = Callable[[], Coroutine[Any, Any, Any]]
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a call concerns, and which node has to do it; None: a service that never goes down."""
+
+    subject: str
+    node: NodeName | None
+
+
+class Implementation(Protocol):
+    """One port's world side: its methods are the port's, run behind the door."""
+
+    def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:
+        """Return whom a call concerns."""
+
+
+class Door:
+    """Counts, traces, delays and disturbs every call; see the package docstring."""
+
+    def __init__(self, world: World, digest: TraceDigest, plan: FaultPlan, /) -> None:
+        self._world, self._digest, self._plan = world, digest, plan
+        self._occurrences: dict[tuple[str, str], int] = {}
+        self._far: dict[SimTask, None] = {}
+        world.on_node_loss.append(self._node_lost)
+
+    def opened(self, port: str, implementation: Implementation, /) -> Any:
+        """Return the port as the engine sees it: every call goes through this door."""
+        return _Proxy(self, port, implementation)
+
+    async def perform(self, port: str, operation: str, address: Address, work: Work) -> Any:
+        """Carry one call to the far side and its answer back."""
+        sim = self._world.sim
+        if sim.closed:
+            raise TaskCancelledError(self)
+        key = (address.subject, operation)
+        occurrence = self._occurrences[key] = self._occurrences.get(key, 0) + 1
+        self._digest.add(
+            f"{sim.now()} {port}.{operation} {address.subject} {occurrence} {address.node}".encode()
+        )
+        latency = sim.stream("latency", address.subject, operation, occurrence)
+        answer = self._plan.consult(address.subject, operation, occurrence)
+        if answer.moment is Moment.BEFORE:
+            await self._disturb(answer)
+        await sim.sleep(Duration(latency.between(200, _LATENCY_MOST) + answer.delay))
+        if answer.kind is AnswerKind.FAIL:
+            raise OperationFailedError(operation, "no reply")
+        if answer.kind is AnswerKind.HANG:
+            await Wait(sim.event())
+        result = await self._far_side(f"{port}.{operation}", address.node, work)
+        await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
+        if answer.moment is Moment.AFTER:
+            await self._disturb(answer)
+        if answer.kind is AnswerKind.LOSE:
+            raise OperationFailedError(operation, "the reply was lost")
+        return result
+
+    async def _disturb(self, answer: Answer) -> None:
+        """Let something else happen in this very moment; it may be the caller's own end."""
+        for happening in answer.happenings:
+            happening()
+        await self._world.sim.sleep(Duration(0))
+
+    async def _far_side(self, name: str, node: NodeName | None, work: Work) -> Any:
+        sim = self._world.sim
+        if node is not None and not self._world.running(node):
+            raise HostUnreachableError(node)
+        place = None if node is None else self._world.nodes[node]
+        task = sim.spawn(work(), name=f"far/{name}", node=place)
+        task.joined = True
+        self._far[task] = None
+        try:
+            return await task
+        finally:
+            self._far.pop(task, None)
+
+    def _node_lost(self, node: NodeName, lost: list[SimTask]) -> None:
+        for task in lost:
+            if task in self._far:
+                task.error = HostUnreachableError(node)
+                task.ended.succeed()
+
+
+class _Proxy:
+    """Looks like the port; sends every call through the door."""
+
+    def __init__(self, door: Door, port: str, implementation: Implementation, /) -> None:
+        self._door, self._port, self._implementation = door, port, implementation
+
+    def __getattr__(self, operation: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        method = getattr(self._implementation, operation)
+        door, port, address_of = self._door, self._port, self._implementation.address
+
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            address = address_of(operation, args, kwargs)
+            return await door.perform(port, operation, address, lambda: method(*args, **kwargs))
+
+        setattr(self, operation, call)
+        return call

@@ -1,0 +1,1 @@
+"""What can go wrong, as values, and when: the vocabulary of scenario files."""

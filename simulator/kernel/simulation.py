@@ -1,0 +1,102 @@
+"""The simulation: virtual time, tasks, nodes, and the run to an end."""
+
+from collections.abc import Coroutine
+from heapq import heappop
+from typing import Any
+
+import simpy
+from simpy.events import Event, Timeout
+
+from reference_engine.model.units import Duration, Instant
+from simulator.kernel.streams import SeededTies, Stream
+from simulator.kernel.task import SimNode, SimTask, Wait
+
+
+class StalledError(AssertionError):
+    """Nothing is left to happen, but the main task is not done: it waits for ever."""
+
+
+class Simulation:
+    """Virtual time from 0, in microseconds; the same seed gives the same run."""
+
+    def __init__(self, seed: int, /) -> None:
+        self.seed = seed
+        self.env = simpy.Environment()
+        self.env._eid = SeededTies(seed)  # type: ignore[assignment]  # noqa: SLF001 - see package docstring
+        self.tasks: dict[SimTask, None] = {}
+        self.graveyard: list[SimTask] = []
+        self.current: SimTask | None = None
+        self.closed = False
+        self.steps = 0
+        self._failure: tuple[str, BaseException] | None = None
+        self._outside = SimNode("outside")
+
+    def now(self) -> Instant:
+        """Return virtual time."""
+        return Instant(self.env._now)  # type: ignore[arg-type]  # noqa: SLF001 - the property costs as much as the step
+
+    def stream(self, *name: str | int) -> Stream:
+        """Return the stream of chance with this name."""
+        return Stream(self.seed, *name)
+
+    def sleep(self, duration: Duration, /) -> Wait:
+        """Return an awaitable that is over `duration` later."""
+        return Wait(Timeout(self.env, duration))
+
+    def timer(self, duration: Duration, /) -> Event:
+        """Return an event that fires `duration` later."""
+        return Timeout(self.env, duration)
+
+    def event(self) -> Event:
+        """Return an event that somebody will trigger."""
+        return Event(self.env)
+
+    def spawn(
+        self, coro: Coroutine[Any, Any, Any], /, *, name: str, node: SimNode | None = None
+    ) -> SimTask:
+        """Start a task on `node`, or on one that never loses power."""
+        return SimTask(self, coro, name=name, node=node or self._outside)
+
+    def fail(self, task: SimTask, error: BaseException, /) -> None:
+        """Note an error that nobody awaits: it ends the run."""
+        if self._failure is None:
+            self._failure = (task.name, error)
+
+    def run(self, main: Coroutine[Any, Any, Any], /, *, limit: Instant | None = None) -> Any:
+        """Run until `main` is done and return what it returned.
+
+        Raises:
+            StalledError: it is not done, and nothing more will happen before `limit`.
+        """
+        task = self.spawn(main, name="main")
+        task.joined = True
+        env = self.env
+        queue = env._queue  # noqa: SLF001 - the loop of Environment.step without its calls
+        steps = 0
+        while queue and not task.done and self._failure is None:
+            if limit is not None and queue[0][0] > limit:
+                break
+            env._now, _, _, event = heappop(queue)  # noqa: SLF001
+            callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]
+            for callback in callbacks:
+                callback(event)
+            if not event._ok and not event.defused:  # noqa: SLF001
+                raise event._value  # noqa: SLF001
+            steps += 1
+        self.steps += steps
+        if self._failure is not None:
+            raise self._failure[1]
+        if not task.done:
+            waiting = ", ".join(sorted(other.name for other in self.tasks))
+            raise StalledError(f"main waits for ever; so do: {waiting}")
+        if task.error is not None:
+            raise task.error
+        return task.value
+
+    def close(self) -> None:
+        """Unwind every coroutine; `closed` keeps their `finally` blocks from touching the world."""
+        self.closed = True
+        for task in [*self.tasks, *self.graveyard]:
+            task.close()
+        self.tasks.clear()
+        self.graveyard.clear()

@@ -1,0 +1,128 @@
+"""What a verdict may be founded on: the facts, the truth, and what restores returned."""
+
+import msgspec
+import numpy as np
+
+from reference_engine.model.extents import EMPTY, ExtentSet
+from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
+from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.units import ByteCount, Duration
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.engine import DeltaEnumerated, PointCommitted
+from simulator.world.content import DiskContent
+from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage
+from simulator.world.truth import Cut, Truth
+
+
+class DiskProof(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk of one point, restored and compared byte for byte with what it should be."""
+
+    disk: DiskId
+    compared: ByteCount
+    wrong: ExtentSet
+    """Bytes outside the mask that differ from the truth."""
+
+    not_blank: ExtentSet
+    """Bytes inside the mask that are not zero."""
+
+    fingerprint: str
+    """Digest of everything that the restore returned."""
+
+
+class PointProof(msgspec.Struct, frozen=True, kw_only=True):
+    """One point, restored in the instant in which it became visible."""
+
+    point: RecoveryPoint
+    disks: tuple[DiskProof, ...]
+    unreadable: str
+    """Why it could not be restored; empty when it could."""
+
+
+class LaterRestore(msgspec.Struct, frozen=True, kw_only=True):
+    """The same point's fingerprints once everything was over, from another kind of target."""
+
+    point: RecoveryPointId
+    target: str
+    fingerprints: dict[DiskId, str]
+    unreadable: str
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything about one run that a verdict may use."""
+
+    facts: tuple[Fact, ...]
+    truth: Truth
+    contents: dict[DiskId, DiskContent]
+    proofs: dict[RecoveryPointId, PointProof]
+    visible: tuple[RecoveryPointId, ...]
+    """What the repository lists in the end."""
+
+    later: tuple[LaterRestore, ...]
+    live: dict[DiskId, StampImage]
+    """The production disks in the end."""
+
+    frozen_maps: tuple[str, ...]
+    """Maps that are frozen still, on nodes that run."""
+
+    frozen_guests: tuple[MachineId, ...]
+    leftovers: tuple[str, ...]
+    finished: str
+    """Why the run did not come to its end; empty when it did."""
+
+    freeze_bound: Duration
+    sources_unchanged: dict[str, bool]
+    """For each real disk image: whether its file is what it was."""
+
+    second_digest: str | None
+    """The trace digest of a repetition in another process; None: there was none."""
+
+    digest: str
+
+    def points(self) -> list[RecoveryPoint]:
+        """Return every committed point in commit order."""
+        return [fact.point for fact in self.facts if isinstance(fact, PointCommitted)]
+
+    def deltas(self) -> dict[tuple[object, DiskId], DeltaEnumerated]:
+        """Return what each run said it would read of each disk."""
+        return {
+            (fact.run, fact.disk): fact for fact in self.facts if isinstance(fact, DeltaEnumerated)
+        }
+
+    def cut_of(self, point: RecoveryPoint, record: DiskRecord, /) -> Cut:
+        """Return the instant that a point claims for one of its disks."""
+        if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
+            return self.truth.guest_cuts[point.guest_snapshot]
+        return self.truth.host_cuts[record.snapshot]
+
+    def true_image(self, point: RecoveryPoint, record: DiskRecord, /) -> StampImage:
+        """Return what the disk held at the instant that the point claims."""
+        if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
+            return self.truth.guest_cuts[point.guest_snapshot].images[record.disk]
+        return replay(self.truth, point.machine.id, record.disk, self.cut_of(point, record).stamp)
+
+    def as_bytes(self, disk: DiskId, cells: Cells, /) -> ExtentSet:
+        """Return the bytes of cells."""
+        content = self.contents[disk]
+        return ExtentSet.of_pieces(cells, piece=content.cell, size=content.size)
+
+    def diff_area(self, point: RecoveryPoint, disk: DiskId, /) -> ExtentSet:
+        """Return where the guest's diff area really lay when the host cut this point's disk."""
+        cells = self.truth.diff_areas.get((point.run, disk))
+        return EMPTY if cells is None else self.as_bytes(disk, np.sort(cells))
+
+
+def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> StampImage:
+    """Return the disk after every write up to and with `stamp`, from the log alone."""
+    start = truth.initial[disk]
+    replayed = StampDisk(start.cells)
+    replayed.pages = dict(start.pages)
+    bound = np.uint64(stamp)
+    for batch in truth.writes[machine]:
+        if batch.disk != disk:
+            continue
+        order = batch.stamps & np.uint64(TRIMMED - 1)
+        if order[0] > bound:
+            break
+        kept = order <= bound
+        replayed.write(batch.cells[kept], batch.stamps[kept])
+    return replayed.snapshot()

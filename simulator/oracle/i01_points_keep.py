@@ -1,0 +1,28 @@
+"""I1: every committed point still restores to what it was, after everything that came later."""
+
+from simulator.oracle.evidence import Evidence
+from simulator.oracle.verdict import Finding, Invariant
+
+
+def _judge(evidence: Evidence, finding: Finding) -> None:
+    for restore in evidence.later:
+        proof = evidence.proofs.get(restore.point)
+        finding.check(
+            restore.point, f"cannot be restored: {restore.unreadable}", holds=not restore.unreadable
+        )
+        if proof is None or restore.unreadable or proof.unreadable:
+            continue
+        for disk in proof.disks:
+            finding.check(
+                restore.point,
+                f"{disk.disk} is no longer what it was when it was committed",
+                holds=restore.fingerprints.get(disk.disk) == disk.fingerprint,
+            )
+    restored = {restore.point for restore in evidence.later}
+    for point in evidence.points():
+        finding.check(point.id, "was committed and is gone", holds=point.id in restored)
+
+
+INVARIANT = Invariant(
+    id="I1", title="committed points keep restoring to what they were", judge=_judge
+)

@@ -1,0 +1,55 @@
+"""I4: the label never claims more than happened, and names what is missing."""
+
+from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from simulator.oracle.evidence import Evidence
+from simulator.oracle.verdict import Finding, Invariant
+
+
+def _judge(evidence: Evidence, finding: Finding) -> None:
+    for point in evidence.points():
+        if point.consistency is Consistency.APPLICATION:
+            _judge_application(evidence, finding, point)
+        else:
+            finding.check(
+                point.id, "is crash-consistent and does not say why", holds=bool(point.downgrade)
+            )
+        clocks = {evidence.truth.host_cuts[record.snapshot].clock for record in point.disks}
+        finding.check(
+            point.id,
+            "states another host instant than the host's clock showed",
+            holds=point.host_instant in clocks,
+        )
+        if point.consistency is Consistency.CRASH:
+            finding.check(
+                point.id,
+                "claims another instant than its data has",
+                holds=point.instant in clocks,
+            )
+        finding.check(
+            point.id,
+            "lacks a disk of its machine without saying so",
+            holds={disk.id for disk in point.machine.disks}
+            == {record.disk for record in point.disks},
+        )
+
+
+def _judge_application(evidence: Evidence, finding: Finding, point: RecoveryPoint) -> None:
+    cut = (
+        None
+        if point.guest_snapshot is None
+        else evidence.truth.guest_cuts.get(point.guest_snapshot)
+    )
+    finding.check(
+        point.id, "is application-consistent without a guest snapshot", holds=cut is not None
+    )
+    if cut is None:
+        return
+    finding.check(point.id, "claims the guest snapshot of another run", holds=cut.run == point.run)
+    finding.check(
+        point.id,
+        "claims another instant than its data has",
+        holds=point.instant == cut.clock and point.guest_instant == cut.clock,
+    )
+
+
+INVARIANT = Invariant(id="I4", title="labels claim no more than happened", judge=_judge)

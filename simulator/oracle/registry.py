@@ -1,0 +1,45 @@
+"""Every invariant that is judged, in the catalogue's order."""
+
+from typing import Final
+
+from simulator.oracle import (
+    i01_points_keep,
+    i02_application_image,
+    i03_one_cut,
+    i04_honest_label,
+    i05_delta_covers,
+    i06_skew_is_carried,
+    i07_tracker_advance,
+    i08_every_writer,
+    i10_atomic_commit,
+    i12_production_untouched,
+    i13_any_target,
+    i18_bounded_time,
+    i19_repeatable,
+)
+from simulator.oracle.evidence import Evidence
+from simulator.oracle.verdict import Invariant, Verdict
+
+INVARIANTS: Final[tuple[Invariant, ...]] = tuple(
+    module.INVARIANT
+    for module in (
+        i01_points_keep,
+        i02_application_image,
+        i03_one_cut,
+        i04_honest_label,
+        i05_delta_covers,
+        i06_skew_is_carried,
+        i07_tracker_advance,
+        i08_every_writer,
+        i10_atomic_commit,
+        i12_production_untouched,
+        i13_any_target,
+        i18_bounded_time,
+        i19_repeatable,
+    )
+)
+
+
+def judge(evidence: Evidence, /) -> tuple[Verdict, ...]:
+    """Return the verdict of every invariant."""
+    return tuple(invariant.verdict(evidence) for invariant in INVARIANTS)

@@ -1,0 +1,148 @@
+"""From a scenario to a world: nodes, volumes, machines, each disk with its first content."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+import numpy as np
+
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
+from reference_engine.model.machine import BackEnd, GuestKind
+from reference_engine.model.units import MIB, ByteCount, Duration
+from reference_engine.trace import Event as Fact
+from simulator.kernel.simulation import Simulation
+from simulator.kernel.streams import key_of
+from simulator.kernel.task import SimNode
+from simulator.scenario.schema import Scenario, VirtualMachine
+from simulator.world.cluster import Clock, World
+from simulator.world.content import Underlay
+from simulator.world.disk import SimDisk
+from simulator.world.machine import SimMachine
+from simulator.world.stamps import Cells
+from simulator.world.truth import Truth
+from simulator.world.volume import SimVolume
+from simulator.world.workload import Profile, Workload
+
+
+class RealDisk(msgspec.Struct, frozen=True, kw_only=True):
+    """A real disk image that a scenario puts into a simulated guest; it is only ever read."""
+
+    content: Underlay
+    size: ByteCount
+    free: ExtentSet
+    """What its file systems declare free: the only place where the simulated guest writes."""
+
+
+def build_world(
+    scenario: Scenario,
+    sim: Simulation,
+    emit: Callable[[Fact], None],
+    truth: Truth,
+    /,
+    *,
+    images: Mapping[str, RealDisk],
+) -> World:
+    """Return the world at instant 0; `images` holds an entry for each image that is named."""
+    world = World(sim, emit, truth)
+    world.migration_waits_for_backup = scenario.migration_waits_for_backup
+    world.rct_survives_crash = scenario.rct_after_power_cut == "coarse"
+    world.restart_delay = Duration(scenario.restart_delay)
+    for node in scenario.nodes:
+        name = NodeName(node.name)
+        world.nodes[name] = SimNode(node.name)
+        world.clocks[name] = Clock(
+            sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
+        )
+    for entry in scenario.volumes:
+        volume = SimVolume(
+            sim,
+            VolumeName(entry.name),
+            coordinator=NodeName(entry.coordinator),
+            direct_rate=ByteCount(entry.direct_mib_s * MIB),
+            redirected_rate=ByteCount(entry.redirected_mib_s * MIB),
+            pinned=entry.pinned,
+        )
+        world.volumes[volume.name] = volume
+        world.set_coordinator(volume, NodeName(entry.coordinator), why="start")
+    for described in scenario.machines:
+        machine = _build_machine(scenario, described, world, images)
+        world.machines[machine.id] = machine
+        world.place(machine, NodeName(described.node), why="start")
+    return world
+
+
+def _build_machine(
+    scenario: Scenario,
+    described: VirtualMachine,
+    world: World,
+    images: Mapping[str, RealDisk],
+) -> SimMachine:
+    sim = world.sim
+    machine = MachineId(described.name)
+    disks = [
+        _build_disk(scenario, described, index, sim=sim, images=images)
+        for index in range(len(described.disks))
+    ]
+    writes = described.writes
+    profile = Profile(
+        bursts_per_hour=writes.bursts_per_hour,
+        burst_cells=writes.burst_cells,
+        hot_share=writes.hot_percent * 10,
+        sequential_share=writes.sequential_percent * 10,
+        rewrite_share=writes.rewrite_percent * 10,
+        trim_share=writes.trim_percent * 10,
+    )
+    clock = Clock(sim, offset=Duration(described.guest_clock_offset), drift_ppm=0)
+    built = SimMachine(
+        sim,
+        world.emit,
+        machine=machine,
+        name=described.name,
+        kind=GuestKind(described.guest),
+        back_end=BackEnd(scenario.back_end),
+        disks=disks,
+        workload=Workload(
+            sim.seed, described.name, profile, tuple(disk.writable for disk in disks)
+        ),
+        maps=world.maps,
+        truth=world.truth,
+        guest_clock=clock.read,
+        canary_per_mille=scenario.canary_percent * 10,
+    )
+    # An average use: real disks differ, simulated ones are filled per machine.
+    built.fill(sum(disk.used_percent for disk in described.disks) * 10 // len(described.disks))
+    return built
+
+
+def _build_disk(
+    scenario: Scenario,
+    described: VirtualMachine,
+    index: int,
+    /,
+    *,
+    sim: Simulation,
+    images: Mapping[str, RealDisk],
+) -> SimDisk:
+    disk = described.disks[index]
+    real = None if disk.image is None else images[disk.image]
+    size = ByteCount(disk.size or 0) if real is None else real.size
+    cell = ByteCount(scenario.cell)
+    return SimDisk(
+        DiskId(f"{described.name}-disk{index}"),
+        key=key_of("disk", sim.seed, described.name, index),
+        size=size,
+        cell=cell,
+        volume=VolumeName(disk.volume),
+        underlay=None if real is None else real.content,
+        free=None if real is None else _whole_cells(real.free, cell),
+    )
+
+
+def _whole_cells(free: ExtentSet, cell: ByteCount) -> Cells:
+    """Return the cells that lie wholly in `free`."""
+    runs = [
+        np.arange(-(-start // cell), end // cell)
+        for start, end in free.bounds.tolist()
+        if end // cell > -(-start // cell)
+    ]
+    return np.concatenate(runs) if runs else np.empty(0, np.int64)

@@ -1,0 +1,63 @@
+"""Durations and sizes as people write them: `"1h30m"`, `"250 ms"`, `"64 MiB"`."""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import BeforeValidator
+
+from reference_engine.model.units import (
+    GIB,
+    HOUR,
+    KIB,
+    MIB,
+    MILLISECOND,
+    MINUTE,
+    SECOND,
+)
+
+_TIMES: Final = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": 24 * HOUR}
+_SIZES: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": 1024 * GIB}
+_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
+_SIZE: Final = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)(?:\s*\+\s*(\d+)\s*B)?")
+
+
+def parse_duration(text: object, /) -> int:
+    """Return microseconds.
+
+    Raises:
+        ValueError: no duration with a unit.
+    """
+    if isinstance(text, int) and not isinstance(text, bool) and text == 0:
+        return 0
+    if isinstance(text, str) and text.strip():
+        at = 1 if text.startswith("-") else 0
+        total = 0.0
+        while at < len(text):
+            part = _TIME.match(text, at)
+            if part is None:
+                break
+            total += float(part[1]) * _TIMES[part[2]]
+            at = part.end()
+        else:
+            return -round(total) if text.startswith("-") else round(total)
+    raise ValueError('should be a duration with a unit, such as "90s", "1h30m" or "250 ms"')
+
+
+def parse_size(text: object, /) -> int:
+    """Return bytes.
+
+    Raises:
+        ValueError: no size with a unit.
+    """
+    if isinstance(text, str):
+        found = _SIZE.fullmatch(text.strip())
+        if found is not None:
+            return int(found[1]) * _SIZES[found[2]] + int(found[3] or 0)
+    raise ValueError('should be a size with a unit, such as "64 MiB" or "64 MiB + 512 B"')
+
+
+TimeSpan = Annotated[int, BeforeValidator(parse_duration)]
+"""Microseconds, written with a unit."""
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+"""Bytes, written with a unit."""

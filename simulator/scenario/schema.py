@@ -1,0 +1,251 @@
+"""The vocabulary of scenario files, and what makes a scenario impossible."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from reference_engine.model.outcome import Outcome
+from simulator.faults.kinds import (
+    AtCall,
+    AtStep,
+    AtTime,
+    CallDisturbed,
+    CoordinatorMove,
+    EngineCrash,
+    GuestSilence,
+    Happening,
+    LiveMigration,
+    NodeCrash,
+    TrackerLost,
+)
+from simulator.scenario.model import Strict
+from simulator.scenario.quantities import Size, TimeSpan
+
+
+class Node(Strict):
+    """A host. Its clock is `clock_offset` wrong and drifts."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    clock_offset: TimeSpan = 0
+    clock_drift_ppm: int = Field(default=0, ge=-1000, le=1000)
+
+
+class Volume(Strict):
+    """A Cluster Shared Volume."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    coordinator: str
+    direct_mib_s: int = Field(default=200, ge=1)
+    redirected_mib_s: int = Field(default=60, ge=1)
+    pinned: bool = False
+
+
+class Disk(Strict):
+    """A virtual disk; `image` puts a real disk image into it, which is never written."""
+
+    volume: str
+    size: Size | None = Field(default=None, gt=0)
+    used_percent: int = Field(default=50, ge=0, le=100)
+    image: str | None = None
+
+
+class WriteProfile(Strict):
+    """How a guest writes; shares in percent of its bursts."""
+
+    bursts_per_hour: int = Field(default=120, ge=0, le=100_000)
+    burst_cells: int = Field(default=4, ge=1, le=64)
+    hot_percent: int = Field(default=40, ge=0, le=100)
+    sequential_percent: int = Field(default=20, ge=0, le=100)
+    rewrite_percent: int = Field(default=10, ge=0, le=100)
+    trim_percent: int = Field(default=3, ge=0, le=100)
+
+
+class VirtualMachine(Strict):
+    """A machine to protect."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    node: str
+    guest: Literal["vss", "fsfreeze", "none"] = "vss"
+    disks: list[Disk] = Field(min_length=1, max_length=16)
+    writes: WriteProfile = WriteProfile()
+    guest_clock_offset: TimeSpan = 0
+
+
+class Protection(Strict):
+    """When backups run, and how patient the engine is."""
+
+    interval: TimeSpan = Field(default=3_600_000_000, gt=0)
+    first: TimeSpan = Field(default=600_000_000, ge=0)
+    stagger: TimeSpan = Field(default=60_000_000, ge=0)
+    """Between one machine's slot and the next one's."""
+
+    application_required: bool = False
+    attempts: int = Field(default=3, ge=1, le=10)
+    retry_delay: TimeSpan = Field(default=60_000_000, ge=0)
+    block: Size = Field(default=16384, ge=4096)
+    runs_at_once: int = Field(default=4, ge=1)
+
+
+class Skew(Strict):
+    """How long a host takes from the request to the hold of its snapshot: Th - Tg."""
+
+    shortest: TimeSpan = Field(default=500_000, ge=0)
+    longest: TimeSpan = Field(default=20_000_000, ge=0)
+
+
+class Expectation(Strict):
+    """What must come of a machine's jobs; slots are counted from 1."""
+
+    machine: str
+    slot: int | None = Field(default=None, ge=1)
+    outcome: list[Outcome] | None = None
+    consistency: Literal["application", "crash"] | None = None
+    transfer: list[Literal["full", "incremental", "compare"]] | None = None
+    points_at_least: int | None = Field(default=None, ge=0)
+    skew: Literal["empty", "some"] | None = None
+
+
+class Variant(Strict):
+    """The same scenario with other happenings and expectations."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9-]+$")
+    happenings: tuple[Happening, ...] = ()
+    expect: tuple[Expectation, ...] = ()
+
+
+class Scenario(Strict):
+    """One scenario file."""
+
+    why: str = Field(min_length=10)
+    catalogue: str | None = None
+    """The scenario's id in the catalogue, such as `D19`."""
+
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    duration: TimeSpan = Field(gt=0)
+    back_end: Literal["E1", "E3"] = "E1"
+    cell: Size = Field(default=4096, ge=512)
+    migration_waits_for_backup: bool = False
+    rct_after_power_cut: Literal["coarse", "lost"] = "coarse"
+    restart_delay: TimeSpan = Field(default=30_000_000, ge=0)
+    freeze_bound: TimeSpan = Field(default=60_000_000, gt=0)
+    canary_percent: int = Field(default=50, ge=0, le=100)
+    nodes: list[Node] = Field(min_length=1, max_length=64)
+    volumes: list[Volume] = Field(min_length=1, max_length=64)
+    machines: list[VirtualMachine] = Field(min_length=1, max_length=1000)
+    protection: Protection = Protection()
+    skew: Skew = Skew()
+    happenings: tuple[Happening, ...] = ()
+    expect: tuple[Expectation, ...] = ()
+    variants: tuple[Variant, ...] = ()
+
+
+Complaint = tuple[tuple[str | int, ...], str]
+"""Where in the file, and what is wrong there."""
+
+
+def impossibilities(scenario: Scenario, /) -> Iterator[Complaint]:
+    """Yield everything that no cluster can be: names that are nobody's, sizes that do not fit."""
+    yield from _duplicates(scenario)
+    nodes = {node.name for node in scenario.nodes}
+    volumes = {volume.name for volume in scenario.volumes}
+    for index, volume in enumerate(scenario.volumes):
+        if volume.coordinator not in nodes:
+            yield ("volumes", index, "coordinator"), f"there is no node {volume.coordinator!r}"
+    for index, machine in enumerate(scenario.machines):
+        if machine.node not in nodes:
+            yield ("machines", index, "node"), f"there is no node {machine.node!r}"
+        shares = machine.writes.sequential_percent + machine.writes.hot_percent
+        if shares + machine.writes.rewrite_percent > 100:
+            yield ("machines", index, "writes"), "the shares of the bursts exceed 100 percent"
+        for number, disk in enumerate(machine.disks):
+            place = ("machines", index, "disks", number)
+            if disk.volume not in volumes:
+                yield (*place, "volume"), f"there is no volume {disk.volume!r}"
+            yield from _disk_sizes(scenario, disk, place)
+    if scenario.skew.longest < scenario.skew.shortest:
+        yield ("skew", "longest"), "is shorter than the shortest"
+    if scenario.protection.block % scenario.cell:
+        yield ("protection", "block"), "is no multiple of the cell"
+    yield from _happenings(scenario, scenario.happenings, ("happenings",))
+    yield from _expectations(scenario, scenario.expect, ("expect",))
+    for index, variant in enumerate(scenario.variants):
+        here = ("variants", index)
+        yield from _happenings(scenario, variant.happenings, (*here, "happenings"))
+        yield from _expectations(scenario, variant.expect, (*here, "expect"))
+
+
+def _disk_sizes(
+    scenario: Scenario, disk: Disk, place: tuple[str | int, ...]
+) -> Iterator[Complaint]:
+    if disk.image is None and disk.size is None:
+        yield place, "a disk needs a size or an image"
+    elif disk.image is not None and disk.size is not None:
+        yield (*place, "size"), "comes from the image; leave one of the two out"
+    elif disk.size is not None and disk.size % 512:
+        yield (*place, "size"), "is no multiple of 512 bytes, a disk's sector"
+    elif disk.size is not None and disk.size < 64 * scenario.cell:
+        yield (*place, "size"), "is less than 64 cells, too small for a file system"
+
+
+def _duplicates(scenario: Scenario) -> Iterator[Complaint]:
+    for table in ("nodes", "volumes", "machines"):
+        seen: set[str] = set()
+        for index, entry in enumerate(getattr(scenario, table)):
+            if entry.name in seen:
+                yield (table, index, "name"), f"{entry.name!r} is there twice"
+            seen.add(entry.name)
+
+
+def _happenings(
+    scenario: Scenario, happenings: tuple[Happening, ...], place: tuple[str | int, ...]
+) -> Iterator[Complaint]:
+    nodes = {node.name for node in scenario.nodes}
+    machines = {machine.name for machine in scenario.machines}
+    volumes = {volume.name for volume in scenario.volumes}
+    for index, happening in enumerate(happenings):
+        here = (*place, index)
+        match happening:
+            case LiveMigration(machine=machine, target=target):
+                if machine not in machines:
+                    yield (*here, "machine"), f"there is no machine {machine!r}"
+                if target not in nodes:
+                    yield (*here, "target"), f"there is no node {target!r}"
+            case CoordinatorMove(volume=volume, target=target):
+                if volume not in volumes:
+                    yield (*here, "volume"), f"there is no volume {volume!r}"
+                if target not in nodes:
+                    yield (*here, "target"), f"there is no node {target!r}"
+            case NodeCrash(node=node):
+                owner = node.removeprefix("owner-of:")
+                if owner not in (machines if owner != node else nodes):
+                    yield (*here, "node"), f"there is no node {node!r}"
+                if len(nodes) == 1:
+                    yield here, "the only node cannot crash: nothing could restart its machines"
+            case GuestSilence(machine=machine) | TrackerLost(machine=machine):
+                if machine not in machines:
+                    yield (*here, "machine"), f"there is no machine {machine!r}"
+            case EngineCrash() | CallDisturbed():
+                pass
+        yield from _trigger(scenario, happening, here)
+
+
+def _trigger(
+    scenario: Scenario, happening: Happening, here: tuple[str | int, ...]
+) -> Iterator[Complaint]:
+    match getattr(happening, "on", None):
+        case AtTime(at=at) if at > scenario.duration:
+            yield (*here, "on", "at"), "is after the scenario's end"
+        case AtStep(machine=machine) if machine not in {m.name for m in scenario.machines}:
+            yield (*here, "on", "machine"), f"there is no machine {machine!r}"
+        case AtCall() | AtStep() | AtTime() | None:
+            pass
+
+
+def _expectations(
+    scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
+) -> Iterator[Complaint]:
+    machines = {machine.name for machine in scenario.machines}
+    for index, expectation in enumerate(expect):
+        if expectation.machine not in machines:
+            yield (*place, index, "machine"), f"there is no machine {expectation.machine!r}"

@@ -1,0 +1,227 @@
+"""The cluster: nodes with clocks, volumes, machines, and what happens to them unasked."""
+
+from collections.abc import Callable
+
+from reference_engine.model.identity import DiskId, MachineId, NodeName, SnapshotId, VolumeName
+from reference_engine.model.units import SECOND, Duration, Instant
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.cluster import (
+    CoordinatorChanged,
+    MachinePlaced,
+    MapDropped,
+    MigrationEnded,
+    MigrationStarted,
+    NodeChanged,
+    SnapshotReleased,
+)
+from simulator.kernel.simulation import Simulation
+from simulator.kernel.task import SimNode, SimTask
+from simulator.world.disk import SimDisk
+from simulator.world.machine import SimMachine
+from simulator.world.snapshots import SimSnapshot
+from simulator.world.trackers import FilterMaps
+from simulator.world.truth import Truth
+from simulator.world.volume import SimVolume
+
+
+class Clock:
+    """A clock that is wrong: `offset` microseconds away, drifting by parts per million."""
+
+    def __init__(self, sim: Simulation, /, *, offset: Duration, drift_ppm: int) -> None:
+        self._sim, self._offset, self._drift = sim, offset, drift_ppm
+
+    def read(self) -> Instant:
+        """Return what the clock shows."""
+        now = self._sim.now()
+        return Instant(now + self._offset + now * self._drift // 1_000_000)
+
+
+class World:
+    """The whole truth. Only the facade, the drivers and the oracle see it."""
+
+    def __init__(self, sim: Simulation, emit: Callable[[Fact], None], truth: Truth, /) -> None:
+        self.sim, self.emit, self.truth = sim, emit, truth
+        self.nodes: dict[NodeName, SimNode] = {}
+        self.clocks: dict[NodeName, Clock] = {}
+        self.volumes: dict[VolumeName, SimVolume] = {}
+        self.machines: dict[MachineId, SimMachine] = {}
+        self.snapshots: dict[SnapshotId, SimSnapshot] = {}
+        self.maps = FilterMaps(granule_cells=4)
+        self.rct_granule_cells = 4
+        self.rct_survives_crash = True
+        self.migration_waits_for_backup = False
+        self.restart_delay = Duration(30 * SECOND)
+        self.on_node_loss: list[Callable[[NodeName, list[SimTask]], None]] = []
+
+    def machine_of_disk(self, disk: DiskId, /) -> SimMachine:
+        """Return the machine that has this disk."""
+        return next(
+            machine
+            for machine in self.machines.values()
+            if any(owned.id == disk for owned in machine.disks)
+        )
+
+    def disk(self, disk: DiskId, /) -> SimDisk:
+        """Return the disk of this identity."""
+        return self.machine_of_disk(disk).disk(disk)
+
+    def running(self, node: NodeName, /) -> bool:
+        """Return whether the node has power."""
+        return self.nodes[node].running
+
+    def place(self, machine: SimMachine, node: NodeName, /, *, why: str) -> None:
+        """Have the machine run on `node` from this instant."""
+        machine.node = machine.last_node = node
+        machine.placements += 1
+        machine.settled = True
+        self.emit(MachinePlaced(at=self.sim.now(), machine=machine.id, node=node, why=why))
+
+    def set_coordinator(self, volume: SimVolume, node: NodeName, /, *, why: str) -> None:
+        """Have `node` coordinate the volume from this instant."""
+        volume.coordinator = node
+        self.emit(CoordinatorChanged(at=self.sim.now(), volume=volume.name, node=node, why=why))
+
+    def other_node(self, node: NodeName | None, /) -> NodeName | None:
+        """Return a running node other than `node`, the next one in the cluster's order."""
+        names = list(self.nodes)
+        start = names.index(node) + 1 if node in names else 0
+        ordered = names[start:] + names[:start]
+        return next((name for name in ordered if name != node and self.running(name)), None)
+
+    # --- live migration ------------------------------------------------------------------------
+
+    async def migrate(
+        self, machine: SimMachine, target: NodeName, /, *, pre_copy: Duration, blackout: Duration
+    ) -> None:
+        """Live-migrate: copy memory while the guest runs, stand still, go on on `target`."""
+        source = machine.node
+        if source is None or source == target or machine.migrating or not self.running(target):
+            return
+        if self.migration_waits_for_backup:
+            while self._backing_up(machine):
+                await self.sim.sleep(Duration(5 * SECOND))
+        machine.migrating = True
+        self.emit(
+            MigrationStarted(at=self.sim.now(), machine=machine.id, source=source, target=target)
+        )
+        await self.sim.sleep(pre_copy)
+        if not self._still_migrating(machine, source, target):
+            self._migration_failed(machine, source, target, self.sim.now())
+            return
+        machine.settled = False
+        machine.advance()
+        machine.canary()
+        machine.blackout = True
+        began = self.sim.now()
+        await self.sim.sleep(blackout)
+        if not self._still_migrating(machine, source, target):
+            self._migration_failed(machine, source, target, began)
+            return
+        machine.blackout = False
+        machine.migrating = False
+        self.place(machine, target, why="live-migration")
+        machine.canary()
+        self.emit(
+            MigrationEnded(
+                at=self.sim.now(),
+                machine=machine.id,
+                source=source,
+                target=target,
+                blackout=began,
+                succeeded=True,
+            )
+        )
+
+    def _still_migrating(self, machine: SimMachine, source: NodeName, target: NodeName) -> bool:
+        return machine.migrating and machine.node == source and self.running(target)
+
+    def _migration_failed(
+        self, machine: SimMachine, source: NodeName, target: NodeName, began: Instant
+    ) -> None:
+        if machine.node == source:
+            machine.blackout = False
+            machine.migrating = False
+            machine.settled = True
+        self.emit(
+            MigrationEnded(
+                at=self.sim.now(),
+                machine=machine.id,
+                source=source,
+                target=target,
+                blackout=began,
+                succeeded=False,
+            )
+        )
+
+    def _backing_up(self, machine: SimMachine) -> bool:
+        return machine.guest.shadow is not None or any(
+            snapshot.exists and snapshot.machine is machine for snapshot in self.snapshots.values()
+        )
+
+    # --- nodes ---------------------------------------------------------------------------------
+
+    def crash_node(self, node: NodeName, /) -> None:
+        """Cut the node's power: machines stop, memory is gone, volumes fail over."""
+        if not self.running(node):
+            return
+        now = self.sim.now()
+        stopped = [machine for machine in self.machines.values() if machine.node == node]
+        for machine in stopped:
+            machine.power_off()
+            for point in machine.references.values():
+                target = point.coarse if self.rct_survives_crash else point.lost
+                target.update(disk.id for disk in machine.disks)
+        lost = self.nodes[node].power_off()
+        self.emit(NodeChanged(at=now, node=node, running=False, why="power cut"))
+        for machine in stopped:
+            self.emit(MachinePlaced(at=now, machine=machine.id, node=None, why="node-crash"))
+        self._lose_memory(node)
+        for listener in self.on_node_loss:
+            listener(node, lost)
+        for volume in self.volumes.values():
+            if volume.coordinator == node:
+                successor = self.other_node(node)
+                if successor is not None:
+                    self.set_coordinator(volume, successor, why="failover")
+        for machine in stopped:
+            self.sim.spawn(self._restart(machine, node), name=f"{machine.id}/failover")
+
+    def _lose_memory(self, node: NodeName) -> None:
+        now = self.sim.now()
+        for machine in self.machines.values():
+            for disk in machine.disks:
+                for owner, kept in self.maps.known(disk.id):
+                    if owner == node:
+                        for run in kept.frozen:
+                            self.emit(
+                                MapDropped(
+                                    at=now, node=node, disk=disk.id, run=run, why="node-crash"
+                                )
+                            )
+            machine.holders.discard(node)
+        self.maps.lose(node)
+        for snapshot in self.snapshots.values():
+            # A software snapshot lives on its coordinator; a checkpoint is a file on the volume.
+            if snapshot.exists and snapshot.node == node and not snapshot.on_volume:
+                snapshot.exists = False
+                self.emit(
+                    SnapshotReleased(
+                        at=now, snapshot=snapshot.id, run=snapshot.run, why="node-crash"
+                    )
+                )
+
+    async def _restart(self, machine: SimMachine, node: NodeName) -> None:
+        await self.sim.sleep(self.restart_delay)
+        while True:
+            target = self.other_node(node)
+            if target is not None:
+                break
+            await self.sim.sleep(self.restart_delay)
+        machine.skip()
+        self.place(machine, target, why="failover")
+
+    def start_node(self, node: NodeName, /) -> None:
+        """Give the node power again; its memory is empty."""
+        if not self.running(node):
+            self.nodes[node].power_on()
+            self.emit(NodeChanged(at=self.sim.now(), node=node, running=True, why="power on"))

@@ -1,0 +1,100 @@
+"""The bytes of a cell: a pure function of the disk, the cell and the stamp, and back again."""
+
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_engine.model.units import ByteCount
+from simulator.world.stamps import NEVER_WRITTEN, TRIMMED, Cells, StampImage, Stamps
+
+_U: Final = np.uint64
+_WORDS: Final = 64
+"""Distinct words in a cell's pattern; repeated, they let content compress as a guest's does."""
+
+
+class Underlay(Protocol):
+    """What lies under cells that the simulated guest never wrote: a real disk image."""
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """Return exactly `length` bytes from `offset`."""
+
+
+def _mixed(words: Stamps) -> Stamps:
+    with np.errstate(over="ignore"):
+        words = words + _U(0x9E3779B97F4A7C15)
+        words = (words ^ (words >> _U(30))) * _U(0xBF58476D1CE4E5B9)
+        words = (words ^ (words >> _U(27))) * _U(0x94D049BB133111EB)
+        return words ^ (words >> _U(31))
+
+
+class DiskContent:
+    """How stamps of one disk become bytes. `size` in bytes may end inside the last cell."""
+
+    def __init__(
+        self, key: int, /, *, cell: ByteCount, size: ByteCount, underlay: Underlay | None
+    ) -> None:
+        self.key, self.cell, self.size, self.underlay = key, cell, size, underlay
+        self.cells = -(-size // cell)
+
+    def _veil(self, cells: Cells) -> Stamps:
+        with np.errstate(over="ignore"):
+            return _mixed(cells.astype(_U) * _U(0xD1342543DE82EF95) ^ _U(self.key))
+
+    def expand(self, cells: Cells, stamps: Stamps, /) -> npt.NDArray[np.uint8]:
+        """Return the bytes of whole cells, shape (number of cells, cell size)."""
+        heads = self._veil(cells) ^ stamps
+        with np.errstate(over="ignore"):
+            steps = np.arange(1, _WORDS, dtype=_U) * _U(0x9E3779B97F4A7C15)
+            pattern = np.empty((len(cells), _WORDS), _U)
+            pattern[:, 0] = heads
+            pattern[:, 1:] = _mixed(heads[:, None] + steps)
+        repeats = -(-self.cell // (8 * _WORDS))
+        words = np.repeat(pattern[:, None, :], repeats, axis=1).reshape(
+            len(cells), repeats * _WORDS
+        )
+        out = words.view(np.uint8)[:, : self.cell]
+        out[(stamps & _U(TRIMMED)) != 0] = 0
+        bare = np.flatnonzero(stamps == NEVER_WRITTEN)
+        if len(bare):
+            if self.underlay is None:
+                out[bare] = 0
+            else:
+                self._lay_under(out, bare, cells)
+        return out
+
+    def _lay_under(
+        self, out: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], cells: Cells
+    ) -> None:
+        assert self.underlay is not None
+        at = 0
+        while at < len(rows):
+            end = at + 1
+            while end < len(rows) and cells[rows[end]] == cells[rows[end - 1]] + 1:
+                end += 1
+            start = int(cells[rows[at]]) * self.cell
+            length = min((end - at) * self.cell, self.size - start)
+            raw = np.zeros((end - at) * self.cell, np.uint8)
+            raw[:length] = np.frombuffer(self.underlay.read(start, length), np.uint8)
+            out[rows[at:end]] = raw.reshape(-1, self.cell)
+            at = end
+
+    def read(self, image: StampImage, start: int, end: int, /) -> bytes:
+        """Return the bytes `[start, end)` of the disk as `image` has it."""
+        assert 0 <= start < end <= self.size, (start, end, self.size)
+        first = start // self.cell
+        cells = np.arange(first, -(-end // self.cell))
+        raw = self.expand(cells, image.read(cells)).reshape(-1)
+        return raw[start - first * self.cell : end - first * self.cell].tobytes()
+
+    def stamps_of(self, cells: Cells, raw: npt.NDArray[np.uint8], /) -> Stamps:
+        """Return which write each cell's bytes come from; NEVER_WRITTEN where no write fits.
+
+        `raw` has shape (number of cells, cell size). Bytes are believed only as a whole: a cell
+        that is not exactly what one write left is nobody's.
+        """
+        heads = np.ascontiguousarray(raw[:, :8]).view(_U)[:, 0]
+        claimed = heads ^ self._veil(cells)
+        claimed[(claimed & _U(TRIMMED)) != 0] = NEVER_WRITTEN
+        genuine = np.all(self.expand(cells, claimed) == raw, axis=1)
+        return np.where(genuine, claimed, _U(NEVER_WRITTEN))

@@ -1,0 +1,56 @@
+"""One virtual disk of the simulated world."""
+
+import numpy as np
+
+from reference_engine.model.identity import DiskId, VolumeName
+from reference_engine.model.units import ByteCount
+from simulator.world.content import DiskContent, Underlay
+from simulator.world.stamps import Cells, StampDisk
+
+
+class SimDisk:
+    """Stamps and their bytes, where the guest may write, and where its diff area lies."""
+
+    def __init__(
+        self,
+        disk: DiskId,
+        /,
+        *,
+        key: int,
+        size: ByteCount,
+        cell: ByteCount,
+        volume: VolumeName,
+        underlay: Underlay | None,
+        free: Cells | None,
+    ) -> None:
+        """`free`: the only cells that may be written, where an `underlay` holds real files."""
+        self.id, self.size, self.cell, self.volume = disk, size, cell, volume
+        self.content = DiskContent(key, cell=cell, size=size, underlay=underlay)
+        self.cells = self.content.cells
+        self.stamps = StampDisk(self.cells)
+        self.cow_cells = 4
+        self.diff_area_outside = free is not None
+        """A guest may keep its diff area on another volume; beside real files it must."""
+
+        if free is not None:
+            self.diff_area = np.empty(0, np.int64)
+            usable = free
+        else:
+            area = max(16, self.cells // 16)
+            self.diff_area = np.arange(self.cells - area - 1, self.cells - 1)
+            # The last cell, often a partial one, stays with the guest: it must be backed up too.
+            usable = np.append(np.arange(self.cells - area - 1), self.cells - 1)
+        reserve = max(1, len(usable) // 8)
+        self.writable = usable[:-reserve] if len(usable) > reserve else usable
+        if free is None:
+            self.writable = np.append(self.writable, self.cells - 1)
+        self._canary_cells = usable[-reserve:-1]
+        self._canaries = 0
+
+    def next_canary(self) -> Cells:
+        """Return a cell that nothing else writes, another one each time while there are any."""
+        if len(self._canary_cells) == 0:
+            return np.empty(0, np.int64)
+        at = self._canaries % len(self._canary_cells)
+        self._canaries += 1
+        return self._canary_cells[at : at + 1]

@@ -1,0 +1,184 @@
+"""One virtual machine of the simulated world: its disks, its guest, where it runs."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from reference_engine.model.identity import GuestSnapshotId, MachineId, NodeName, RunTag
+from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
+from reference_engine.model.units import Instant
+from reference_engine.trace import Event as Fact
+from simulator.kernel.simulation import Simulation
+from simulator.world.disk import SimDisk
+from simulator.world.guest import Guest, ShadowCopy
+from simulator.world.stamps import TRIMMED, Cells, Stamps
+from simulator.world.trackers import FilterMaps, ReferencePoint
+from simulator.world.truth import Cut, Truth, WriteBatch
+from simulator.world.workload import Workload
+
+_TRIM: Final = np.uint64(TRIMMED)
+
+
+class SimMachine:
+    """A machine's true state. Whoever looks at its disks calls `advance` first."""
+
+    def __init__(
+        self,
+        sim: Simulation,
+        emit: Callable[[Fact], None],
+        /,
+        *,
+        machine: MachineId,
+        name: str,
+        kind: GuestKind,
+        back_end: BackEnd,
+        disks: list[SimDisk],
+        workload: Workload,
+        maps: FilterMaps,
+        truth: Truth,
+        guest_clock: Callable[[], Instant],
+        canary_per_mille: int,
+    ) -> None:
+        self._sim = sim
+        self.id, self.name, self.back_end, self.disks = machine, name, back_end, disks
+        self.guest = Guest(sim, emit, machine=machine, kind=kind, back_end=back_end)
+        self.node: NodeName | None = None
+        self.last_node: NodeName | None = None
+        self.placements = 0
+        """How often the machine was placed on a node; tells a move there and back from none."""
+
+        self.settled = True
+        self.migrating = False
+        self.blackout = False
+        self.holders: set[NodeName] = set()
+        """The nodes whose host snapshots hold the machine's writes in this instant."""
+
+        self.stamp = 0
+        self.references: dict[str, ReferencePoint] = {}
+        self.checkpoints: list[str] = []
+        self.merging_until = Instant(0)
+        self._workload, self._maps, self._truth = workload, maps, truth
+        self._clock = guest_clock
+        self._canary_per_mille = canary_per_mille
+        self._chance = sim.stream("canary", machine)
+        self._shadows = 0
+        truth.writes[machine] = []
+
+    def describe(self) -> Machine:
+        """Return the machine as its host would describe it."""
+        return Machine(
+            id=self.id,
+            name=self.name,
+            guest=self.guest.kind,
+            back_end=self.back_end,
+            disks=tuple(
+                VirtualDisk(id=disk.id, size=disk.size, volume=disk.volume) for disk in self.disks
+            ),
+        )
+
+    def disk(self, disk: str, /) -> SimDisk:
+        """Return the disk of this identity."""
+        return next(found for found in self.disks if found.id == disk)
+
+    @property
+    def writing(self) -> bool:
+        """Whether guest writes reach the disks in this instant."""
+        return (
+            self.node is not None
+            and not self.guest.at_rest
+            and not self.blackout
+            and not self.holders
+        )
+
+    def fill(self, used_per_mille: int, /) -> None:
+        """Write the disks' first content, before anything is recorded or tracked."""
+        for disk in self.disks:
+            if disk.content.underlay is None:
+                count = len(disk.writable) * used_per_mille // 1000
+                # The end of the disk is in use from the start, like a partition table's copy.
+                cells = np.union1d(disk.writable[:count], disk.writable[-1:])
+                disk.stamps.write(cells, self._new_stamps(len(cells)))
+            self._truth.initial[disk.id] = disk.stamps.snapshot()
+            self._truth.sizes[disk.id] = disk.size
+
+    def advance(self) -> None:
+        """Bring the disks to this instant."""
+        if not self.writing:
+            return
+        for burst in self._workload.until(self._sim.now()):
+            self._write(self.disks[burst.disk], burst.cells, trim=burst.trim)
+
+    def skip(self) -> None:
+        """Let the writes of a time without power go by."""
+        self._workload.skip(self._sim.now())
+
+    def canary(self) -> None:
+        """Perhaps write one cell, which nothing else writes, right beside a change of state.
+
+        A busy guest rewrites most of its cells sooner or later and so hides a lost change; a cell
+        that is written once shows it.
+        """
+        if self.writing and self._chance.chance(self._canary_per_mille):
+            disk = self.disks[self._chance.below(len(self.disks))]
+            self._write(disk, disk.next_canary(), trim=False)
+
+    def cut(self, run: RunTag, /) -> tuple[ShadowCopy, Instant]:
+        """Take the guest's own snapshot in this instant: this is Tg."""
+        assert self.guest.at_rest
+        self._shadows += 1
+        snapshot = GuestSnapshotId(f"{self.id}-shadow-{self._shadows}")
+        keeps = self.guest.kind is GuestKind.VSS and self.back_end is BackEnd.HOST_SNAPSHOT
+        shadow = ShadowCopy(snapshot, run, self.disks, keeps=keeps)
+        clock = self._clock()
+        self._truth.guest_cuts[snapshot] = Cut(
+            run=run,
+            at=self._sim.now(),
+            clock=clock,
+            stamp=self.stamp,
+            images=dict(shadow.images),
+        )
+        return shadow, clock
+
+    def recover_inside(self, snapshot: GuestSnapshotId, images: dict[str, Cells], /) -> None:
+        """Let the guest's writers change their snapshot after the cut (VSS auto-recovery)."""
+        cut = self._truth.guest_cuts[snapshot]
+        for disk, cells in images.items():
+            stamps = self._new_stamps(len(cells))
+            found = next(name for name in cut.images if name == disk)
+            cut.images[found] = cut.images[found].overlaid(cells, stamps)
+
+    def _new_stamps(self, count: int) -> Stamps:
+        first = self.stamp + 1
+        self.stamp += count
+        return np.arange(first, self.stamp + 1, dtype=np.uint64)
+
+    def _write(self, disk: SimDisk, cells: Cells, *, trim: bool) -> None:
+        if len(cells) == 0:
+            return
+        shadow = self.guest.shadow
+        if shadow is not None and shadow.keeps and not shadow.lost:
+            filled = shadow.areas[disk.id].keep(cells)
+            if filled is None:
+                shadow.lost = True
+            elif len(filled):
+                self._put(disk, filled, self._new_stamps(len(filled)))
+        stamps = self._new_stamps(len(cells))
+        self._put(disk, cells, stamps | _TRIM if trim else stamps)
+
+    def _put(self, disk: SimDisk, cells: Cells, stamps: Stamps) -> None:
+        assert self.node is not None
+        disk.stamps.write(cells, stamps)
+        self._maps.of(self.node, disk).note(cells)
+        self._truth.writes[self.id].append(
+            WriteBatch(disk=disk.id, node=self.node, cells=cells, stamps=stamps)
+        )
+
+    def power_off(self) -> None:
+        """Lose power: the guest stops where it is."""
+        self.advance()
+        self.guest.power_off()
+        self.node = None
+        self.migrating = False
+        self.blackout = False
+        self.settled = False

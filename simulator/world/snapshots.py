@@ -1,0 +1,67 @@
+"""Host snapshots and checkpoints: what was cut, when, and what of it can still be read."""
+
+from reference_engine.model.errors import SnapshotLostError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId
+from reference_engine.model.units import ByteCount, Instant
+from simulator.world.disk import SimDisk
+from simulator.world.machine import SimMachine
+from simulator.world.stamps import Cells, StampImage, Stamps
+
+
+class SimSnapshot:
+    """One snapshot set or checkpoint of one machine's disks."""
+
+    def __init__(
+        self,
+        snapshot: SnapshotId,
+        /,
+        *,
+        machine: SimMachine,
+        run: RunTag,
+        node: NodeName,
+        images: dict[DiskId, StampImage],
+        clock: Instant,
+        stamp: int,
+        on_volume: bool,
+    ) -> None:
+        self.id, self.machine, self.run, self.node = snapshot, machine, run, node
+        self.images, self.clock, self.stamp = images, clock, stamp
+        self.on_volume = on_volume
+        """A checkpoint's files survive the node that made it; a software snapshot does not."""
+
+        self.live = dict(images)
+        """The live disks at the cut; writers' auto-recovery changes `images` only."""
+
+        self.recovered: dict[DiskId, Cells] = {}
+        self.pre_images: dict[DiskId, tuple[Cells, Stamps, Cells]] = {}
+        """For each disk: kept cells, their stamps at Tg, and the diff area's own cells."""
+
+        self.shadow_lost = False
+        self.exists = True
+
+    def image(self, disk: DiskId, /) -> StampImage:
+        """Return the disk as cut.
+
+        Raises:
+            SnapshotLostError: the snapshot is gone.
+        """
+        if not self.exists or disk not in self.images:
+            raise SnapshotLostError(self.id)
+        return self.images[disk]
+
+    def read(self, disk: SimDisk, extents: ExtentSet, /) -> bytes:
+        """Return the bytes of `extents`, one range after the other."""
+        image = self.image(disk.id)
+        return b"".join(
+            disk.content.read(image, start, end) for start, end in extents.bounds.tolist()
+        )
+
+    def allocated(self, disk: SimDisk, /) -> ExtentSet:
+        """Return what may be other than zero; everything, where a real image lies under it."""
+        image = self.image(disk.id)
+        if disk.content.underlay is not None:
+            return ExtentSet.whole(disk.size)
+        return ExtentSet.of_pieces(
+            image.written(), piece=ByteCount(disk.cell), size=ByteCount(disk.size)
+        )

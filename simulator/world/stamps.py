@@ -1,0 +1,101 @@
+"""Disks of stamps: sparse pages, copy-on-write snapshots."""
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Cells = npt.NDArray[np.int64]
+Stamps = npt.NDArray[np.uint64]
+
+NEVER_WRITTEN: Final = 0
+TRIMMED: Final = 1 << 63
+"""Set in a stamp whose write was a trim: the cell reads as zeros."""
+
+_ONE_PAGE: Final = 1 << 14
+_PAGE: Final = 1 << 10
+
+
+class StampImage:
+    """The stamps of one disk at one instant; never changes."""
+
+    __slots__ = ("cells", "page", "pages")
+
+    def __init__(self, cells: int, pages: dict[int, Stamps], /) -> None:
+        self.cells = cells
+        self.page = cells if cells <= _ONE_PAGE else _PAGE
+        self.pages = pages
+
+    def read(self, cells: Cells, /) -> Stamps:
+        """Return the stamps of `cells`, in their order."""
+        out = np.zeros(len(cells), np.uint64)
+        if len(cells) == 0:
+            return out
+        numbers = cells // self.page
+        for number in np.unique(numbers).tolist():
+            page = self.pages.get(number)
+            if page is not None:
+                chosen = numbers == number
+                out[chosen] = page[cells[chosen] - number * self.page]
+        return out
+
+    def written(self) -> Cells:
+        """Return the cells that were ever written, ascending."""
+        parts = [
+            np.flatnonzero(self.pages[number]) + number * self.page for number in sorted(self.pages)
+        ]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def differs(self, other: "StampImage", /) -> Cells:
+        """Return the cells in which the two images differ, ascending; sizes may differ too."""
+        assert self.page == other.page or self.cells != other.cells
+        if self.page != other.page:
+            every = np.arange(max(self.cells, other.cells))
+            return np.flatnonzero(self.read(every) != other.read(every))
+        nothing = np.zeros(self.page, np.uint64)
+        parts = []
+        for number in sorted(self.pages.keys() | other.pages.keys()):
+            mine = self.pages.get(number, nothing)
+            theirs = other.pages.get(number, nothing)
+            if mine is not theirs:
+                parts.append(np.flatnonzero(mine != theirs) + number * self.page)
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def overlaid(self, cells: Cells, stamps: Stamps, /) -> "StampImage":
+        """Return this image with the stamps of `cells` replaced."""
+        disk = StampDisk(self.cells)
+        disk.pages = dict(self.pages)
+        disk.write(cells, stamps)
+        return disk.snapshot()
+
+
+class StampDisk(StampImage):
+    """A disk that is being written."""
+
+    __slots__ = ("_owned",)
+
+    def __init__(self, cells: int, /) -> None:
+        super().__init__(cells, {})
+        self._owned: set[int] = set()
+
+    def snapshot(self) -> StampImage:
+        """Return the disk as it is now; later writes do not reach it."""
+        self._owned = set()
+        return StampImage(self.cells, dict(self.pages))
+
+    def write(self, cells: Cells, stamps: Stamps, /) -> None:
+        """Give `cells`, each named once, their new stamps."""
+        if len(cells) == 0:
+            return
+        assert int(cells.max()) < self.cells, "a write behind the end of the disk"
+        numbers = cells // self.page
+        for number in np.unique(numbers).tolist():
+            page = self.pages.get(number)
+            if page is None:
+                page = np.zeros(self.page, np.uint64)
+            elif number not in self._owned:
+                page = page.copy()
+            self.pages[number] = page
+            self._owned.add(number)
+            chosen = numbers == number
+            page[cells[chosen] - number * self.page] = stamps[chosen]

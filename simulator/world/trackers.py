@@ -1,0 +1,127 @@
+"""Change trackers: filter maps in the memory of nodes (E1), and RCT in the disk file (E3)."""
+
+import numpy as np
+import numpy.typing as npt
+
+from reference_engine.model.errors import TrackerUnusableError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, NodeName, ReferencePointId, RunTag
+from reference_engine.model.units import ByteCount
+from simulator.world.disk import SimDisk
+from simulator.world.stamps import TRIMMED, Cells, StampImage
+
+Map = npt.NDArray[np.bool_]
+
+
+class FilterMap:
+    """One node's map of one disk: a running one, and those that runs have frozen."""
+
+    def __init__(self, disk: SimDisk, /, *, granule_cells: int) -> None:
+        self._disk, self._granule = disk, granule_cells
+        self._running: Map | None = self._blank()
+        self.frozen: dict[RunTag, Map | None] = {}
+        """None stands for a map that was lost before it was frozen."""
+
+        self.armed: RunTag | None = None
+
+    def _blank(self) -> Map:
+        return np.zeros(-(-self._disk.cells // self._granule), bool)
+
+    @property
+    def intact(self) -> bool:
+        """Whether every write since the last switch is known."""
+        return self._running is not None
+
+    def note(self, cells: Cells, /) -> None:
+        """Note that these cells were written through this node."""
+        if self._running is not None:
+            self._running[cells // self._granule] = True
+
+    def switch(self, run: RunTag, /) -> None:
+        """Freeze the running map under the run's tag and start an empty one."""
+        assert run not in self.frozen, run
+        self.frozen[run] = self._running
+        self._running = self._blank()
+        self.armed = None
+
+    def merge_back(self, run: RunTag, /) -> None:
+        """Join the frozen map with the running one; a lost part makes the whole lost."""
+        frozen = self.frozen.pop(run)
+        if frozen is None or self._running is None:
+            self._running = None
+        else:
+            self._running |= frozen
+
+    def lose_running(self) -> None:
+        """The driver was reloaded: writes since the last switch are unknown."""
+        self._running = None
+
+    def lose(self) -> None:
+        """Power cut: what was in memory is gone, frozen or not."""
+        self._running = None
+        self.frozen = dict.fromkeys(self.frozen)
+        self.armed = None
+
+    def extents(self, run: RunTag, /) -> ExtentSet:
+        """Return what the frozen map holds.
+
+        Raises:
+            TrackerUnusableError: it was lost, or never frozen.
+        """
+        frozen = self.frozen.get(run)
+        if frozen is None:
+            raise TrackerUnusableError(str(self._disk.id), "its map was lost")
+        granule = ByteCount(self._granule * self._disk.cell)
+        return ExtentSet.of_pieces(np.flatnonzero(frozen), piece=granule, size=self._disk.size)
+
+
+class FilterMaps:
+    """The maps of all nodes."""
+
+    def __init__(self, *, granule_cells: int) -> None:
+        self._granule = granule_cells
+        self._maps: dict[tuple[NodeName, DiskId], FilterMap] = {}
+
+    def of(self, node: NodeName, disk: SimDisk, /) -> FilterMap:
+        """Return the node's map of the disk, new where it never wrote it."""
+        key = (node, disk.id)
+        if key not in self._maps:
+            self._maps[key] = FilterMap(disk, granule_cells=self._granule)
+        return self._maps[key]
+
+    def known(self, disk: DiskId, /) -> list[tuple[NodeName, FilterMap]]:
+        """Return every node that ever wrote the disk, by name, with its map."""
+        return [(node, kept) for (node, on), kept in sorted(self._maps.items()) if on == disk]
+
+    def lose(self, node: NodeName, /) -> None:
+        """Lose every map of a node that went down."""
+        for (owner, _), kept in self._maps.items():
+            if owner == node:
+                kept.lose()
+
+
+class ReferencePoint:
+    """An instant that RCT remembers."""
+
+    def __init__(self, point: ReferencePointId, run: RunTag, stamp: int, /) -> None:
+        self.id, self.run, self.stamp = point, run, stamp
+        self.coarse: set[DiskId] = set()
+        self.lost: set[DiskId] = set()
+
+
+def rct_changes(
+    disk: SimDisk, image: StampImage, point: ReferencePoint, /, *, granule_cells: int
+) -> ExtentSet:
+    """Return what changed on the disk between a reference point and a checkpoint's `image`.
+
+    Raises:
+        TrackerUnusableError: the map was lost in an unclean failover.
+    """
+    if disk.id in point.lost:
+        raise TrackerUnusableError(str(disk.id), "its map was lost in an unclean failover")
+    every = np.arange(disk.cells)
+    # A trim is a change like any other: its stamp counts without the mark.
+    stamps = image.read(every) & np.uint64(TRIMMED - 1)
+    granule = granule_cells * (16 if disk.id in point.coarse else 1)
+    granules = np.unique(np.flatnonzero(stamps > np.uint64(point.stamp)) // granule)
+    return ExtentSet.of_pieces(granules, piece=ByteCount(granule * disk.cell), size=disk.size)

@@ -1,0 +1,68 @@
+"""What the oracle may know: every write, and every disk at every instant that mattered."""
+
+import msgspec
+
+from reference_engine.model.identity import (
+    DiskId,
+    GuestSnapshotId,
+    MachineId,
+    NodeName,
+    RunTag,
+    SnapshotId,
+)
+from reference_engine.model.units import Instant
+from simulator.world.stamps import Cells, StampImage, Stamps
+
+
+class WriteBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Writes of one disk in write order; each cell is named once."""
+
+    disk: DiskId
+    node: NodeName
+    """The node through which they went."""
+
+    cells: Cells
+    stamps: Stamps
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True):
+    """The disks of a machine as somebody cut them."""
+
+    run: RunTag
+    at: Instant
+    clock: Instant
+    """What the clock of the machine that cut them showed."""
+
+    stamp: int
+    """The machine's newest write at that instant."""
+
+    images: dict[DiskId, StampImage]
+
+
+class Truth(msgspec.Struct, frozen=True, kw_only=True):
+    """The record of one simulation. Append-only; the world writes it, only the oracle reads it."""
+
+    writes: dict[MachineId, list[WriteBatch]]
+    guest_cuts: dict[GuestSnapshotId, Cut]
+    host_cuts: dict[SnapshotId, Cut]
+    switched: dict[tuple[RunTag, DiskId], StampImage]
+    """The live disk at the instant at which this run's tracker was switched."""
+
+    diff_areas: dict[tuple[RunTag, DiskId], Cells]
+    """Where the guest's diff area lay on the disk when the host cut it."""
+
+    initial: dict[DiskId, StampImage]
+    sizes: dict[DiskId, int]
+
+
+def empty_truth() -> Truth:
+    """Return a record in which nothing has happened."""
+    return Truth(
+        writes={},
+        guest_cuts={},
+        host_cuts={},
+        switched={},
+        diff_areas={},
+        initial={},
+        sizes={},
+    )

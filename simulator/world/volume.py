@@ -1,0 +1,36 @@
+"""A Cluster Shared Volume: one coordinator, direct and redirected I/O, shared bandwidth."""
+
+from reference_engine.model.identity import NodeName, VolumeName
+from reference_engine.model.units import ByteCount
+from simulator.kernel.bandwidth import SharedLink
+from simulator.kernel.simulation import Simulation
+
+
+class SimVolume:
+    """Direct readers share the disk; redirected ones share the coordinator's network as well."""
+
+    def __init__(
+        self,
+        sim: Simulation,
+        volume: VolumeName,
+        /,
+        *,
+        coordinator: NodeName,
+        direct_rate: ByteCount,
+        redirected_rate: ByteCount,
+        pinned: bool,
+    ) -> None:
+        self.name, self.coordinator, self.pinned = volume, coordinator, pinned
+        self.preferred = coordinator
+        self.redirected = False
+        self.moving = False
+        self.disk = SharedLink(sim, direct_rate)
+        self.network = SharedLink(sim, redirected_rate)
+
+    async def transfer(self, amount: ByteCount, /, *, redirected: bool) -> None:
+        """Return once `amount` bytes were read, over the coordinator's network if redirected."""
+        if amount == 0:
+            return
+        await self.disk.transfer(amount)
+        if redirected:
+            await self.network.transfer(amount)
