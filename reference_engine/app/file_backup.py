@@ -1,4 +1,4 @@
-"""A backup of disk files: the engine's own job over file ports, watched for what people want to see."""
+"""A backup of disk files: the engine's own job over file ports, watched for what people see."""
 
 from typing import Final
 

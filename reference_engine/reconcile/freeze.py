@@ -54,6 +54,8 @@ TABLE: Final[Mapping[tuple[FreezeState, FreezeEvent], FreezeState]] = MappingPro
         (FreezeState.ASKED, FreezeEvent.ANSWER): FreezeState.AT_REST,
         (FreezeState.ASKED, FreezeEvent.REFUSAL): FreezeState.UNKNOWN,
         (FreezeState.ASKED, FreezeEvent.SILENCE): FreezeState.UNKNOWN,
+        # The run was cancelled while it waited for the guest's answer.
+        (FreezeState.ASKED, FreezeEvent.THAW): FreezeState.THAW_SENT,
         (FreezeState.AT_REST, FreezeEvent.THAW): FreezeState.THAW_SENT,
         (FreezeState.UNKNOWN, FreezeEvent.THAW): FreezeState.THAW_SENT,
         (FreezeState.THAW_SENT, FreezeEvent.THAW): FreezeState.THAW_SENT,

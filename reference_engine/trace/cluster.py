@@ -12,6 +12,7 @@ from reference_engine.model.identity import (
     SnapshotId,
     VolumeName,
 )
+from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import Instant
 
 
@@ -164,6 +165,13 @@ class ReferencePointDropped(msgspec.Struct, frozen=True, kw_only=True, tag=True)
     run: RunTag
 
 
+class PointBecameVisible(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The repository lists the point from now on, whether or not its engine lived to hear it."""
+
+    at: Instant
+    point: RecoveryPoint
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The simulator made something go wrong; `what` is the fault in the scenario's words."""
 
@@ -189,5 +197,6 @@ ClusterEvent = (
     | MapMerged
     | ReferencePointCreated
     | ReferencePointDropped
+    | PointBecameVisible
     | FaultInjected
 )

@@ -4,9 +4,8 @@ from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Duration
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.engine import PointCommitted
+from reference_engine.trace.cluster import PointBecameVisible
 from simulator.campaign.night import Night, Watcher
-from simulator.campaign.restoring import Restorer
 from simulator.oracle.evidence import Evidence, LaterRestore, PointProof, replay
 from simulator.world.content import DiskContent
 from simulator.world.stamps import StampImage
@@ -17,17 +16,14 @@ class Prover(Watcher):
 
     def __init__(self) -> None:
         self.proofs: dict[RecoveryPointId, PointProof] = {}
-        self._restorer: Restorer | None = None
 
     def see(self, fact: Fact, night: Night, /) -> None:
-        """Prove a point that was just committed."""
-        if not isinstance(fact, PointCommitted):
+        """Prove a point that the repository lists since this instant."""
+        if not isinstance(fact, PointBecameVisible):
             return
-        if self._restorer is None:
-            self._restorer = Restorer(night.kept)
         point = fact.point
         expected = {record.disk: _expected(night, point, record.disk) for record in point.disks}
-        self.proofs[point.id] = self._restorer.prove(point, contents_of(night), expected)
+        self.proofs[point.id] = night.restorer.prove(point, contents_of(night), expected)
 
 
 def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:
@@ -57,7 +53,7 @@ def gather(
     sources_unchanged: dict[str, bool],
 ) -> Evidence:
     """Return everything that the oracle needs of a finished run."""
-    restorer = Restorer(night.kept)
+    restorer = night.restorer
     visible = restorer.visible() if night.kept.objects else ()
     later: tuple[LaterRestore, ...] = ()
     if restore_again:

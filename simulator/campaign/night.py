@@ -1,7 +1,7 @@
 """One run of one scenario: the engine on its own simulated machine, in a simulated cluster."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -14,8 +14,9 @@ from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Inst
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import NodeChanged
+from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
 from reference_engine.trace.engine import PointCommitted
+from simulator.campaign.restoring import Restorer
 from simulator.drivers.nemesis import Nemesis
 from simulator.facade.blob_store import BlobStoreFacade
 from simulator.facade.change_tracking import ChangeTrackingFacade
@@ -35,8 +36,6 @@ from simulator.scenario.schema import Scenario
 from simulator.world.cluster import World
 from simulator.world.truth import Truth, empty_truth
 
-Result = TypeVar("Result")
-
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
 _GRACE: Final = Duration(6 * HOUR)
 """How long after the scenario's end the engine may take to finish what it began."""
@@ -44,14 +43,19 @@ _GRACE: Final = Duration(6 * HOUR)
 ENGINE: Final = NodeName("engine")
 
 
-def settled(work: Coroutine[Any, Any, Result], /) -> Result:
-    """Return what a coroutine returns that never has to wait (it reads memory)."""
-    try:
-        work.send(None)
-    except StopIteration as stop:
-        result: Result = stop.value
-        return result
-    raise AssertionError("it waited for something")
+class _WatchedStore(MemoryStore):
+    """Says when the repository's log has grown: that is when a point becomes visible."""
+
+    def __init__(self, log_grew: Callable[[], None], /) -> None:
+        super().__init__()
+        self._log_grew = log_grew
+
+    async def create(self, name: str, content: bytes, /) -> bool:
+        """Store an object."""
+        created = await super().create(name, content)
+        if created and name.startswith("log/"):
+            self._log_grew()
+        return created
 
 
 class Watcher:
@@ -80,7 +84,9 @@ class Night:
         self.facts: list[Fact] = []
         self.truth: Truth = empty_truth()
         self.digest = TraceDigest()
-        self.kept = MemoryStore()
+        self.kept: MemoryStore = _WatchedStore(self._show_new_points)
+        self.restorer = Restorer(self.kept)
+        self._shown = 0
         self.finished = False
         self.unfinished = ""
         self._watcher, self._progress = watcher, progress
@@ -110,6 +116,17 @@ class Night:
             self._progress(self.sim.now())
         if self._nemesis is not None:
             self._nemesis.watch(fact)
+
+    def _hear_engine(self, fact: Fact) -> None:
+        """Take a fact of the engine, unless the engine has just lost its power in mid-sentence."""
+        if self._engine_node.running:
+            self.emit(fact)
+
+    def _show_new_points(self) -> None:
+        """State what the repository lists, seen from outside the engine."""
+        for point in self.restorer.visible()[self._shown :]:
+            self._shown += 1
+            self.emit(PointBecameVisible(at=self.sim.now(), point=self.restorer.record(point)))
 
     def run(self) -> None:
         """Run the scenario to its end."""
@@ -172,7 +189,7 @@ class Night:
             tracking=self._tracking,
             disk_io=self._disk_io,
             repository=repository,
-            tracer=self.emit,
+            tracer=self._hear_engine,
         )
         policy = Policy(
             application_required=protection.application_required,

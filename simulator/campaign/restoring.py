@@ -1,5 +1,8 @@
 """Restoring points for the oracle: what the engine's reader really returns."""
 
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 import numpy as np
 
 from reference_engine.adapters.memory_store import MemoryStore
@@ -11,11 +14,22 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_disk
-from simulator.campaign.night import settled
 from simulator.oracle.evidence import DiskProof, LaterRestore, PointProof
 from simulator.oracle.proof import compare_disk, fingerprint
 from simulator.world.content import DiskContent
 from simulator.world.stamps import StampImage
+
+Result = TypeVar("Result")
+
+
+def settled(work: Coroutine[Any, Any, Result], /) -> Result:
+    """Return what a coroutine returns that never has to wait (it reads memory)."""
+    try:
+        work.send(None)
+    except StopIteration as stop:
+        result: Result = stop.value
+        return result
+    raise AssertionError("it waited for something")
 
 
 class RestoredDisk:
@@ -35,9 +49,9 @@ class RestoredDisk:
     def abandon(self) -> None:
         """Nothing is left behind."""
 
-    def read(self, start: int, end: int, /) -> bytes:
+    def read(self, start: int, end: int, /) -> memoryview:
         """Return the bytes `[start, end)`."""
-        return self.raw[start:end].tobytes()
+        return self.raw[start:end].data
 
 
 class Restorer:
@@ -56,6 +70,10 @@ class Restorer:
     def visible(self) -> tuple[RecoveryPointId, ...]:
         """Return the points that the repository lists, in commit order."""
         return tuple(entry.point for entry in settled(self.repository().commits()))
+
+    def record(self, point: RecoveryPointId, /) -> RecoveryPoint:
+        """Return what a visible point says of itself."""
+        return settled(self.repository().point(point))
 
     def restored(self, point: RecoveryPointId, disk: DiskId, /) -> RestoredDisk:
         """Return the disk as the engine restores it.

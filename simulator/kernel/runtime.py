@@ -156,6 +156,8 @@ class SimRuntime:
 
     async def sleep(self, duration: Duration, /) -> None:
         """Return `duration` later in virtual time."""
+        if self._sim.closed:
+            raise TaskCancelledError(self)
         await self._sim.sleep(duration)
 
     def deadline(self, limit: Duration, /) -> AbstractAsyncContextManager[None]:

@@ -1,6 +1,7 @@
 """Tasks: native coroutines driven by SimPy events, and nodes on which they live and die."""
 
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import URGENT, Event
@@ -182,5 +183,6 @@ class SimTask:
         self._sim.graveyard.append(self)
 
     def close(self) -> None:
-        """Unwind the coroutine; called once the world is shut."""
-        self._coro.close()
+        """Unwind the coroutine; called once the world is shut, which answers by cancelling."""
+        with suppress(TaskCancelledError):
+            self._coro.close()

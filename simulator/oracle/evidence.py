@@ -8,7 +8,8 @@ from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
 from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.engine import DeltaEnumerated, PointCommitted
+from reference_engine.trace.cluster import PointBecameVisible
+from reference_engine.trace.engine import DeltaEnumerated
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage
 from simulator.world.truth import Cut, Truth
@@ -79,8 +80,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
 
     def points(self) -> list[RecoveryPoint]:
-        """Return every committed point in commit order."""
-        return [fact.point for fact in self.facts if isinstance(fact, PointCommitted)]
+        """Return every point that became visible, in that order."""
+        return [fact.point for fact in self.facts if isinstance(fact, PointBecameVisible)]
 
     def deltas(self) -> dict[tuple[object, DiskId], DeltaEnumerated]:
         """Return what each run said it would read of each disk."""

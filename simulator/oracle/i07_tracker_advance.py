@@ -1,8 +1,12 @@
 """I7: tracker state is dropped only after a durable commit, and merged back after an abort."""
 
 from reference_engine.model.identity import MachineId, ReferencePointId, RunTag
-from reference_engine.trace.cluster import MapDropped, MapMerged, ReferencePointDropped
-from reference_engine.trace.engine import PointCommitted
+from reference_engine.trace.cluster import (
+    MapDropped,
+    MapMerged,
+    PointBecameVisible,
+    ReferencePointDropped,
+)
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -12,15 +16,15 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
     lasting = {
         fact.point.run
         for fact in evidence.facts
-        if isinstance(fact, PointCommitted) and fact.point.id in visible
+        if isinstance(fact, PointBecameVisible) and fact.point.id in visible
     }
     committed: set[RunTag] = set()
     needed: dict[MachineId, ReferencePointId | None] = {}
     for fact in evidence.facts:
         match fact:
-            case PointCommitted():
-                committed.add(fact.run)
-                needed[fact.run.machine] = fact.point.tracker
+            case PointBecameVisible():
+                committed.add(fact.point.run)
+                needed[fact.point.run.machine] = fact.point.tracker
             case MapDropped(why="engine"):
                 finding.check(
                     fact.run,

@@ -1,10 +1,10 @@
 """Comparing what a restore returned with the truth, byte for byte."""
 
-import hashlib
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+from blake3 import blake3
 
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId
@@ -15,7 +15,7 @@ from simulator.world.stamps import StampImage
 
 WINDOW: Final = 4 * MIB
 
-ReadRestored = Callable[[int, int], bytes]
+ReadRestored = Callable[[int, int], bytes | memoryview]
 """Returns the restored bytes `[start, end)`."""
 
 
@@ -32,13 +32,12 @@ def compare_disk(
     """Return the proof for one disk; every byte of it is compared, zeros too."""
     wrong: list[tuple[int, int]] = []
     marked: list[tuple[int, int]] = []
-    print_of = hashlib.blake2b(digest_size=16)
-    masked = np.zeros(0, bool)
+    print_of = blake3()
     for start in range(0, max(size, content.size), WINDOW):
         end = min(start + WINDOW, size)
         truth = _truth(content, expected, start, max(min(start + WINDOW, content.size), start))
         raw = np.frombuffer(read(start, end), np.uint8) if end > start else truth[:0]
-        print_of.update(raw.tobytes())
+        print_of.update(raw.data)
         if len(raw) != len(truth):
             wrong.append((start + min(len(raw), len(truth)), start + max(len(raw), len(truth))))
             length = min(len(raw), len(truth))
@@ -56,16 +55,16 @@ def compare_disk(
         compared=size,
         wrong=ExtentSet.of(wrong),
         not_blank=ExtentSet.of(marked),
-        fingerprint=print_of.hexdigest(),
+        fingerprint=print_of.hexdigest(length=16),
     )
 
 
 def fingerprint(size: ByteCount, read: ReadRestored, /) -> str:
     """Return the digest of a whole restored disk, as `compare_disk` makes it."""
-    print_of = hashlib.blake2b(digest_size=16)
+    print_of = blake3()
     for start in range(0, size, WINDOW):
         print_of.update(read(start, min(start + WINDOW, size)))
-    return print_of.hexdigest()
+    return print_of.hexdigest(length=16)
 
 
 def _truth(

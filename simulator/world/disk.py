@@ -36,7 +36,7 @@ class SimDisk:
             self.diff_area = np.empty(0, np.int64)
             usable = free
         else:
-            area = max(16, self.cells // 16)
+            area = max(64, self.cells // 16)
             self.diff_area = np.arange(self.cells - area - 1, self.cells - 1)
             # The last cell, often a partial one, stays with the guest: it must be backed up too.
             usable = np.append(np.arange(self.cells - area - 1), self.cells - 1)

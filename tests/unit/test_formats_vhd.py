@@ -108,6 +108,39 @@ def vhds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: folder / f"{kind}.vhd" for kind in kinds}
 
 
+def test_each_byte_of_a_lone_footer_is_checked(vhds: dict[str, Path]) -> None:
+    """A fixed VHD with any byte of its footer changed is damaged."""
+    path = vhds["fixed"]
+    length = path.stat().st_size
+
+    for place in range(length - 512, length):
+        with Spoiling(path, at=place, mask=1), pytest.raises(DamagedImageError):
+            open_disk_image(path)
+
+
+def test_each_byte_of_a_dynamic_header_is_checked(vhds: dict[str, Path]) -> None:
+    """A dynamic VHD with any byte of its header changed is damaged."""
+    path = vhds["dynamic"]
+
+    for place in range(512, 1536):
+        with (
+            Spoiling(path, at=place, mask=1),
+            pytest.raises(DamagedImageError, match="header does not hold"),
+        ):
+            open_disk_image(path)
+
+
+def test_a_block_table_of_many_pieces_is_read_whole(tmp_path: Path) -> None:
+    """Blocks behind the first piece of a large table are where they belong."""
+    content = bytes(128 * MIB) + b"far" * 512
+    path = tmp_path / "disk.vhd"
+    path.write_bytes(dynamic_vhd(content, block=512))
+
+    with open_disk_image(path) as image:
+        assert image.allocated() == ExtentSet.of([(128 * MIB, len(content))])
+        assert content_in(image) == content
+
+
 @given(
     kind=st.sampled_from(["fixed", "dynamic"]),
     place=st.integers(0, 511) | st.integers(512, 2047),

@@ -21,6 +21,8 @@ from reference_engine.model.identity import (
     RunTag,
 )
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.block_map import BlockMap
+from reference_engine.repository.dedup import BaseIndex
 from reference_engine.repository.errors import (
     BlockDamagedError,
     LogDamagedError,
@@ -324,6 +326,34 @@ def test_a_damaged_newest_point_is_no_base() -> None:
             await (await Repository.open(store)).points()
 
     asyncio.run(scenario())
+
+
+def test_a_manifest_is_the_one_that_was_committed() -> None:
+    """Another manifest of the same point, whole in itself, is not what the log speaks of."""
+
+    async def scenario() -> None:
+        store, other = MemoryStore(), MemoryStore()
+        await commit(await new_repository(store), block(1), "a")
+        await commit(await new_repository(other), block(2), "a")
+        store.objects["points/a"] = other.objects["points/a"]
+
+        with pytest.raises(ManifestDamagedError, match="digest"):
+            await (await Repository.open(store)).points()
+
+    asyncio.run(scenario())
+
+
+def test_half_a_digest_is_no_match() -> None:
+    """Blocks that agree in the first half of their digests are different blocks."""
+    blocks = BlockMap(BLOCK, block_size=BLOCK)
+    known = np.arange(16, dtype=np.uint8).reshape(1, 16)
+    blocks.assign([0], known, np.array([[1, 2, 3]], np.uint32))
+    similar = known.copy()
+    similar[0, 15] += 1
+
+    found, places = BaseIndex([blocks]).find(np.concatenate((known, similar)))
+    assert found.tolist() == [True, False]
+    assert places[0].tolist() == [1, 2, 3]
 
 
 def test_a_gap_in_the_log_is_damage() -> None:

@@ -145,16 +145,18 @@ def test_a_lost_answer_is_settled_by_reading(fault: Fault) -> None:
 
 
 class DeafStore(MemoryStore):
-    """A store that does what it is told about the log, but whose answers never arrive."""
+    """A store whose answers are lost from the next create on, until it is `hearing` again."""
 
     def __init__(self, objects: dict[str, bytes], /) -> None:
         super().__init__()
         self.objects = objects
+        self.hearing = True
         self.deaf = False
         self.delayed: list[tuple[str, bytes]] = []
 
     async def create(self, name: str, content: bytes, /) -> bool:
         """Keep the object for later where answers are lost."""
+        self.deaf = not self.hearing
         if not self.deaf:
             return await super().create(name, content)
         self.delayed.append((name, content))
@@ -166,9 +168,14 @@ class DeafStore(MemoryStore):
             raise DeadlineExceededError(1)
         return await super().read(name)
 
+    def hear(self) -> None:
+        """Answer again; what was delayed stays delayed."""
+        self.hearing, self.deaf = True, False
+
     async def arrive(self) -> None:
         """Carry out what was delayed."""
-        self.deaf = False
+        assert self.delayed, "nothing was delayed"
+        self.hear()
         for name, content in self.delayed:
             await super().create(name, content)
 
@@ -180,7 +187,7 @@ def test_a_commit_in_doubt_is_settled_by_committing_again() -> None:
         store = DeafStore(await prepared())
         repository = await Repository.open(store)
         session = await second_run(repository)
-        store.deaf = True
+        store.hearing = False
         with pytest.raises(TransientError):
             await session.commit()
         await session.abandon()
@@ -202,10 +209,10 @@ def test_a_commit_that_arrives_after_its_successor_was_opened_is_void() -> None:
         store = DeafStore(await prepared())
         repository = await Repository.open(store)
         session = await second_run(repository)
-        store.deaf = True
+        store.hearing = False
         with pytest.raises(TransientError):
             await session.commit()
-        store.deaf = False
+        store.hear()
         await (await Repository.open(store)).open_run(VM, token="third")
         await store.arrive()
 
@@ -257,10 +264,10 @@ def test_a_pack_that_was_not_stored_is_sent_again() -> None:
         await session.begin_disk(DISK, ByteCount(len(AFTER)), inherit=None)
         await session.put_blocks(DISK, np.arange(2), AFTER)
         point = point_of(session, {DISK: len(AFTER)}, "b")
-        store.deaf = True
+        store.hearing = False
         with pytest.raises(TransientError):
             await session.stage(point)
-        store.deaf = False
+        store.hear()
         store.delayed.clear()
 
         await session.stage(point)

@@ -1,0 +1,219 @@
+"""One scenario, one seed: run it, judge it, and hold it against what it expects."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from reference_engine.model.identity import MachineId
+from reference_engine.model.outcome import Outcome
+from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.model.units import Instant
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.engine import JobEnded, PointCommitted, RunEnded
+from simulator.campaign.judging import Prover, gather
+from simulator.campaign.night import Night
+from simulator.oracle.evidence import Evidence
+from simulator.oracle.registry import judge
+from simulator.oracle.verdict import Verdict, Violation
+from simulator.scenario.building import RealDisk
+from simulator.scenario.schema import Expectation, Scenario, Variant
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What is tried: a scenario, perhaps one of its variants, and a seed."""
+
+    scenario: Scenario
+    name: str
+    path: Path | None
+    variant: Variant | None
+    seed: int
+    images: Mapping[str, RealDisk]
+
+    @property
+    def title(self) -> str:
+        """The scenario's name, with its variant."""
+        return self.name if self.variant is None else f"{self.name}[{self.variant.id}]"
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it."""
+
+    subject: Subject
+    night: Night
+    evidence: Evidence
+    verdicts: tuple[Verdict, ...]
+    """The invariants, then one for each expectation of the scenario (`expect:...`)."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing that was checked failed."""
+        return all(verdict.holds is not False for verdict in self.verdicts)
+
+    @property
+    def digest(self) -> str:
+        """The trace digest."""
+        return self.evidence.digest
+
+
+def subjects_of(
+    scenario: Scenario,
+    /,
+    *,
+    name: str,
+    path: Path | None,
+    seed: int | None,
+    images: Mapping[str, RealDisk],
+) -> list[Subject]:
+    """Return what a scenario file asks to be tried: itself, or each of its variants."""
+    variants = scenario.variants or (None,)
+    return [
+        Subject(
+            scenario=scenario,
+            name=name,
+            path=path,
+            variant=variant,
+            seed=scenario.seed if seed is None else seed,
+            images=images,
+        )
+        for variant in variants
+    ]
+
+
+def night_of(subject: Subject, prover: Prover, progress: Callable[[Instant], None], /) -> Night:
+    """Return the subject's run, not yet begun."""
+    happenings = subject.scenario.happenings
+    if subject.variant is not None:
+        happenings += subject.variant.happenings
+    return Night(
+        subject.scenario,
+        seed=subject.seed,
+        happenings=happenings,
+        images=subject.images,
+        watcher=prover,
+        progress=progress,
+    )
+
+
+def run_trial(
+    subject: Subject,
+    /,
+    *,
+    restore_again: bool,
+    progress: Callable[[Instant], None],
+    second_digest: Callable[[], str | None],
+    sources_unchanged: Callable[[], dict[str, bool]],
+) -> Trial:
+    """Run and judge; `second_digest` is asked when the run is over."""
+    prover = Prover()
+    night = night_of(subject, prover, progress)
+    night.run()
+    evidence = gather(
+        night,
+        prover,
+        restore_again=restore_again,
+        second_digest=second_digest(),
+        sources_unchanged=sources_unchanged(),
+    )
+    expectations = subject.scenario.expect
+    if subject.variant is not None:
+        expectations += subject.variant.expect
+    return Trial(
+        subject=subject,
+        night=night,
+        evidence=evidence,
+        verdicts=(*judge(evidence), *(_expected(each, evidence.facts) for each in expectations)),
+    )
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one slot of one machine came to."""
+
+    slot: int
+    outcome: Outcome
+    attempts: int
+    cause: str
+    point: RecoveryPoint | None
+
+
+def jobs_of(machine: MachineId, facts: tuple[Fact, ...], /) -> list[JobResult]:
+    """Return the machine's jobs in order."""
+    jobs: list[JobResult] = []
+    points = {fact.run: fact.point for fact in facts if isinstance(fact, PointCommitted)}
+    latest: RecoveryPoint | None = None
+    for fact in facts:
+        if isinstance(fact, RunEnded) and fact.run.machine == machine:
+            latest = points.get(fact.run)
+        elif isinstance(fact, JobEnded) and fact.machine == machine:
+            jobs.append(
+                JobResult(
+                    slot=fact.slot + 1,
+                    outcome=fact.outcome,
+                    attempts=fact.attempts,
+                    cause=fact.cause,
+                    point=latest,
+                )
+            )
+            latest = None
+    return jobs
+
+
+def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
+    """Return whether the engine did what the scenario says that it must."""
+    machine = MachineId(expectation.machine)
+    jobs = jobs_of(machine, facts)
+    where = machine if expectation.slot is None else f"{machine} slot {expectation.slot}"
+    violations: list[Violation] = []
+
+    def check(sentence: str, *, holds: bool) -> None:
+        if not holds:
+            violations.append(Violation(subject=where, sentence=sentence))
+
+    if expectation.points_at_least is not None:
+        count = sum(job.point is not None for job in jobs)
+        check(
+            f"made {count} points, not {expectation.points_at_least}",
+            holds=count >= expectation.points_at_least,
+        )
+    chosen = [job for job in jobs if expectation.slot in (None, job.slot)]
+    check("never ran", holds=bool(chosen))
+    for job in chosen:
+        _check_job(expectation, job, check)
+    return Verdict(
+        invariant=f"expect:{where}",
+        title=_wanted(expectation),
+        holds=not violations,
+        checked=max(1, len(chosen)),
+        violations=tuple(violations),
+    )
+
+
+def _check_job(expectation: Expectation, job: JobResult, check: Callable[..., None]) -> None:
+    if expectation.outcome is not None:
+        check(
+            f"ended as {job.outcome} ({job.cause or 'no cause'})",
+            holds=job.outcome in expectation.outcome,
+        )
+    point = job.point
+    if expectation.consistency is not None:
+        check(
+            f"made {'no point' if point is None else f'a {point.consistency} point'}",
+            holds=point is not None and point.consistency is Consistency(expectation.consistency),
+        )
+    if expectation.transfer is not None:
+        kinds = [] if point is None else [record.transfer.kind.value for record in point.disks]
+        check(
+            f"transferred {', '.join(kinds) or 'nothing'}",
+            holds=bool(kinds) and all(kind in expectation.transfer for kind in kinds),
+        )
+    if expectation.skew is not None:
+        total = 0 if point is None else sum(record.skew.total for record in point.disks)
+        check(
+            f"put back {total} bytes",
+            holds=point is not None and (total > 0) == (expectation.skew == "some"),
+        )
+
+
+def _wanted(expectation: Expectation) -> str:
+    wanted = expectation.model_dump(exclude_none=True, exclude={"machine", "slot"})
+    return ", ".join(f"{key} {value}" for key, value in wanted.items()) or "runs"

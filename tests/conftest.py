@@ -1,0 +1,57 @@
+"""What holds for every run of the tests: Hypothesis profiles, and that CI leaves nothing out."""
+
+import os
+from typing import Final
+
+import pytest
+from hypothesis import settings
+
+IN_CI: Final = os.environ.get("CI", "").lower() == "true"
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+settings.register_profile("soak", derandomize=False, deadline=None, max_examples=5_000)
+# `pytest --hypothesis-profile=soak` has the last word.
+settings.load_profile("ci" if IN_CI else "dev")
+
+
+class SkipsAreFailures:
+    """Turns a run red in which a test was skipped, and says which one and why."""
+
+    def __init__(self) -> None:
+        self._skipped: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note a test that was skipped; an expected failure is not one."""
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._skipped[report.nodeid] = _reason(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a whole module that was skipped while it was collected."""
+        if report.skipped:
+            self._skipped[report.nodeid] = _reason(report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Have the run fail if anything was left out."""
+        if self._skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say on one line for each what was left out."""
+        for test, reason in sorted(self._skipped.items()):
+            terminalreporter.write_line(f"SKIPPED IN CI: {test}: {reason}", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch for skipped tests where the run's result is known: not in a worker of xdist."""
+    if IN_CI and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SkipsAreFailures(), "skips-are-failures")
+
+
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return why a test was skipped, as it says itself."""
+    match report.longrepr:
+        case (_, _, reason):
+            return str(reason).removeprefix("Skipped: ")
+        case other:
+            return str(other)
