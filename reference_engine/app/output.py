@@ -11,7 +11,15 @@ from typing import Any, Final
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 _PIPE_WIDTH: Final = 1000
@@ -95,14 +103,34 @@ class Output:
         self._remarks.print(f"twinshot: {sentence}")
 
     @contextlib.contextmanager
-    def progress(self, doing: str, total: int, /) -> Iterator[Callable[[int], None]]:
-        """Show a bar while the block runs; what is yielded takes how many bytes were done."""
-        drawn = (
+    def steps(self, doing: str, total: int, /) -> Iterator[Callable[[int, str], None]]:
+        """Show a bar while the block runs; what is yielded takes how far it is, and a remark."""
+        if not self._draws:
+            yield lambda _, __: None
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[remark]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self._remarks, transient=True) as bar:
+            task = bar.add_task(doing, total=total, remark="")
+            yield lambda done, remark: bar.update(task, completed=done, remark=remark)
+
+    @property
+    def _draws(self) -> bool:
+        return (
             self._remarks.is_terminal
             and self._loudness is Loudness.NORMAL
             and self._form is Form.PEOPLE
         )
-        if not drawn:
+
+    @contextlib.contextmanager
+    def progress(self, doing: str, total: int, /) -> Iterator[Callable[[int], None]]:
+        """Show a bar while the block runs; what is yielded takes how many bytes were done."""
+        if not self._draws:
             yield lambda _: None
             return
         columns = (

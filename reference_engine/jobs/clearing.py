@@ -2,7 +2,14 @@
 
 from reference_engine.jobs.surroundings import Ports
 from reference_engine.model.errors import ConsistencyLostError, HostUnreachableError
-from reference_engine.model.identity import Epoch, MachineId, ReferencePointId, RunTag
+from reference_engine.model.identity import (
+    DiskId,
+    Epoch,
+    MachineId,
+    NodeName,
+    ReferencePointId,
+    RunTag,
+)
 from reference_engine.ports.host import Leftovers
 from reference_engine.trace.engine import LeftoversCleared
 
@@ -24,18 +31,22 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /) -> None:
         await thaw_wherever(ports, machine)
     found += await release_snapshots(ports, machine, left)
     for node, disk, run in left.frozen_maps:
-        if await ports.repository.committed(run) is not None:
-            await ports.tracking.drop(node, disk, run=run)
-            found.append(f"map of {disk} on {node} of committed run {run}")
-        else:
-            await ports.tracking.merge_back(node, disk, run=run)
-            found.append(f"map of {disk} on {node} of aborted run {run}")
+        found.append(await settle_map(ports, node, disk, run=run))
     latest = await ports.repository.latest(machine)
     found += await drop_reference_points(
         ports, machine, left, keep=None if latest is None else latest.tracker
     )
     if found:
         ports.tracer(LeftoversCleared(at=ports.runtime.now(), machine=machine, found=tuple(found)))
+
+
+async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:
+    """Drop a frozen map if its run committed, or else merge it back; return what was done."""
+    if await ports.repository.committed(run) is not None:
+        await ports.tracking.drop(node, disk, run=run)
+        return f"map of {disk} on {node} of committed run {run}"
+    await ports.tracking.merge_back(node, disk, run=run)
+    return f"map of {disk} on {node} of aborted run {run}"
 
 
 async def thaw_wherever(ports: Ports, machine: MachineId, /) -> None:

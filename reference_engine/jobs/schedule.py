@@ -74,11 +74,21 @@ async def _protect_one(
 ) -> None:
     await _bounded(ports, policy, clear_leftovers(ports, plan.machine))
     slot = plan.due(ports.runtime.now())
+    if slot > 0 and await _was_interrupted(ports, policy, plan.machine):
+        slot -= 1  # its time is past, but nothing came of it: it is run at once
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         async with permits:
             await run_job(ports, policy, ledger, plan.machine, slot=slot)
         slot = max(slot + 1, plan.due(ports.runtime.now()))
+
+
+async def _was_interrupted(ports: Ports, policy: Policy, machine: MachineId) -> bool:
+    try:
+        async with ports.runtime.deadline(policy.step_limit):
+            return await ports.repository.interrupted(machine)
+    except TwinshotError:
+        return False
 
 
 async def run_job(

@@ -129,6 +129,12 @@ class Repository:
         ]
         return await self._record(entries[-1]) if entries else None
 
+    async def interrupted(self, machine: MachineId, /) -> bool:
+        """Return whether the machine's newest run was opened and came to no point."""
+        await self._log.refresh()
+        own = [entry for entry in self._log.entries if entry.machine == machine]
+        return bool(own) and not isinstance(own[-1], PointCommittedEntry)
+
     async def open_run(self, machine: MachineId, /, *, token: str) -> WriteSession:
         """Open a run: older runs of the machine can no longer commit.
 

@@ -10,9 +10,10 @@ from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
+from reference_engine.trace.cluster import PointBecameVisible
 from reference_engine.trace.engine import JobEnded, PointCommitted, RunEnded
 from simulator.campaign.judging import Prover, gather
-from simulator.campaign.night import Night
+from simulator.campaign.night import Night, Watcher
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.registry import judge
 from simulator.oracle.verdict import Verdict, Violation
@@ -80,7 +81,7 @@ def subjects_of(
     ]
 
 
-def night_of(subject: Subject, prover: Prover, progress: Callable[[Instant], None], /) -> Night:
+def night_of(subject: Subject, watcher: Watcher, progress: Callable[[Instant], None], /) -> Night:
     """Return the subject's run, not yet begun."""
     happenings = subject.scenario.happenings
     if subject.variant is not None:
@@ -90,7 +91,7 @@ def night_of(subject: Subject, prover: Prover, progress: Callable[[Instant], Non
         seed=subject.seed,
         happenings=happenings,
         images=subject.images,
-        watcher=prover,
+        watcher=watcher,
         progress=progress,
     )
 
@@ -170,7 +171,10 @@ def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
             violations.append(Violation(subject=where, sentence=sentence))
 
     if expectation.points_at_least is not None:
-        count = sum(job.point is not None for job in jobs)
+        count = sum(
+            isinstance(fact, PointBecameVisible) and fact.point.machine.id == machine
+            for fact in facts
+        )
         check(
             f"made {count} points, not {expectation.points_at_least}",
             holds=count >= expectation.points_at_least,

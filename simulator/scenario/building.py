@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import numpy as np
 
-from reference_engine.model.extents import ExtentSet
+from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
 from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.units import MIB, ByteCount, Duration
@@ -29,6 +29,9 @@ class RealDisk(msgspec.Struct, frozen=True, kw_only=True):
 
     content: Underlay
     size: ByteCount
+    allocated: ExtentSet
+    """What of it may be other than zero."""
+
     free: ExtentSet
     """What its file systems declare free: the only place where the simulated guest writes."""
 
@@ -135,6 +138,7 @@ def _build_disk(
         volume=VolumeName(disk.volume),
         underlay=None if real is None else real.content,
         free=None if real is None else _whole_cells(real.free, cell),
+        allocated=EMPTY if real is None else real.allocated,
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, PlainSerializer
 
 from reference_engine.model.units import (
     GIB,
@@ -56,8 +56,25 @@ def parse_size(text: object, /) -> int:
     raise ValueError('should be a size with a unit, such as "64 MiB" or "64 MiB + 512 B"')
 
 
-TimeSpan = Annotated[int, BeforeValidator(parse_duration)]
+def write_duration(amount: int, /) -> str:
+    """Return the shortest text that `parse_duration` reads as `amount` microseconds."""
+    sign, amount = ("-", -amount) if amount < 0 else ("", amount)
+    for unit in ("h", "m", "s", "ms"):
+        if amount and amount % _TIMES[unit] == 0:
+            return f"{sign}{amount // _TIMES[unit]}{unit}"
+    return f"{sign}{amount / MILLISECOND!r}ms" if amount else "0s"
+
+
+def write_size(amount: int, /) -> str:
+    """Return a text that `parse_size` reads as `amount` bytes."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if amount and amount % _SIZES[unit] == 0:
+            return f"{amount // _SIZES[unit]} {unit}"
+    return f"{amount} B"
+
+
+TimeSpan = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(write_duration)]
 """Microseconds, written with a unit."""
 
-Size = Annotated[int, BeforeValidator(parse_size)]
+Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(write_size)]
 """Bytes, written with a unit."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, VolumeName
 from reference_engine.model.units import ByteCount
 from simulator.world.content import DiskContent, Underlay
@@ -22,9 +23,14 @@ class SimDisk:
         volume: VolumeName,
         underlay: Underlay | None,
         free: Cells | None,
+        allocated: ExtentSet,
     ) -> None:
-        """`free`: the only cells that may be written, where an `underlay` holds real files."""
+        """`free`: the only cells that may be written, where an `underlay` holds real files.
+
+        `allocated`: what of the underlay may be other than zero.
+        """
         self.id, self.size, self.cell, self.volume = disk, size, cell, volume
+        self.underlaid = allocated
         self.content = DiskContent(key, cell=cell, size=size, underlay=underlay)
         self.cells = self.content.cells
         self.stamps = StampDisk(self.cells)

@@ -58,10 +58,8 @@ class SimSnapshot:
         )
 
     def allocated(self, disk: SimDisk, /) -> ExtentSet:
-        """Return what may be other than zero; everything, where a real image lies under it."""
-        image = self.image(disk.id)
-        if disk.content.underlay is not None:
-            return ExtentSet.whole(disk.size)
-        return ExtentSet.of_pieces(
-            image.written(), piece=ByteCount(disk.cell), size=ByteCount(disk.size)
+        """Return what may be other than zero."""
+        written = ExtentSet.of_pieces(
+            self.image(disk.id).written(), piece=ByteCount(disk.cell), size=ByteCount(disk.size)
         )
+        return written | disk.underlaid

@@ -58,15 +58,15 @@ def _classes(tree: ast.Module) -> Iterator[ast.ClassDef]:
     return (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
 
 
+def _bases(node: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).rpartition(".")[2] for base in node.bases}
+
+
 def _structs() -> frozenset[str]:
     """Return the names of all msgspec classes, those included that inherit from another one."""
-    bases = {
-        node.name: {ast.unparse(base).rpartition(".")[2] for base in node.bases}
-        for module in MODULES
-        for node in _classes(_tree(module))
-    }
+    classes = [node for module in MODULES for node in _classes(_tree(module))]
     known = {"Struct"}
-    while grown := {name for name, above in bases.items() if above & known} - known:
+    while grown := {node.name for node in classes if _bases(node) & known} - known:
         known |= grown
     return frozenset(known)
 
@@ -78,7 +78,7 @@ def _open_structs(tree: ast.Module, structs: frozenset[str]) -> Hits:
             for keyword in node.keywords
             if isinstance(keyword.value, ast.Constant) and keyword.value.value is True
         }
-        if node.name in structs and not {"frozen", "kw_only"} <= said:
+        if _bases(node) & structs and not {"frozen", "kw_only"} <= said:
             yield node
 
 

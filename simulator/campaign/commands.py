@@ -1,0 +1,303 @@
+"""`twinshot simulate` and `twinshot replay`: run scenarios, say what came of them, draw it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from cyclopts import Parameter
+from pydantic import ValidationError
+
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output, sized
+from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.units import HOUR, Duration, Instant
+from reference_engine.reporting.night import MachineRow, Tally
+from simulator.campaign.images import file_digest, opened_images
+from simulator.campaign.repetition import Repetition
+from simulator.campaign.report_files import ReportDirectory
+from simulator.campaign.telling import SCHEMA, machine_rows, point_record, point_rows, result_record
+from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
+from simulator.scenario.library import library, scenario_files
+from simulator.scenario.reading import read_scenario
+from simulator.scenario.schema import Disk, Scenario
+
+_REPORTS: Final = Path("reports") / "latest"
+_MOST_REPORTS: Final = 4
+"""With more trials than this, only those that failed get a report each."""
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """What to try, and the real disk images that it needs."""
+
+    subjects: tuple[Subject, ...]
+    files: dict[str, Path]
+
+
+def simulate(
+    *scenarios: Path,
+    seed: int | None = None,
+    out: Path = _REPORTS,
+    disk: tuple[Path, ...] = (),
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Run scenarios against a simulated cluster and prove every recovery point bit-exact.
+
+    Without a scenario: a night of twelve hours in a cluster of three nodes.
+
+    Args:
+        scenarios: Scenario files, or directories of them.
+        seed: Seed of every run, in place of the scenarios' own.
+        out: Directory of the report; an earlier report there is replaced.
+        disk: Disk image to put into a simulated guest; it is only read. May be repeated.
+        output: Where results go.
+    """
+    if seed is not None and not 0 <= seed < 2**63:
+        raise InputRefusedError(f"{seed} is no seed", "give a number from 0 to 2^63 - 1")
+    with _prepared(scenarios, disk, seed) as prepared:
+        return _try_all(prepared, out, output)
+
+
+def replay(
+    file: Path,
+    /,
+    *,
+    out: Path = _REPORTS,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Repeat a recorded run exactly: a scenario file, or the result.json of an earlier run.
+
+    Args:
+        file: Scenario file, or result.json.
+        out: Directory of the report; an earlier report there is replaced.
+        output: Where results go.
+    """
+    if file.suffix != ".json":
+        return simulate(file, out=out, output=output)
+    with ExitStack() as stack:
+        prepared, digests = _recorded(file, stack)
+        return _try_all(prepared, out, output, digests=digests)
+
+
+@contextmanager
+def _prepared(
+    paths: tuple[Path, ...], disks: tuple[Path, ...], seed: int | None
+) -> Iterator[Prepared]:
+    if disks:
+        place = paths[0] if paths else library() / "baseline" / "real_disk.toml"
+        given = [_with_disks(read_scenario(place), disks)]
+        files = [Path.cwd() / place.name]
+    else:
+        files = scenario_files(paths or (library() / "baseline" / "first_night.toml",))
+        given = [read_scenario(file) for file in files]
+    with ExitStack() as stack:
+        subjects: list[Subject] = []
+        found: dict[str, Path] = {}
+        for file, scenario in zip(files, given, strict=True):
+            images, sources = stack.enter_context(opened_images(scenario, file.parent))
+            found |= sources
+            subjects += subjects_of(scenario, name=file.stem, path=file, seed=seed, images=images)
+        yield Prepared(subjects=tuple(subjects), files=found)
+
+
+def _with_disks(scenario: Scenario, disks: tuple[Path, ...]) -> Scenario:
+    """Return the scenario with its first machine's disks replaced by real images."""
+    first = scenario.machines[0]
+    volume = first.disks[0].volume
+    held = [Disk(volume=volume, image=str(disk.absolute())) for disk in disks]
+    machine = first.model_copy(update={"disks": held})
+    return scenario.model_copy(update={"machines": [machine, *scenario.machines[1:]]})
+
+
+def _recorded(file: Path, stack: ExitStack) -> tuple[Prepared, list[str]]:
+    """Return what a result.json recorded, and the digests that it must come to again."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        trials = record.get("trials", [record])
+        subjects: list[Subject] = []
+        digests: list[str] = []
+        found: dict[str, Path] = {}
+        for trial in trials:
+            # A result of another schema fails here like any other file that is none of ours.
+            scenario = Scenario.model_validate({SCHEMA: trial["scenario"]}[trial["schema"]])
+            images, sources = stack.enter_context(opened_images(scenario, file.parent))
+            found |= sources
+            chosen = subjects_of(
+                scenario,
+                name=trial["scenario_name"],
+                path=file,
+                seed=int(trial["seed"]),
+                images=images,
+            )
+            wanted = trial["variant"]
+            subjects += [
+                each for each in chosen if wanted in (None, each.variant and each.variant.id)
+            ]
+            digests.append(str(trial["trace_digest"]))
+    except (OSError, ValueError, KeyError, TypeError, ValidationError) as failure:
+        reason = failure.strerror if isinstance(failure, OSError) else None
+        raise InputRefusedError(
+            f"{file} is no result of an earlier run" + (f": {reason.lower()}" if reason else ""),
+            "name the result.json of a report, or a scenario file",
+        ) from None
+    return Prepared(subjects=tuple(subjects), files=found), digests
+
+
+def _try_all(
+    prepared: Prepared, out: Path, output: Output, *, digests: Sequence[str] = ()
+) -> ExitCode:
+    directory = ReportDirectory(out)
+    repetition = Repetition(prepared.subjects)
+    before = {name: file_digest(path) for name, path in prepared.files.items()}
+    failed: list[str] = []
+    records: list[dict[str, Any]] = []
+    try:
+        for index, subject in enumerate(prepared.subjects):
+            trial = _try_one(subject, prepared, before, repetition, output)
+            single = len(prepared.subjects) == 1
+            if single or not trial.holds or len(prepared.subjects) <= _MOST_REPORTS:
+                directory.write_trial(
+                    trial, within="." if single else _folder(trial), images=before
+                )
+            _tell(trial, output) if single else _tell_briefly(trial, output)
+            if not trial.holds:
+                failed.append(trial.subject.title)
+            if digests and trial.digest != digests[index]:
+                output.say(f"FAIL {subject.title}: trace digest {digests[index]} was recorded")
+                failed.append(trial.subject.title)
+            records.append(_trial_record(trial))
+        if len(records) > 1:
+            directory.write_summary({"schema": SCHEMA, "trials": records})
+        directory.publish()
+    finally:
+        repetition.stop()
+        directory.abandon()
+    code = ExitCode.FINDING if failed else ExitCode.OK
+    if len(records) > 1:
+        output.say(f"{len(records) - len(failed)} of {len(records)} hold; report in {out}")
+    else:
+        output.say(f"report   {out / 'report.html'}")
+        output.say(f"restore  twinshot points --repo {out / 'repository'}")
+        output.say(f"again    twinshot replay {out / 'result.json'}")
+    output.summary(
+        trials=len(records),
+        failed=failed,
+        trace_digest=records[0]["trace_digest"] if len(records) == 1 else None,
+        report=str(out),
+        exit_code=int(code),
+    )
+    return code
+
+
+def _try_one(
+    subject: Subject,
+    prepared: Prepared,
+    before: dict[str, str],
+    repetition: Repetition,
+    output: Output,
+) -> Trial:
+    def unchanged() -> dict[str, bool]:
+        return {name: file_digest(path) == before[name] for name, path in prepared.files.items()}
+
+    total = subject.scenario.duration
+    with output.steps(subject.title, total) as advance:
+
+        def progress(now: Instant) -> None:
+            advance(min(now, total), f"{now / HOUR:.1f} h simulated")
+
+        return run_trial(
+            subject,
+            restore_again=True,
+            progress=progress,
+            second_digest=repetition.digest,
+            sources_unchanged=unchanged,
+        )
+
+
+def _folder(trial: Trial) -> str:
+    return trial.subject.title.replace("[", "-").replace("]", "")
+
+
+def _trial_record(trial: Trial) -> dict[str, Any]:
+    return result_record(trial, point_rows(trial), images={})
+
+
+def _tell_briefly(trial: Trial, output: Output) -> None:
+    broken = [verdict for verdict in trial.verdicts if verdict.holds is False]
+    points = len(trial.evidence.visible)
+    output.say(f"{'FAIL' if broken else 'ok  '} {trial.subject.title}: {points} points")
+    for verdict in broken:
+        output.say(f"       {verdict.invariant} {verdict.title}: {verdict.detail}")
+    output.record(
+        "trial",
+        name=trial.subject.title,
+        seed=trial.subject.seed,
+        holds=trial.holds,
+        points=points,
+        trace_digest=trial.digest,
+        broken=[verdict.invariant for verdict in broken],
+    )
+
+
+def _tell(trial: Trial, output: Output) -> None:
+    rows = point_rows(trial)
+    points = {point.id: point for point in trial.evidence.points()}
+    for row in rows:
+        output.record("point", **point_record(points[row.point], row))
+    scenario = trial.subject.scenario
+    output.say(f"{trial.subject.title} · seed {trial.subject.seed} · {scenario.why}")
+    output.table(
+        (
+            "VM",
+            "POINTS",
+            "LABELS",
+            "TRANSFERS",
+            "READ",
+            "SENT",
+            "CHANGED",
+            "SKEW MIN/MED/MAX",
+            "R MAX",
+            "OUTCOMES",
+        ),
+        [_machine_line(row) for row in machine_rows(trial, rows)],
+    )
+    for verdict in trial.verdicts:
+        word = {True: "ok  ", False: "FAIL", None: "-   "}[verdict.holds]
+        detail = f": {verdict.detail}" if verdict.detail else ""
+        output.say(
+            f"{word} {verdict.invariant:<4} {verdict.title} ({verdict.checked:,} checks){detail}"
+        )
+        output.record(
+            "verdict",
+            id=verdict.invariant,
+            title=verdict.title,
+            holds=verdict.holds,
+            checked=verdict.checked,
+            detail=verdict.detail,
+        )
+    output.say(f"trace digest {trial.digest} (seed {trial.subject.seed})")
+
+
+def _machine_line(row: MachineRow) -> tuple[str, ...]:
+    return (
+        row.machine,
+        str(row.points),
+        _tally(row.labels),
+        _tally(row.transfers),
+        sized(row.bytes_read),
+        sized(row.bytes_sent),
+        sized(row.bytes_truly_changed),
+        "/".join(_seconds(skew) for skew in (row.skew_min, row.skew_median, row.skew_max)),
+        sized(row.skew_bytes_max),
+        _tally(row.outcomes),
+    )
+
+
+def _tally(entries: tuple[Tally, ...]) -> str:
+    return ", ".join(f"{entry.count} {entry.label}" for entry in entries) or "-"
+
+
+def _seconds(amount: Duration | None) -> str:
+    return "-" if amount is None else f"{amount / 1e6:.1f}s"
