@@ -36,7 +36,7 @@ _COMMANDS: Final = (
         "Run scenarios against a simulated cluster.",
     ),
     ("replay", "simulator.campaign.commands:replay", "Run one recorded failure again."),
-    ("mutants", "simulator.campaign.commands:mutants", "Prove that planted bugs are found."),
+    ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
 )
 
 

@@ -16,6 +16,7 @@ from reference_engine.jobs.snapshotting import (
     Switched,
     cut_disks,
     freeze_guest,
+    goes_on_by_itself,
     prepare_volumes,
     switch_trackers,
 )
@@ -51,6 +52,7 @@ from reference_engine.trace.engine import (
 )
 
 _COMMIT_TRIES: Final = 4
+_CLEAR_TRIES: Final = 4
 
 
 class BackupRun:
@@ -196,7 +198,10 @@ class BackupRun:
             guest, cause = await freeze_guest(ports, self._freeze, machine, run=run)
             if guest is None:
                 await self._freeze.thaw()
-        async with self._step(Step.HOST_SNAPSHOT):
+        # A guest that stands still until it is thawed must not wait for a slow host.
+        stands = guest is not None and not goes_on_by_itself(machine)
+        limit = self._policy.hold_limit if stands else self._policy.step_limit
+        async with self._step(Step.HOST_SNAPSHOT, limit=limit):
             snapshots = await cut_disks(
                 ports, machine, placement, run=run, guest=guest, cause=cause
             )
@@ -292,7 +297,7 @@ class BackupRun:
             async with self._step(Step.MAINTAIN):
                 await clear_leftovers(ports, machine.id)
         except TwinshotError:
-            await self._release_volumes()
+            await self._clear_up()
 
     async def _go_home(self) -> None:
         """Give volumes that this engine moved back to the nodes that should coordinate them."""
@@ -327,16 +332,28 @@ class BackupRun:
                     await self._freeze.thaw()
         except TwinshotError:
             pass  # `clear_leftovers` looks for a frozen guest wherever it runs by now
+        await self._clear_up()
         try:
             async with ports.runtime.deadline(self._policy.step_limit):
-                await self._release_volumes()
-                await clear_leftovers(ports, self._machine_id)
                 if self._freeze is not None:
                     await self._freeze.outlast_late_answer()
                 if session is not None and not self._committed:
                     await session.abandon()
         except TwinshotError:
-            pass
+            pass  # a guest that froze late and packs that nobody names: the next run meets them
+
+    async def _clear_up(self) -> None:
+        """Leave nothing behind; what does not answer is asked again, and by the next run."""
+        runtime = self._ports.runtime
+        for attempt in range(_CLEAR_TRIES):
+            try:
+                async with runtime.deadline(self._policy.step_limit):
+                    await self._release_volumes()
+                    await clear_leftovers(self._ports, self._machine_id)
+            except TwinshotError:
+                await runtime.sleep(Duration(5 * SECOND << attempt))
+            else:
+                return
 
     def _end(self, outcome: Outcome, *, cause: str, point: RecoveryPoint | None) -> None:
         assert self._run is not None, self._machine_id

@@ -104,6 +104,11 @@ async def switch_trackers(
     return planned
 
 
+def goes_on_by_itself(machine: Machine, /) -> bool:
+    """Return whether the guest writes again right after its own snapshot, and keeps pre-images."""
+    return machine.guest is GuestKind.VSS and machine.back_end is BackEnd.HOST_SNAPSHOT
+
+
 async def freeze_guest(
     ports: Ports, driver: FreezeDriver, machine: Machine, /, *, run: RunTag
 ) -> tuple[GuestSnapshot | None, str]:

@@ -41,6 +41,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     poll: Duration = Duration(5 * SECOND)
     step_limit: Duration = Duration(5 * MINUTE)
+    hold_limit: Duration = Duration(30 * SECOND)
+    """How long a guest that stands still may wait for the host's snapshot."""
+
     copy_limit: Duration = Duration(120 * MINUTE)
     merge_limit: Duration = Duration(10 * MINUTE)
     coordinator_hysteresis: Duration = Duration(20 * MINUTE)

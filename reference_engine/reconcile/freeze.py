@@ -24,6 +24,9 @@ from reference_engine.ports.consistency import Consistency, GuestSnapshot
 from reference_engine.ports.runtime import Runtime
 
 
+_THAW_TRIES: Final = 4
+
+
 class FreezeState(enum.Enum):
     """Where a guest stands, as far as the engine knows."""
 
@@ -76,6 +79,7 @@ class FreezeLimits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a guest may take, and how long a silent one is looked after."""
 
     freeze: Duration
+    thaw: Duration
     thaw_again: Duration
     late_answer: Duration
 
@@ -130,9 +134,20 @@ class FreezeDriver:
         """
         if self.state is FreezeState.RUNNING:
             return
-        self.state = moved(self.state, FreezeEvent.THAW)
-        await self._consistency.thaw(self._node, run=self._run)
-        self.state = moved(self.state, FreezeEvent.CONFIRMATION)
+        for attempt in range(_THAW_TRIES):
+            self.state = moved(self.state, FreezeEvent.THAW)
+            try:
+                # A frozen guest is an outage: no thaw may wait as long as other calls do.
+                async with self._runtime.deadline(self._limits.thaw):
+                    await self._consistency.thaw(self._node, run=self._run)
+            except HostUnreachableError:
+                raise
+            except TransientError:
+                if attempt == _THAW_TRIES - 1:
+                    raise
+            else:
+                self.state = moved(self.state, FreezeEvent.CONFIRMATION)
+                return
 
     async def outlast_late_answer(self) -> None:
         """After a silence, thaw again and again for as long as a late freeze may still come."""
@@ -146,6 +161,7 @@ class FreezeDriver:
 
 DEFAULT_LIMITS: Final = FreezeLimits(
     freeze=Duration(20 * SECOND),
+    thaw=Duration(5 * SECOND),
     thaw_again=Duration(5 * SECOND),
     late_answer=Duration(30 * SECOND),
 )

@@ -159,6 +159,7 @@ class Night:
         if not self._engine_node.running:
             return
         self._engine_node.power_off()
+        self.world.end_session()
         self.emit(NodeChanged(at=self.sim.now(), node=ENGINE, running=False, why="power cut"))
 
         async def back() -> None:

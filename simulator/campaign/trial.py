@@ -219,5 +219,12 @@ def _check_job(expectation: Expectation, job: JobResult, check: Callable[..., No
 
 
 def _wanted(expectation: Expectation) -> str:
-    wanted = expectation.model_dump(exclude_none=True, exclude={"machine", "slot"})
-    return ", ".join(f"{key} {value}" for key, value in wanted.items()) or "runs"
+    wanted = expectation.model_dump(mode="json", exclude_none=True, exclude={"machine", "slot"})
+    return (
+        ", ".join(f"{key.replace('_', ' ')} {_said(value)}" for key, value in wanted.items())
+        or "runs"
+    )
+
+
+def _said(value: object) -> str:
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)

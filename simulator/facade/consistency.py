@@ -16,10 +16,14 @@ class ConsistencyFacade:
 
     def __init__(self, world: World, /) -> None:
         self._world = world
+        self._asked_in: dict[RunTag, int] = {}
+        """In which session of the engine a run's freeze was asked for, however late it comes."""
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:
         """Freeze and thaw go through the named node, the rest to wherever the machine runs."""
         run: RunTag = kwargs["run"]
+        if operation == "freeze":
+            self._asked_in[run] = self._world.session
         if operation in {"freeze", "thaw"}:
             return Address(subject=run.machine, node=args[0])
         return Address(subject=run.machine, node=self._world.machines[run.machine].node)
@@ -33,6 +37,7 @@ class ConsistencyFacade:
             raise MachineBusyError(run.machine, "migrating")
         machine.advance()
         machine.canary()
+        machine.guest.session = self._asked_in[run]
         chance = self._world.sim.stream("flush", run.machine, run.epoch)
         shadow, clock = await machine.guest.freeze(
             run,

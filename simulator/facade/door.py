@@ -60,11 +60,13 @@ class Door:
         answer = self._plan.consult(address.subject, operation, occurrence)
         if answer.moment is Moment.BEFORE:
             await self._disturb(answer)
-        await sim.sleep(Duration(latency.between(200, _LATENCY_MOST) + answer.delay))
+        await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
         if answer.kind is AnswerKind.FAIL:
             raise OperationFailedError(operation, "no reply")
         if answer.kind is AnswerKind.HANG:
             await Wait(sim.event())
+        if answer.delay:
+            work = self._late(work, Duration(answer.delay))
         result = await self._far_side(f"{port}.{operation}", address.node, work)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
         if answer.moment is Moment.AFTER:
@@ -72,6 +74,15 @@ class Door:
         if answer.kind is AnswerKind.LOSE:
             raise OperationFailedError(operation, "the reply was lost")
         return result
+
+    def _late(self, work: Work, delay: Duration) -> Work:
+        """Return work that begins later; it is on its way even if nobody waits for it any more."""
+
+        async def later() -> Any:
+            await self._world.sim.sleep(delay)
+            return await work()
+
+        return later
 
     async def _disturb(self, answer: Answer) -> None:
         """Let something else happen in this very moment; it may be the caller's own end."""

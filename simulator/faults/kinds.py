@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulator.scenario.model import Strict
-from simulator.scenario.quantities import TimeSpan
+from simulator.faults.quantities import TimeSpan
+from simulator.faults.table import Strict
 
 
 class AtTime(Strict):

@@ -19,8 +19,8 @@ from simulator.faults.kinds import (
     NodeCrash,
     TrackerLost,
 )
-from simulator.scenario.model import Strict
-from simulator.scenario.quantities import Size, TimeSpan
+from simulator.faults.quantities import Size, TimeSpan
+from simulator.faults.table import Strict
 
 
 class Node(Strict):

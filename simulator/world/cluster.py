@@ -1,6 +1,7 @@
 """The cluster: nodes with clocks, volumes, machines, and what happens to them unasked."""
 
 from collections.abc import Callable
+from typing import Final
 
 from reference_engine.model.identity import DiskId, MachineId, NodeName, SnapshotId, VolumeName
 from reference_engine.model.units import SECOND, Duration, Instant
@@ -22,6 +23,9 @@ from simulator.world.snapshots import SimSnapshot
 from simulator.world.trackers import FilterMaps
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
+
+_SESSION_TIMEOUT: Final = Duration(20 * SECOND)
+_SESSION_LOOKS: Final = 6
 
 
 class Clock:
@@ -51,6 +55,9 @@ class World:
         self.rct_survives_crash = True
         self.migration_waits_for_backup = False
         self.restart_delay = Duration(30 * SECOND)
+        self.session = 0
+        """Which session the engine has with the hosts; a new one after each loss of the engine."""
+
         self.on_node_loss: list[Callable[[NodeName, list[SimTask]], None]] = []
 
     def machine_of_disk(self, disk: DiskId, /) -> SimMachine:
@@ -157,6 +164,24 @@ class World:
         return machine.guest.shadow is not None or any(
             snapshot.exists and snapshot.machine is machine for snapshot in self.snapshots.values()
         )
+
+    # --- the engine's session with the hosts ---------------------------------------------------
+
+    def end_session(self) -> None:
+        """Have the hosts notice that the engine is gone, and let its frozen guests go on.
+
+        A requestor that vanishes aborts its VSS session: the host thaws what it had frozen.
+        """
+        self.session += 1
+        self.sim.spawn(self._thaw_orphans(), name="hosts/session")
+
+    async def _thaw_orphans(self) -> None:
+        # A freeze that is under way may still be carried out after the engine's end.
+        for _ in range(_SESSION_LOOKS):
+            await self.sim.sleep(_SESSION_TIMEOUT)
+            for machine in self.machines.values():
+                if machine.guest.at_rest and machine.guest.session != self.session:
+                    machine.guest.go_on("session-lost")
 
     # --- nodes ---------------------------------------------------------------------------------
 

@@ -102,6 +102,9 @@ class Guest:
         """Applications are frozen and nothing is written."""
 
         self.shadow: ShadowCopy | None = None
+        self.session = 0
+        """Which of the engine's sessions asked for the rest; the host ends it with the session."""
+
         self._rests = 0
 
     async def freeze(

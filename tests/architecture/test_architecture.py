@@ -13,6 +13,7 @@ import pytest
 
 from reference_engine.app.exit_codes import ExitCode
 from simulator.oracle.registry import INVARIANTS
+from simulator.scenario.reading import parse_scenario
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGES: Final = ("reference_engine", "simulator")
@@ -316,3 +317,12 @@ def test_the_readme_lists_the_exit_codes_that_there_are() -> None:
     table = _table("README.md", "Exit codes")
 
     assert {int(code) for code in table} == {int(code) for code in ExitCode}
+
+
+def test_the_readme_shows_a_scenario_that_can_be_read() -> None:
+    """The README's scenario is one by the rules of today's scenario files."""
+    text = (ROOT / "README.md").read_text("utf-8")
+
+    shown = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+    assert [parse_scenario(each, name="README.md").why != "" for each in shown] == [True]

@@ -53,13 +53,12 @@ class OpenDisk(msgspec.Struct, frozen=True, kw_only=True):
     identity: FileIdentity
 
 
-class OpenCheckpoint(msgspec.Struct, kw_only=True):
-    """The files of one checkpoint. `unconfirmed`: something was read since the last check."""
+class OpenCheckpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """The files of one checkpoint."""
 
     run: RunTag
     clock: Instant
     disks: dict[DiskId, OpenDisk]
-    unconfirmed: bool
 
 
 class DiskFiles:
@@ -79,6 +78,9 @@ class DiskFiles:
         self._machine = machine
         self._paths = {DiskId(path.name): path for path in paths}
         self._checkpoints: dict[SnapshotId, OpenCheckpoint] = {}
+        self._unconfirmed: set[SnapshotId] = set()
+        """Checkpoints of which something was read since the files were last looked at."""
+
         self._taken = 0
 
     @property
@@ -143,7 +145,7 @@ class DiskFiles:
             for done in opened.values():
                 done.image.close()
             raise
-        return OpenCheckpoint(run=run, clock=clock, disks=opened, unconfirmed=False)
+        return OpenCheckpoint(run=run, clock=clock, disks=opened)
 
     @property
     def disks(self) -> tuple[DiskId, ...]:
@@ -181,7 +183,7 @@ class DiskFiles:
             SourceChangedError: the file has shrunk.
         """
         checkpoint = self._found(snapshot)
-        checkpoint.unconfirmed = True
+        self._unconfirmed.add(snapshot)
         image = checkpoint.disks[disk].image
 
         def gather() -> bytes:
@@ -195,9 +197,9 @@ class DiskFiles:
         Raises:
             SourceChangedError: one has; what was read of it is no one image.
         """
-        for checkpoint in self._checkpoints.values():
+        for snapshot, checkpoint in self._checkpoints.items():
             await asyncio.to_thread(_check_unchanged, checkpoint)
-            checkpoint.unconfirmed = False
+            self._unconfirmed.discard(snapshot)
 
     async def close(self, snapshot: SnapshotId, /) -> None:
         """Close a checkpoint's files; true also where it is already gone.
@@ -209,9 +211,10 @@ class DiskFiles:
         if checkpoint is None:
             return
         try:
-            if checkpoint.unconfirmed:
+            if snapshot in self._unconfirmed:
                 await asyncio.to_thread(_check_unchanged, checkpoint)
         finally:
+            self._unconfirmed.discard(snapshot)
             for disk in checkpoint.disks.values():
                 disk.image.close()
 

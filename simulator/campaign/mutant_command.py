@@ -1,0 +1,153 @@
+"""`twinshot mutants`: would the harness notice if the engine were wrong?"""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output
+from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.mutants import MUTANTS, Mutant, planted
+from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
+from simulator.scenario.library import library, scenario_files
+from simulator.scenario.reading import read_scenario
+from simulator.scenario.swarm import draw_scenario
+
+_LEFT_OUT: Final = ("first_night", "real_disk", "d63_engine_crash")
+"""Too long, or too many variants, to be tried against every mutant before the others were."""
+
+
+class Kill(msgspec.Struct, frozen=True, kw_only=True):
+    """What killed a mutant first: which trial, and which promise was broken."""
+
+    subject: str
+    seed: int
+    invariant: str
+    tried: int
+    """How many trials it took, with the one that killed."""
+
+
+def mutants(
+    *names: str,
+    seeds: int = 60,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Plant bugs in the engine, one at a time, and show what notices each.
+
+    Args:
+        names: Mutants to plant; all of them without a name.
+        seeds: How many random scenarios each mutant may survive before it counts as alive.
+        output: Where results go.
+    """
+    chosen = _chosen(names)
+    if seeds < 1:
+        raise InputRefusedError(f"{seeds} seeds cannot kill anything", "give at least one")
+    swarm = [_swarm_subject(seed) for seed in range(1, seeds + 1)]
+    catalogue = _catalogue()
+    rows: list[tuple[str, ...]] = []
+    alive: list[str] = []
+    with output.steps("the engine as it is", len(chosen) + 1) as advance:
+        clean = _first_kill((*catalogue, *swarm))
+        for index, mutant in enumerate(chosen):
+            advance(index + 1, mutant.name)
+            with planted(mutant):
+                by_seed, by_scenario = _first_kill(swarm), _first_kill(catalogue)
+            kill = by_seed or by_scenario
+            if kill is None:
+                alive.append(mutant.name)
+            output.record(
+                "mutant",
+                name=mutant.name,
+                what=mutant.what,
+                killed=kill is not None,
+                invariant=None if kill is None else kill.invariant,
+                seed=None if kill is None else kill.seed,
+                seeds_tried=None if by_seed is None else by_seed.tried,
+                scenario=None if by_scenario is None else by_scenario.subject,
+                scenario_invariant=None if by_scenario is None else by_scenario.invariant,
+            )
+            rows.append(_row(mutant, by_seed, by_scenario))
+    output.table(("MUTANT", "SEEDS", "BY SEED", "BY SCENARIO", "WHAT IS WRONG"), rows)
+    if clean is not None:
+        output.say(f"FAIL the engine as it is breaks {clean.invariant} in {clean.subject}")
+    output.say(f"{len(chosen) - len(alive)} of {len(chosen)} mutants killed")
+    code = ExitCode.FINDING if alive or clean is not None else ExitCode.OK
+    output.summary(
+        mutants=len(chosen),
+        killed=len(chosen) - len(alive),
+        alive=alive,
+        engine_clean=clean is None,
+        exit_code=int(code),
+    )
+    return code
+
+
+def _chosen(names: tuple[str, ...]) -> list[Mutant]:
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    strangers = [name for name in names if name not in known]
+    if strangers:
+        raise InputRefusedError(
+            f"there is no mutant {strangers[0]!r}", f"choose from {', '.join(known)}"
+        )
+    return [known[name] for name in names] or list(MUTANTS)
+
+
+def _swarm_subject(seed: int) -> Subject:
+    scenario = draw_scenario(seed)
+    return subjects_of(scenario, name=f"swarm-{seed}", path=None, seed=None, images={})[0]
+
+
+def _catalogue() -> tuple[Subject, ...]:
+    return tuple(
+        subject
+        for file in scenario_files((library(),))
+        if not file.stem.startswith(_LEFT_OUT)
+        for subject in subjects_of(
+            read_scenario(file), name=file.stem, path=file, seed=None, images={}
+        )
+    )
+
+
+def _first_kill(subjects: Sequence[Subject]) -> Kill | None:
+    """Return the first trial that shows something wrong."""
+    for tried, (subject, found) in enumerate(_findings(subjects), start=1):
+        if found:
+            return Kill(subject=subject.title, seed=subject.seed, invariant=found, tried=tried)
+    return None
+
+
+def _findings(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, str]]:
+    for subject in subjects:
+        try:
+            trial = run_trial(
+                subject,
+                restore_again=False,
+                progress=lambda _: None,
+                second_digest=lambda: None,
+                sources_unchanged=dict,
+            )
+        except Exception as error:  # noqa: BLE001 - an engine that breaks down is noticed, too
+            yield subject, f"breakdown ({type(error).__name__})"
+        else:
+            yield subject, _broken(trial)
+
+
+def _broken(trial: Trial) -> str:
+    """Return the broken invariants, or else the broken expectations."""
+    broken = [verdict.invariant for verdict in trial.verdicts if verdict.holds is False]
+    invariants = [name for name in broken if not name.startswith("expect:")]
+    return " ".join(invariants or broken[:1])
+
+
+def _row(mutant: Mutant, by_seed: Kill | None, by_scenario: Kill | None) -> tuple[str, ...]:
+    if by_seed is None and by_scenario is None:
+        return mutant.name, "-", "ALIVE", "ALIVE", mutant.what
+    return (
+        mutant.name,
+        "-" if by_seed is None else str(by_seed.tried),
+        "-" if by_seed is None else f"seed {by_seed.seed}: {by_seed.invariant}",
+        "-" if by_scenario is None else f"{by_scenario.subject}: {by_scenario.invariant}",
+        mutant.what,
+    )

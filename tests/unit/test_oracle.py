@@ -1,0 +1,575 @@
+"""Each invariant can fail, fails alone, and claims nothing where there was nothing to check."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pytest
+
+from reference_engine.model.extents import EMPTY, ExtentSet
+from reference_engine.model.identity import (
+    DiskId,
+    GuestSnapshotId,
+    MachineId,
+    NodeName,
+    RecoveryPointId,
+    ReferencePointId,
+)
+from reference_engine.model.recovery_point import Consistency, RecoveryPoint, TransferKind
+from reference_engine.model.units import HOUR, ByteCount, Instant
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.cluster import (
+    GuestFroze,
+    GuestThawed,
+    MapDropped,
+    MapMerged,
+    PointBecameVisible,
+    ReferencePointDropped,
+)
+from reference_engine.trace.engine import DeltaEnumerated, RunEnded
+from simulator.campaign.trial import run_trial, subjects_of
+from simulator.oracle.evidence import DiskProof, Evidence, LaterRestore, PointProof
+from simulator.oracle.registry import INVARIANTS, judge
+from simulator.oracle.verdict import Finding, Invariant, Verdict
+from simulator.scenario.reading import parse_scenario
+from simulator.world.truth import empty_truth
+from tests.strategies.simulated_clusters import X, scenario_text
+
+CRASH_MACHINE: Final = """
+[[machines]]
+name = "y"
+node = "B"
+guest = "none"
+disks = [{ volume = "V1", size = "512 KiB" }, { volume = "V1", size = "384 KiB" }]
+"""
+
+replace = msgspec.structs.replace
+
+
+def night(back_end: str) -> Evidence:
+    """Return the evidence of a small night in which nothing goes wrong."""
+    scenario = parse_scenario(
+        scenario_text(back_end=back_end, more=CRASH_MACHINE), name="night.toml"
+    )
+    [subject] = subjects_of(scenario, name="night", path=None, seed=None, images={})
+    trial = run_trial(
+        subject,
+        restore_again=True,
+        progress=lambda _: None,
+        second_digest=lambda: None,
+        sources_unchanged=lambda: {"a.vhdx": True},
+    )
+    return replace(trial.evidence, second_digest=trial.digest)
+
+
+@pytest.fixture(scope="module")
+def nights() -> Mapping[str, Evidence]:
+    """Return an honest night of each back end."""
+    return {back_end: night(back_end) for back_end in ("E1", "E3")}
+
+
+@pytest.fixture(scope="module")
+def honest(nights: Mapping[str, Evidence]) -> Evidence:
+    """Return an honest night on host snapshots."""
+    return nights["E1"]
+
+
+def broken(evidence: Evidence) -> set[str]:
+    """Return the invariants that do not hold."""
+    return {verdict.invariant for verdict in judge(evidence) if verdict.holds is False}
+
+
+def invariant(name: str) -> Invariant:
+    """Return the invariant of this name."""
+    return next(each for each in INVARIANTS if each.id == name)
+
+
+def proofs_of(evidence: Evidence, consistency: Consistency) -> list[PointProof]:
+    """Return the proofs of the points that claim this."""
+    return [p for p in evidence.proofs.values() if p.point.consistency is consistency]
+
+
+def with_proof(evidence: Evidence, proof: PointProof) -> Evidence:
+    """Return the evidence with another proof of one point."""
+    return replace(evidence, proofs={**evidence.proofs, proof.point.id: proof})
+
+
+def with_disk(proof: PointProof, **changes: Any) -> PointProof:
+    """Return a proof with its first disk's fields changed."""
+    first: DiskProof = replace(proof.disks[0], **changes)
+    return replace(proof, disks=(first, *proof.disks[1:]))
+
+
+def with_facts(evidence: Evidence, change: Callable[[Fact], Fact | None]) -> Evidence:
+    """Return the evidence with every fact changed, or dropped where `change` returns None."""
+    changed = [change(fact) for fact in evidence.facts]
+    return replace(evidence, facts=tuple(fact for fact in changed if fact is not None))
+
+
+def with_point(
+    evidence: Evidence, point: RecoveryPointId, change: Callable[[RecoveryPoint], RecoveryPoint]
+) -> Evidence:
+    """Return the evidence with one point's record changed, wherever it stands."""
+
+    def changed(fact: Fact) -> Fact:
+        if isinstance(fact, PointBecameVisible) and fact.point.id == point:
+            return replace(fact, point=change(fact.point))
+        return fact
+
+    proof = evidence.proofs[point]
+    retold = with_facts(evidence, changed)
+    return with_proof(retold, replace(proof, point=change(proof.point)))
+
+
+def with_later(evidence: Evidence, restore: LaterRestore) -> Evidence:
+    """Return the evidence with the first later restore replaced."""
+    return replace(evidence, later=(restore, *evidence.later[1:]))
+
+
+def incremental(evidence: Evidence) -> RecoveryPoint:
+    """Return an application-consistent incremental point, and make sure that its base had skew."""
+    points = {point.id: point for point in evidence.points()}
+    return next(
+        point
+        for point in points.values()
+        if point.consistency is Consistency.APPLICATION
+        and point.base is not None
+        and point.disks[0].transfer.kind is TransferKind.INCREMENTAL
+        and points[point.base].disks[0].skew
+    )
+
+
+def last_of(evidence: Evidence, consistency: Consistency) -> RecoveryPoint:
+    """Return the newest point that claims this; nothing is founded on it."""
+    return [point for point in evidence.points() if point.consistency is consistency][-1]
+
+
+# --- one deception for each invariant; each breaks the named ones and no other ------------------
+
+
+def spoil_later_restore(evidence: Evidence) -> Evidence:
+    """A restore in the end returns other bytes than at the commit."""
+    first = evidence.later[0]
+    prints = dict.fromkeys(first.fingerprints, "other bytes")
+    return with_later(evidence, replace(first, fingerprints=prints))
+
+
+def forget_point(evidence: Evidence) -> Evidence:
+    """A committed point is neither listed nor restored in the end."""
+    return replace(evidence, later=evidence.later[1:])
+
+
+def hide_point(evidence: Evidence) -> Evidence:
+    """A committed point is not listed any more."""
+    return replace(evidence, visible=evidence.visible[1:])
+
+
+def spoil_application_image(evidence: Evidence) -> Evidence:
+    """One byte of an application-consistent disk is not the guest's."""
+    proof = proofs_of(evidence, Consistency.APPLICATION)[0]
+    return with_proof(evidence, with_disk(proof, wrong=ExtentSet.of([(7, 8)])))
+
+
+def fill_mask(evidence: Evidence) -> Evidence:
+    """What was masked is not zero."""
+    proof = proofs_of(evidence, Consistency.APPLICATION)[0]
+    return with_proof(evidence, with_disk(proof, not_blank=ExtentSet.of([(0, 512)])))
+
+
+def mask_too_much(evidence: Evidence) -> Evidence:
+    """A mask covers bytes that were never the guest's diff area."""
+
+    def change(point: RecoveryPoint) -> RecoveryPoint:
+        masked = replace(point.disks[0], mask=ExtentSet.of([(0, 4096)]))
+        return replace(point, disks=(masked, *point.disks[1:]))
+
+    return with_point(evidence, last_of(evidence, Consistency.APPLICATION).id, change)
+
+
+def spoil_crash_image(evidence: Evidence) -> Evidence:
+    """One byte of a crash-consistent disk does not belong to the cut."""
+    proof = proofs_of(evidence, Consistency.CRASH)[0]
+    return with_proof(evidence, with_disk(proof, wrong=ExtentSet.of([(7, 8)])))
+
+
+def tear_cut(evidence: Evidence) -> Evidence:
+    """Two disks of a crash-consistent point come from two instants."""
+    point = last_of(evidence, Consistency.CRASH)
+    cut = evidence.truth.host_cuts[point.disks[0].snapshot]
+    later = replace(point.disks[1], snapshot=type(point.disks[1].snapshot)("another"))
+    cuts = {**evidence.truth.host_cuts, later.snapshot: replace(cut, stamp=cut.stamp + 1)}
+    torn = replace(evidence, truth=replace(evidence.truth, host_cuts=cuts))
+    return with_point(torn, point.id, lambda p: replace(p, disks=(p.disks[0], later)))
+
+
+def overclaim(evidence: Evidence) -> Evidence:
+    """A point names the snapshot of another run as the guest's."""
+    points = [p for p in evidence.points() if p.consistency is Consistency.APPLICATION]
+    cut = evidence.truth.guest_cuts[points[-1].guest_snapshot or GuestSnapshotId("")]
+    cuts = evidence.truth.guest_cuts | {
+        points[-1].guest_snapshot or GuestSnapshotId(""): replace(cut, run=points[0].run)
+    }
+    return replace(evidence, truth=replace(evidence.truth, guest_cuts=cuts))
+
+
+def misdate(evidence: Evidence) -> Evidence:
+    """A point shows another instant than its data has."""
+    point = last_of(evidence, Consistency.APPLICATION)
+    return with_point(evidence, point.id, lambda p: replace(p, instant=Instant(p.instant + 1)))
+
+
+def misdate_crash(evidence: Evidence) -> Evidence:
+    """A crash-consistent point shows another instant than its data has."""
+    point = last_of(evidence, Consistency.CRASH)
+    return with_point(evidence, point.id, lambda p: replace(p, instant=Instant(p.instant + 1)))
+
+
+def misstate_host_clock(evidence: Evidence) -> Evidence:
+    """A point states another host instant than the host's clock showed."""
+    point = last_of(evidence, Consistency.APPLICATION)
+    return with_point(evidence, point.id, lambda p: replace(p, host_instant=Instant(-1)))
+
+
+def keep_quiet(evidence: Evidence) -> Evidence:
+    """A crash-consistent point does not say why."""
+    point = last_of(evidence, Consistency.CRASH)
+    return with_point(evidence, point.id, lambda p: replace(p, downgrade=""))
+
+
+def leave_disk_out(evidence: Evidence) -> Evidence:
+    """A point lacks a disk of its machine."""
+    point = last_of(evidence, Consistency.CRASH)
+    return with_point(evidence, point.id, lambda p: replace(p, disks=p.disks[:1]))
+
+
+def read_less(evidence: Evidence, point: RecoveryPoint, left_out: ExtentSet) -> Evidence:
+    """Return the evidence of a run that did not read these bytes of its first disk."""
+
+    def change(fact: Fact) -> Fact:
+        if isinstance(fact, DeltaEnumerated) and (fact.run, fact.disk) == (
+            point.run,
+            point.disks[0].disk,
+        ):
+            return replace(fact, extents=fact.extents - left_out)
+        return fact
+
+    return with_facts(evidence, change)
+
+
+def difference(evidence: Evidence, point: RecoveryPoint) -> tuple[ExtentSet, ExtentSet]:
+    """Return where a point's first disk differs from its base, and its base's true skew."""
+    base = next(p for p in evidence.points() if p.id == point.base)
+    record, before = point.disks[0], base.disks[0]
+    then = evidence.true_image(base, before)
+    switched = evidence.truth.switched[base.run, record.disk]
+    differs = evidence.as_bytes(
+        record.disk, evidence.true_image(point, record).differs(then)
+    )
+    return differs, evidence.as_bytes(record.disk, then.differs(switched)) | before.mask
+
+
+def miss_change(evidence: Evidence) -> Evidence:
+    """An incremental run leaves bytes out that changed since its base."""
+    point = incremental(evidence)
+    differs, skew = difference(evidence, point)
+    only_changed = differs - skew
+    assert only_changed
+    return read_less(evidence, point, only_changed)
+
+
+def miss_skew(evidence: Evidence) -> Evidence:
+    """An incremental run leaves out what its base had put back, and nothing else."""
+    point = incremental(evidence)
+    _, skew = difference(evidence, point)
+    assert skew
+    return read_less(evidence, point, skew)
+
+
+def lose_base(evidence: Evidence) -> Evidence:
+    """An incremental point names no base."""
+    point = last_of(evidence, Consistency.CRASH)
+    return with_point(evidence, point.id, lambda p: replace(p, base=None))
+
+
+def drop_map_early(evidence: Evidence) -> Evidence:
+    """A map is dropped before its run has committed."""
+    dropped = next(fact for fact in evidence.facts if isinstance(fact, MapDropped))
+    return replace(evidence, facts=(dropped, *evidence.facts))
+
+
+def merge_after_commit(evidence: Evidence) -> Evidence:
+    """A map is merged back although its run committed."""
+    dropped = next(fact for fact in evidence.facts if isinstance(fact, MapDropped))
+    merged = MapMerged(at=dropped.at, node=dropped.node, disk=dropped.disk, run=dropped.run)
+    return replace(evidence, facts=(*evidence.facts, merged))
+
+
+def drop_needed_reference(evidence: Evidence) -> Evidence:
+    """The reference point that the newest point needs is dropped."""
+    newest = evidence.points()[-1]
+    assert newest.tracker is not None
+    dropped = ReferencePointDropped(
+        at=Instant(0), machine=newest.machine.id, point=newest.tracker, run=newest.run
+    )
+    return replace(evidence, facts=(*evidence.facts, dropped))
+
+
+def leave_map_frozen(evidence: Evidence) -> Evidence:
+    """A map stays frozen for ever."""
+    return replace(evidence, frozen_maps=("x#1 on A of x-disk0",))
+
+
+def ask_nobody(evidence: Evidence) -> Evidence:
+    """The newest delta has nobody's word."""
+
+    def change(point: RecoveryPoint) -> RecoveryPoint:
+        silent = tuple(replace(record, sources=()) for record in point.disks)
+        return replace(point, disks=silent)
+
+    return with_point(evidence, last_of(evidence, Consistency.APPLICATION).id, change)
+
+
+def ask_for_another_instant(evidence: Evidence) -> Evidence:
+    """A delta was tracked from a reference point that is not its base's."""
+
+    def change(point: RecoveryPoint) -> RecoveryPoint:
+        other = ReferencePointId("x-reference-99")
+        return replace(
+            point, disks=tuple(replace(record, sources=(other,)) for record in point.disks)
+        )
+
+    return with_point(evidence, last_of(evidence, Consistency.APPLICATION).id, change)
+
+
+def publish_half(evidence: Evidence) -> Evidence:
+    """A crash-consistent point becomes visible before it can be restored."""
+    proof = proofs_of(evidence, Consistency.CRASH)[0]
+    return with_proof(evidence, replace(proof, unreadable="a pack is missing"))
+
+
+def lose_pack(evidence: Evidence) -> Evidence:
+    """A point that is listed in the end cannot be restored any more."""
+    lost = replace(evidence.later[0], unreadable="a pack is missing", fingerprints={})
+    return with_later(evidence, lost)
+
+
+def write_production(evidence: Evidence) -> Evidence:
+    """A production disk holds what its guest never wrote."""
+    disk = DiskId("x-disk0")
+    changed = evidence.live[disk].overlaid(np.array([3]), np.array([2**50], np.uint64))
+    return replace(evidence, live={**evidence.live, disk: changed})
+
+
+def write_source(evidence: Evidence) -> Evidence:
+    """A real image file is not what it was."""
+    return replace(evidence, sources_unchanged={"a.vhdx": False})
+
+
+def restore_differently(evidence: Evidence) -> Evidence:
+    """Another target gets other bytes than the first one; neither was proved at the commit."""
+    first = evidence.later[0]
+    prints = dict.fromkeys(first.fingerprints, "other bytes")
+    proofs = {k: v for k, v in evidence.proofs.items() if k != first.point}
+    other = replace(first, target="raw file", fingerprints=prints)
+    return replace(evidence, proofs=proofs, later=(*evidence.later, other))
+
+
+def never_finish(evidence: Evidence) -> Evidence:
+    """The night does not come to its end."""
+    return replace(evidence, finished="main waits for ever")
+
+
+def thaw_late(evidence: Evidence) -> Evidence:
+    """A guest is frozen longer than it may be."""
+    froze = GuestFroze(at=Instant(0), machine=X, run=evidence.points()[0].run)
+    thawed = GuestThawed(at=Instant(HOUR), machine=X, why="limit")
+    return replace(evidence, facts=(froze, thawed, *evidence.facts))
+
+
+def never_thaw(evidence: Evidence) -> Evidence:
+    """A guest is frozen in the end."""
+    return replace(evidence, frozen_guests=(MachineId("x"),))
+
+
+def never_end_run(evidence: Evidence) -> Evidence:
+    """A run is opened and not heard of again."""
+    return with_facts(evidence, lambda fact: None if isinstance(fact, RunEnded) else fact)
+
+
+def leave_snapshot(evidence: Evidence) -> Evidence:
+    """A snapshot outlives its run."""
+    return replace(evidence, leftovers=("snapshot x-snapshot-1",))
+
+
+def take_another_course(evidence: Evidence) -> Evidence:
+    """A repetition of the run has another digest."""
+    return replace(evidence, second_digest="another")
+
+
+Deception = Callable[[Evidence], Evidence]
+
+DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
+    # What is no longer what it was (I1) also differs from what was committed (I13).
+    ("E1", spoil_later_restore, frozenset({"I1", "I13"})),
+    ("E1", forget_point, frozenset({"I1"})),
+    ("E1", hide_point, frozenset({"I10"})),
+    ("E1", spoil_application_image, frozenset({"I2"})),
+    ("E1", fill_mask, frozenset({"I2"})),
+    ("E1", mask_too_much, frozenset({"I2"})),
+    ("E1", spoil_crash_image, frozenset({"I3"})),
+    ("E1", tear_cut, frozenset({"I3"})),
+    ("E1", overclaim, frozenset({"I4"})),
+    ("E1", misdate, frozenset({"I4"})),
+    ("E1", misdate_crash, frozenset({"I4"})),
+    ("E1", misstate_host_clock, frozenset({"I4"})),
+    ("E1", keep_quiet, frozenset({"I4"})),
+    ("E1", leave_disk_out, frozenset({"I4"})),
+    ("E1", miss_change, frozenset({"I5"})),
+    ("E3", lose_base, frozenset({"I5"})),
+    # What a base put back was written again since, so leaving it out misses a change too (I5).
+    ("E1", miss_skew, frozenset({"I5", "I6"})),
+    ("E1", drop_map_early, frozenset({"I7"})),
+    ("E1", merge_after_commit, frozenset({"I7"})),
+    ("E3", drop_needed_reference, frozenset({"I7"})),
+    ("E1", leave_map_frozen, frozenset({"I7"})),
+    ("E1", ask_nobody, frozenset({"I8"})),
+    ("E3", ask_for_another_instant, frozenset({"I8"})),
+    # A point that cannot be read is no image of anything either (I3), and does not last (I1).
+    ("E1", publish_half, frozenset({"I3", "I10"})),
+    ("E1", lose_pack, frozenset({"I1", "I10"})),
+    ("E1", write_production, frozenset({"I12"})),
+    ("E1", write_source, frozenset({"I12"})),
+    ("E1", restore_differently, frozenset({"I13"})),
+    ("E1", never_finish, frozenset({"I18"})),
+    ("E1", thaw_late, frozenset({"I18"})),
+    ("E1", never_thaw, frozenset({"I18"})),
+    ("E1", never_end_run, frozenset({"I18"})),
+    ("E1", leave_snapshot, frozenset({"I18"})),
+    ("E1", take_another_course, frozenset({"I19"})),
+)
+
+
+@pytest.mark.parametrize("back_end", ["E1", "E3"])
+def test_an_honest_night_holds_everything(nights: Mapping[str, Evidence], back_end: str) -> None:
+    """Every invariant was judged, and held, with checks that really were made."""
+    verdicts = judge(nights[back_end])
+
+    assert [verdict.holds for verdict in verdicts] == [True] * len(INVARIANTS)
+    assert all(verdict.checked > 0 and not verdict.detail for verdict in verdicts)
+
+
+@pytest.mark.parametrize(
+    ("back_end", "deceive", "wanted"), DECEPTIONS, ids=lambda part: getattr(part, "__name__", "")
+)
+def test_a_deception_is_found_by_its_invariant_alone(
+    nights: Mapping[str, Evidence], back_end: str, deceive: Deception, wanted: frozenset[str]
+) -> None:
+    """One thing is wrong, and exactly those invariants say so that are about it."""
+    assert broken(deceive(nights[back_end])) == wanted
+
+
+def test_every_invariant_can_fail() -> None:
+    """No invariant is a decoration: for each there is a deception that it finds."""
+    found = frozenset[str]().union(*(wanted for _, _, wanted in DECEPTIONS))
+
+    assert found == {each.id for each in INVARIANTS}
+
+
+def test_a_night_without_anything_is_not_judged(honest: Evidence) -> None:
+    """Where there was nothing to check nothing is claimed; only that the night ended can be said."""
+    nothing = replace(
+        honest,
+        facts=(),
+        truth=empty_truth(),
+        contents={},
+        proofs={},
+        visible=(),
+        later=(),
+        live={},
+        sources_unchanged={},
+        second_digest=None,
+    )
+
+    verdicts = {verdict.invariant: verdict for verdict in judge(nothing)}
+
+    assert verdicts.pop("I18").holds is True
+    assert {verdict.holds for verdict in verdicts.values()} == {None}
+    assert {verdict.checked for verdict in verdicts.values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "consistency"), [("I2", Consistency.CRASH), ("I3", Consistency.APPLICATION)]
+)
+def test_a_label_that_nobody_claims_is_not_judged(
+    honest: Evidence, name: str, consistency: Consistency
+) -> None:
+    """An image is held only against what it claims to be."""
+    proofs = {proof.point.id: proof for proof in proofs_of(honest, consistency)}
+
+    verdict = invariant(name).verdict(replace(honest, proofs=proofs))
+
+    assert verdict.holds is None
+
+
+@pytest.mark.parametrize("name", ["I5", "I6", "I8"])
+def test_full_copies_have_no_delta_to_judge(honest: Evidence, name: str) -> None:
+    """What is asked of an incremental point is asked of no other one."""
+
+    def change(fact: Fact) -> Fact:
+        if isinstance(fact, PointBecameVisible):
+            full = replace(fact.point.disks[0].transfer, kind=TransferKind.FULL)
+            disks = tuple(replace(record, transfer=full) for record in fact.point.disks)
+            return replace(fact, point=replace(fact.point, disks=disks))
+        return fact
+
+    assert invariant(name).verdict(with_facts(honest, change)).holds is None
+
+
+def test_a_single_run_is_not_judged_repeatable(honest: Evidence) -> None:
+    """Without a second run nobody can tell."""
+    assert invariant("I19").verdict(replace(honest, second_digest=None)).holds is None
+
+
+def test_a_verdict_shows_the_first_violations_and_counts_the_rest() -> None:
+    """A detail stays readable, however much is wrong."""
+
+    def wrong(_: Evidence, finding: Finding) -> None:
+        for number in range(8):
+            finding.check(NodeName(f"n{number}"), "is wrong", holds=number == 0)
+
+    verdict: Verdict = Invariant(id="I0", title="all wrong", judge=wrong).verdict(
+        night_of_nothing()
+    )
+
+    assert (verdict.holds, verdict.checked, len(verdict.violations)) == (False, 8, 7)
+    assert verdict.detail.startswith("n1: is wrong; n2: is wrong")
+    assert verdict.detail.endswith("; and 2 more")
+
+
+def night_of_nothing() -> Evidence:
+    """Return evidence that nobody looks at."""
+    return Evidence(
+        facts=(),
+        truth=empty_truth(),
+        contents={},
+        proofs={},
+        visible=(),
+        later=(),
+        live={},
+        frozen_maps=(),
+        frozen_guests=(),
+        leftovers=(),
+        finished="",
+        freeze_bound=ByteCount(0),
+        sources_unchanged={},
+        second_digest=None,
+        digest="",
+    )
+
+
+def test_the_mask_is_what_lies_in_the_diff_area(honest: Evidence) -> None:
+    """An honest night really masks something, or the checks above would show little."""
+    masks = [record.mask for point in honest.points() for record in point.disks]
+
+    assert any(mask != EMPTY for mask in masks)
