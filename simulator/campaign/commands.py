@@ -201,16 +201,21 @@ def _try_one(
     def unchanged() -> dict[str, bool]:
         return {name: file_digest(path) == before[name] for name, path in prepared.files.items()}
 
-    total = subject.scenario.duration
-    with output.steps(subject.title, total) as advance:
+    # The night itself is about two thirds of the work, restoring everything again the rest.
+    hours = subject.scenario.duration
+    with output.steps(subject.title, 3 * hours) as advance:
 
         def progress(now: Instant) -> None:
-            advance(min(now, total), f"{now / HOUR:.1f} h simulated")
+            advance(2 * min(now, hours), f"{now / HOUR:.1f} h simulated, every point restored")
+
+        def restored(done: int, total: int) -> None:
+            advance(2 * hours + hours * done // total, f"{done} of {total} points restored again")
 
         return run_trial(
             subject,
             restore_again=True,
             progress=progress,
+            restored=restored,
             second_digest=repetition.digest,
             sources_unchanged=unchanged,
         )

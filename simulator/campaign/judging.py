@@ -1,11 +1,16 @@
 """From one run to its verdicts: proofs at each commit, restores at the end, the oracle's word."""
 
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
 from simulator.campaign.night import Night, Watcher
+from simulator.campaign.restoring import Restorer
 from simulator.oracle.evidence import Evidence, LaterRestore, PointProof, replay
 from simulator.world.content import DiskContent
 from simulator.world.stamps import StampImage
@@ -49,15 +54,20 @@ def gather(
     /,
     *,
     restore_again: bool,
+    restored: Callable[[int, int], None],
     second_digest: str | None,
     sources_unchanged: dict[str, bool],
 ) -> Evidence:
-    """Return everything that the oracle needs of a finished run."""
+    """Return everything that the oracle needs of a finished run.
+
+    `restored` is told how many points of how many were restored once more.
+    """
     restorer = night.restorer
     visible = restorer.visible() if night.kept.objects else ()
     later: tuple[LaterRestore, ...] = ()
     if restore_again:
-        later = tuple(restorer.again(point) for point in visible)
+        later = tuple(_again(restorer, visible, restored))
+        later += _onto_files(restorer, visible)
     else:
         later = tuple(_as_proven(prover, point) for point in visible)
     machines = night.world.machines.values()
@@ -78,6 +88,24 @@ def gather(
         second_digest=second_digest,
         digest=night.digest.hexdigest(),
     )
+
+
+def _again(
+    restorer: Restorer, visible: tuple[RecoveryPointId, ...], restored: Callable[[int, int], None]
+) -> Iterator[LaterRestore]:
+    for done, point in enumerate(visible):
+        restored(done, len(visible))
+        yield restorer.again(point)
+
+
+def _onto_files(
+    restorer: Restorer, visible: tuple[RecoveryPointId, ...]
+) -> tuple[LaterRestore, ...]:
+    """Restore the newest point into files as well, the way that administrators will."""
+    if not visible:
+        return ()
+    with tempfile.TemporaryDirectory(prefix="twinshot-") as place:
+        return restorer.onto_files(visible[-1], Path(place))
 
 
 def _as_proven(prover: Prover, point: RecoveryPointId) -> LaterRestore:

@@ -1,11 +1,16 @@
 """Restoring points for the oracle: what the engine's reader really returns."""
 
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.formats.opening import open_disk_image
+from reference_engine.formats.raw_writer import RawWriter
+from reference_engine.formats.vhdx_writer import VhdxIdentity, VhdxWriter
+from reference_engine.formats.writer import DiskWriter
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, RecoveryPointId
@@ -124,6 +129,51 @@ class Restorer:
             unreadable = str(failure)
         return LaterRestore(
             point=point, target="random reads", fingerprints=prints, unreadable=unreadable
+        )
+
+    def onto_files(self, point: RecoveryPointId, place: Path, /) -> tuple[LaterRestore, ...]:
+        """Restore a point into real image files below `place`, and read those back."""
+        restores: list[LaterRestore] = []
+        for suffix in (".vhdx", ".raw"):
+            prints: dict[DiskId, str] = {}
+            unreadable = ""
+            try:
+                reader = settled(self.repository().reader(point))
+                for disk in reader.disks:
+                    prints[disk] = _through_file(reader, disk, place / f"{point}-{disk}{suffix}")
+            except TwinshotError as failure:
+                unreadable = str(failure)
+            restores.append(
+                LaterRestore(
+                    point=point,
+                    target=f"a {suffix} file",
+                    fingerprints=prints,
+                    unreadable=unreadable,
+                )
+            )
+        return tuple(restores)
+
+
+def _through_file(reader: PointReader, disk: DiskId, path: Path) -> str:
+    """Return the fingerprint of a disk that was written to an image file and read back."""
+    size = reader.size(disk)
+    writer: DiskWriter
+    if path.suffix == ".vhdx":
+        name = disk.encode().ljust(16, b"-")[:16]
+        identity = VhdxIdentity(disk_id=name, data_write_id=name, file_write_id=name)
+        writer = VhdxWriter.create(path, size, identity=identity)
+    else:
+        writer = RawWriter.create(path, size)
+    with writer:
+        settled(restore_disk(reader, disk, writer, progress=lambda _: None))
+        writer.finish()
+    if path.suffix == ".raw":
+        # What simulated guests write has no partition table, so a raw image of it has no format.
+        whole = np.memmap(path, np.uint8, "r")
+        return fingerprint(size, lambda start, end: whole[start:end].data)
+    with open_disk_image(path) as image:
+        return fingerprint(
+            size, lambda start, end: image.read(ByteCount(start), ByteCount(end - start))
         )
 
 

@@ -102,6 +102,7 @@ def run_trial(
     *,
     restore_again: bool,
     progress: Callable[[Instant], None],
+    restored: Callable[[int, int], None] = lambda _, __: None,
     second_digest: Callable[[], str | None],
     sources_unchanged: Callable[[], dict[str, bool]],
 ) -> Trial:
@@ -113,6 +114,7 @@ def run_trial(
         night,
         prover,
         restore_again=restore_again,
+        restored=restored,
         second_digest=second_digest(),
         sources_unchanged=sources_unchanged(),
     )

@@ -1,111 +1,151 @@
 """What every blob store promises. Add a store to `STORES` and it is held to the same words."""
 
-import asyncio  # noqa: TID251 - these stores run on asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.runtime import Runtime
+from tests.strategies.simulated_clusters import SimulatedCluster, scenario_text
+
+Run = Callable[[Callable[[Runtime], Coroutine[Any, Any, None]]], None]
 
 
-def in_memory(tmp_path: Path) -> BlobStore:
+def on_asyncio(scenario: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario in real time."""
+    runtime = AsyncioRuntime(seed=1)
+    runtime.run(scenario(runtime))
+
+
+def in_memory(tmp_path: Path) -> tuple[BlobStore, Run]:
     """Return an empty store in memory."""
     del tmp_path
-    return MemoryStore()
+    return MemoryStore(), on_asyncio
 
 
-def in_a_directory(tmp_path: Path) -> BlobStore:
+def in_a_directory(tmp_path: Path) -> tuple[BlobStore, Run]:
     """Return a store whose directory does not exist yet."""
-    return DirectoryStore(tmp_path / "not" / "there" / "yet")
+    return DirectoryStore(tmp_path / "not" / "there" / "yet"), on_asyncio
 
 
-STORES = (in_memory, in_a_directory)
+def in_the_simulator(tmp_path: Path) -> tuple[BlobStore, Run]:
+    """Return the store of a simulated cluster, behind its network."""
+    del tmp_path
+    cluster = SimulatedCluster(scenario_text())
+
+    def in_virtual_time(scenario: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
+        cluster.run(lambda: scenario(cluster.runtime))
+
+    return cluster.store, in_virtual_time
+
+
+STORES = (in_memory, in_a_directory, in_the_simulator)
 
 
 @pytest.fixture(params=STORES, ids=lambda make: make.__name__)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    """Return an empty store of each kind in turn."""
-    made: BlobStore = request.param(tmp_path)
+def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[BlobStore, Run]:
+    """Return an empty store of each kind in turn, and how to work with it."""
+    made: tuple[BlobStore, Run] = request.param(tmp_path)
     return made
 
 
-def test_an_empty_store_holds_nothing(store: BlobStore) -> None:
+@pytest.fixture
+def store(made: tuple[BlobStore, Run]) -> BlobStore:
+    """Return an empty store of each kind in turn."""
+    return made[0]
+
+
+@pytest.fixture
+def run(made: tuple[BlobStore, Run]) -> Run:
+    """Return how scenarios with the store are run."""
+    return made[1]
+
+
+def test_an_empty_store_holds_nothing(store: BlobStore, run: Run) -> None:
     """Before the first create there is nothing to read, to list or to delete, and no error."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         assert await store.read("packs/a-1") is None
         assert await store.names("") == ()
         await store.delete("packs/a-1")
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 @pytest.mark.parametrize("content", [b"", b"x", bytes(range(256)) * 4099])
-def test_what_is_created_is_read_back(store: BlobStore, content: bytes) -> None:
+def test_what_is_created_is_read_back(store: BlobStore, run: Run, content: bytes) -> None:
     """An object is read as it was created, whatever its bytes."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         assert await store.create("packs/a-1", content)
         assert await store.read("packs/a-1") == content
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_a_name_is_given_once(store: BlobStore) -> None:
+def test_a_name_is_given_once(store: BlobStore, run: Run) -> None:
     """The second create of a name changes nothing and says so."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         assert await store.create("log/0000000001", b"first")
         assert not await store.create("log/0000000001", b"second")
         assert await store.read("log/0000000001") == b"first"
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_of_many_writers_of_one_name_one_wins(store: BlobStore) -> None:
+def test_of_many_writers_of_one_name_one_wins(store: BlobStore, run: Run) -> None:
     """However many create a name at once, exactly one is told that it did, and it is true."""
 
-    async def scenario() -> None:
-        contents = [bytes([n]) * 1000 for n in range(16)]
-        won = await asyncio.gather(*(store.create("log/0000000001", c) for c in contents))
+    async def scenario(runtime: Runtime) -> None:
+        won: list[bytes] = []
 
-        assert sum(won) == 1
-        assert await store.read("log/0000000001") == contents[won.index(True)]
+        async def write(content: bytes) -> None:
+            if await store.create("log/0000000001", content):
+                won.append(content)
 
-    asyncio.run(scenario())
+        async with runtime.task_group() as group:
+            for number in range(16):
+                group.spawn(write(bytes([number]) * 1000), name=f"writer {number}")
+        assert [await store.read("log/0000000001")] == won
+
+    run(scenario)
 
 
-def test_ranges_are_exact(store: BlobStore) -> None:
+def test_ranges_are_exact(store: BlobStore, run: Run) -> None:
     """A range has the bytes asked for, at either end of the object and in the middle."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         await store.create("packs/a-1", b"0123456789")
         assert await store.read_range("packs/a-1", offset=0, length=3) == b"012"
         assert await store.read_range("packs/a-1", offset=4, length=2) == b"45"
         assert await store.read_range("packs/a-1", offset=7, length=3) == b"789"
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
 @pytest.mark.parametrize(("name", "offset"), [("packs/a-1", 8), ("packs/b-1", 0)])
-def test_a_range_that_is_not_there_is_corruption(store: BlobStore, name: str, offset: int) -> None:
+def test_a_range_that_is_not_there_is_corruption(store: BlobStore, run: Run, name: str, offset: int) -> None:
     """A missing or shorter object is never padded."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         await store.create("packs/a-1", b"0123456789")
         with pytest.raises(CorruptionError):
             await store.read_range(name, offset=offset, length=3)
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_names_are_listed_by_prefix_ascending(store: BlobStore) -> None:
+def test_names_are_listed_by_prefix_ascending(store: BlobStore, run: Run) -> None:
     """A prefix may end anywhere in a name, and the order is that of the names."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         for name in ("points/b", "log/0000000002", "log/0000000010", "points/a", "repository.json"):
             await store.create(name, b"")
         assert await store.names("log/") == ("log/0000000002", "log/0000000010")
@@ -114,13 +154,13 @@ def test_names_are_listed_by_prefix_ascending(store: BlobStore) -> None:
         assert len(await store.names("")) == 5
         assert await store.names("packs/") == ()
 
-    asyncio.run(scenario())
+    run(scenario)
 
 
-def test_a_deleted_object_is_gone(store: BlobStore) -> None:
+def test_a_deleted_object_is_gone(store: BlobStore, run: Run) -> None:
     """Deleting is true at once and as often as one likes; the name may be given again."""
 
-    async def scenario() -> None:
+    async def scenario(_: Runtime) -> None:
         await store.create("packs/a-1", b"x")
         await store.delete("packs/a-1")
         await store.delete("packs/a-1")
@@ -128,4 +168,4 @@ def test_a_deleted_object_is_gone(store: BlobStore) -> None:
         assert await store.names("") == ()
         assert await store.create("packs/a-1", b"y")
 
-    asyncio.run(scenario())
+    run(scenario)

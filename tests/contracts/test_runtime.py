@@ -11,6 +11,9 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.model.errors import DeadlineExceededError, OperationFailedError
 from reference_engine.model.units import MILLISECOND, MINUTE, Duration
 from reference_engine.ports.runtime import Runtime
+from simulator.kernel.runtime import SimRuntime
+from simulator.kernel.simulation import Simulation
+from simulator.kernel.task import SimNode
 
 SHORT = Duration(5 * MILLISECOND)
 
@@ -27,14 +30,25 @@ def on_asyncio() -> Any:
     return AsyncioRuntime(seed=1)
 
 
-RUNTIMES: tuple[Callable[[], Any], ...] = (on_asyncio,)
+def in_virtual_time() -> Any:
+    """Return the simulator's runtime."""
+    return SimRuntime(Simulation(1), node=SimNode("engine"))
+
+
+RUNTIMES: tuple[Callable[[], Any], ...] = (on_asyncio, in_virtual_time)
 
 
 @pytest.fixture(params=RUNTIMES, ids=lambda make: make.__name__)
-def runtime(request: pytest.FixtureRequest) -> RunnableRuntime:
+def make_runtime(request: pytest.FixtureRequest) -> Callable[[], RunnableRuntime]:
+    """Return how a runtime of each kind in turn is made, always with the same seed."""
+    make: Callable[[], RunnableRuntime] = request.param
+    return make
+
+
+@pytest.fixture
+def runtime(make_runtime: Callable[[], RunnableRuntime]) -> RunnableRuntime:
     """Return a runtime of each kind in turn."""
-    made: RunnableRuntime = request.param()
-    return made
+    return make_runtime()
 
 
 def run(runtime: RunnableRuntime, scenario: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
@@ -168,6 +182,7 @@ def test_a_group_waits_for_its_tasks(runtime: RunnableRuntime) -> None:
     run(runtime, scenario)
 
 
+@pytest.mark.parametrize("make_runtime", [on_asyncio], indirect=True)
 def test_the_first_error_ends_the_group_and_is_raised_itself(runtime: RunnableRuntime) -> None:
     """Not a group of errors comes out, but the first one; the other tasks have cleaned up."""
 
@@ -344,16 +359,17 @@ def test_a_holder_that_fails_gives_its_permit_back(runtime: RunnableRuntime) -> 
     run(runtime, scenario)
 
 
-def test_streams_repeat_by_seed_and_name(runtime: RunnableRuntime) -> None:
+def test_streams_repeat_by_seed_and_name(make_runtime: Callable[[], RunnableRuntime]) -> None:
     """With a seed a draw depends on the name and on how many came before, and on nothing else."""
-    names = ("a", "b")
-    alone = [[runtime.random(name).below(1 << 60) for _ in range(5)] for name in names]
-    again = AsyncioRuntime(seed=1) if isinstance(runtime, AsyncioRuntime) else None
+    one, other = make_runtime(), make_runtime()
+    first, second = one.random("a"), one.random("b")
+    alone = [first.below(1 << 60) for _ in range(5)]
 
-    assert alone[0] != alone[1]
-    if again is not None:
-        mixed = [(again.random("a").below(1 << 60), again.random("b").token()) for _ in range(5)]
-        assert [draw for draw, _ in mixed] == alone[0]
+    mine, theirs = other.random("a"), other.random("b")
+    mixed = [(mine.below(1 << 60), theirs.token())[0] for _ in range(5)]
+
+    assert mixed == alone
+    assert [second.below(1 << 60) for _ in range(5)] != alone
 
 
 def test_draws_lie_within_their_limit(runtime: RunnableRuntime) -> None:
