@@ -23,7 +23,6 @@ from reference_engine.model.units import SECOND, Duration
 from reference_engine.ports.consistency import Consistency, GuestSnapshot
 from reference_engine.ports.runtime import Runtime
 
-
 _THAW_TRIES: Final = 4
 
 
@@ -134,6 +133,8 @@ class FreezeDriver:
         """
         if self.state is FreezeState.RUNNING:
             return
+        if self.state is FreezeState.ASKED:
+            self._silent = True  # its answer was not waited for: it may freeze yet
         for attempt in range(_THAW_TRIES):
             self.state = moved(self.state, FreezeEvent.THAW)
             try:

@@ -136,7 +136,14 @@ def _recorded(file: Path, stack: ExitStack) -> tuple[Prepared, list[str]]:
                 each for each in chosen if wanted in (None, each.variant and each.variant.id)
             ]
             digests.append(str(trial["trace_digest"]))
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as failure:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValidationError,
+    ) as failure:
         reason = failure.strerror if isinstance(failure, OSError) else None
         raise InputRefusedError(
             f"{file} is no result of an earlier run" + (f": {reason.lower()}" if reason else ""),
@@ -150,10 +157,11 @@ def _try_all(
 ) -> ExitCode:
     directory = ReportDirectory(out)
     repetition = Repetition(prepared.subjects)
-    before = {name: file_digest(path) for name, path in prepared.files.items()}
     failed: list[str] = []
     records: list[dict[str, Any]] = []
     try:
+        directory.begin()
+        before = {name: file_digest(path) for name, path in prepared.files.items()}
         for index, subject in enumerate(prepared.subjects):
             trial = _try_one(subject, prepared, before, repetition, output)
             single = len(prepared.subjects) == 1

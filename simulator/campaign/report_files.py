@@ -20,7 +20,7 @@ class ReportDirectory:
     """A directory that appears under its name only when everything in it is written."""
 
     def __init__(self, target: Path, /) -> None:
-        """Prepare to write `target`.
+        """Make sure that `target` may be written; nothing is, yet.
 
         Raises:
             InputRefusedError: it holds something that no earlier run has written.
@@ -36,10 +36,16 @@ class ReportDirectory:
                     f"{target} exists and is no report of an earlier run",
                     "name another directory with --out",
                 )
-            shutil.rmtree(self._partial, ignore_errors=True)
-            self._partial.mkdir(parents=True)
         except OSError as failure:
             raise _unwritable(target, failure) from None
+
+    def begin(self) -> None:
+        """Make room for the report; `abandon` from now on, whatever happens."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+        try:
+            self._partial.mkdir(parents=True)
+        except OSError as failure:
+            raise _unwritable(self.target, failure) from None
 
     def write_trial(self, trial: Trial, /, *, within: str, images: dict[str, str]) -> None:
         """Write one trial's report; `within` is a subdirectory, or `.` for the directory itself."""

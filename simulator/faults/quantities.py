@@ -17,8 +17,9 @@ from reference_engine.model.units import (
 
 _TIMES: Final = {"ms": MILLISECOND, "s": SECOND, "m": MINUTE, "h": HOUR, "d": 24 * HOUR}
 _SIZES: Final = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": 1024 * GIB}
-_TIME: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)\s*")
-_SIZE: Final = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)(?:\s*\+\s*(\d+)\s*B)?")
+_TIME: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)\s*")
+_LONGEST: Final = 36525 * 24 * HOUR
+_SIZE: Final = re.compile(r"([0-9]{1,15})\s*(B|KiB|MiB|GiB|TiB)(?:\s*\+\s*([0-9]{1,15})\s*B)?")
 
 
 def parse_duration(text: object, /) -> int:
@@ -29,17 +30,14 @@ def parse_duration(text: object, /) -> int:
     """
     if isinstance(text, int) and not isinstance(text, bool) and text == 0:
         return 0
-    if isinstance(text, str) and text.strip():
-        at = 1 if text.startswith("-") else 0
-        total = 0.0
-        while at < len(text):
-            part = _TIME.match(text, at)
-            if part is None:
-                break
-            total += float(part[1]) * _TIMES[part[2]]
-            at = part.end()
-        else:
-            return -round(total) if text.startswith("-") else round(total)
+    if isinstance(text, str):
+        unsigned = text.strip().removeprefix("-")
+        parts = _TIME.findall(unsigned)
+        if parts and _TIME.sub("", unsigned) == "":
+            total = sum(float(amount) * _TIMES[unit] for amount, unit in parts)
+            if total > _LONGEST:
+                raise ValueError("is more than a hundred years")
+            return -round(total) if text.strip().startswith("-") else round(total)
     raise ValueError('should be a duration with a unit, such as "90s", "1h30m" or "250 ms"')
 
 

@@ -16,6 +16,12 @@ from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
 Result = TypeVar("Result")
 
 
+def _refuse_when_closed(sim: Simulation, scope: object) -> None:
+    """End what a task does in its `finally` blocks once the simulation is over."""
+    if sim.closed:
+        raise TaskCancelledError(scope)
+
+
 class _Deadline:
     """Cancels the task that entered it; what it cancelled it turns into its own error."""
 
@@ -24,6 +30,7 @@ class _Deadline:
         self._task: SimTask | None = None
 
     async def __aenter__(self) -> None:
+        _refuse_when_closed(self._sim, self)
         self._task = self._sim.current
         timer = self._sim.timer(self._limit)
         timer.callbacks.append(self._fire)
@@ -48,6 +55,9 @@ class _Group:
     def __init__(self, sim: Simulation, node: SimNode, /) -> None:
         self._sim, self._node = sim, node
         self._children: list[SimTask] = []
+        self._told: set[SimTask] = set()
+        """Children that were cancelled; a second time would cut off their clean-up."""
+
         self._first: BaseException | None = None
         self._parent: SimTask | None = None
 
@@ -66,20 +76,20 @@ class _Group:
         except BaseException as error:
             if self._first is None:
                 self._first = error
-                for child in self._children:
-                    if child is not self._sim.current:
-                        child.cancel(self)
+                self._cancel_children()
                 if self._parent is not None:
                     self._parent.cancel(self)
             raise
 
     async def __aenter__(self) -> Self:
+        _refuse_when_closed(self._sim, self)
         self._parent = self._sim.current
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> bool:
+        _refuse_when_closed(self._sim, self)
         parent = self._parent
         assert parent is not None
         cancelled: TaskCancelledError | None = None
@@ -105,7 +115,9 @@ class _Group:
 
     def _cancel_children(self) -> None:
         for child in self._children:
-            child.cancel(self)
+            if child not in self._told and child is not self._sim.current:
+                self._told.add(child)
+                child.cancel(self)
 
 
 class _Semaphore:
@@ -117,6 +129,7 @@ class _Semaphore:
         self._queue: list[Event] = []
 
     async def __aenter__(self) -> None:
+        _refuse_when_closed(self._sim, self)
         if self._free > 0 and not self._queue:
             self._free -= 1
             return

@@ -12,6 +12,7 @@ from reference_engine.model.errors import RefusedError
 from simulator.scenario.schema import Complaint, Scenario, impossibilities
 
 _MOST_BYTES: Final = 4 << 20
+_LONG_STRING: Final = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'', re.DOTALL)
 _HEADER: Final = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
 _KEY: Final = re.compile(r"""^\s*([A-Za-z0-9_-]+|"[^"]*"|'[^']*')((?:\s*\.\s*[^=\s]+)*)\s*=""")
 
@@ -56,7 +57,7 @@ def parse_scenario(text: str, /, *, name: str) -> Scenario:
     """
     try:
         decoded = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as failure:
+    except (ValueError, RecursionError) as failure:  # a number of 5,000 digits is a ValueError
         line, sentence = _toml_complaint(text, str(failure))
         raise ScenarioRefusedError((f"{name}:{line}: {sentence}",)) from None
     try:
@@ -128,12 +129,17 @@ def _dotted(location: tuple[str | int, ...]) -> str:
     return out or "the file"
 
 
+def _without_long_strings(text: str) -> str:
+    """Return `text` with its multi-line strings emptied, its lines where they were."""
+    return _LONG_STRING.sub(lambda found: "\n" * found[0].count("\n"), text)
+
+
 def _lines_of_keys(text: str) -> dict[tuple[str | int, ...], int]:
     """Return the line of every table header and key; keys of inline tables are on their owner's."""
     lines: dict[tuple[str | int, ...], int] = {}
     counts: dict[tuple[str | int, ...], int] = {}
     table: tuple[str | int, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_without_long_strings(text).split("\n"), start=1):
         header = _HEADER.match(line)
         key = _KEY.match(line)
         if header is not None:

@@ -1,4 +1,4 @@
-"""The bytes of a cell: a pure function of the disk, the cell and the stamp, and back again."""
+"""The bytes of a cell: a pure function of the disk, the cell and the stamp."""
 
 from typing import Final, Protocol
 
@@ -86,15 +86,3 @@ class DiskContent:
         cells = np.arange(first, -(-end // self.cell))
         raw = self.expand(cells, image.read(cells)).reshape(-1)
         return raw[start - first * self.cell : end - first * self.cell].tobytes()
-
-    def stamps_of(self, cells: Cells, raw: npt.NDArray[np.uint8], /) -> Stamps:
-        """Return which write each cell's bytes come from; NEVER_WRITTEN where no write fits.
-
-        `raw` has shape (number of cells, cell size). Bytes are believed only as a whole: a cell
-        that is not exactly what one write left is nobody's.
-        """
-        heads = np.ascontiguousarray(raw[:, :8]).view(_U)[:, 0]
-        claimed = heads ^ self._veil(cells)
-        claimed[(claimed & _U(TRIMMED)) != 0] = NEVER_WRITTEN
-        genuine = np.all(self.expand(cells, claimed) == raw, axis=1)
-        return np.where(genuine, claimed, _U(NEVER_WRITTEN))

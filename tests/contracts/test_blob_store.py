@@ -131,7 +131,9 @@ def test_ranges_are_exact(store: BlobStore, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("name", "offset"), [("packs/a-1", 8), ("packs/b-1", 0)])
-def test_a_range_that_is_not_there_is_corruption(store: BlobStore, run: Run, name: str, offset: int) -> None:
+def test_a_range_that_is_not_there_is_corruption(
+    store: BlobStore, run: Run, name: str, offset: int
+) -> None:
     """A missing or shorter object is never padded."""
 
     async def scenario(_: Runtime) -> None:

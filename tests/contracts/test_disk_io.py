@@ -1,4 +1,4 @@
-"""What every reader of snapshots promises: the bytes of one instant, all of them, as often as asked."""
+"""What every reader of snapshots promises: all bytes of one instant, as often as asked."""
 
 from pathlib import Path
 

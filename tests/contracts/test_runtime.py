@@ -182,7 +182,6 @@ def test_a_group_waits_for_its_tasks(runtime: RunnableRuntime) -> None:
     run(runtime, scenario)
 
 
-@pytest.mark.parametrize("make_runtime", [on_asyncio], indirect=True)
 def test_the_first_error_ends_the_group_and_is_raised_itself(runtime: RunnableRuntime) -> None:
     """Not a group of errors comes out, but the first one; the other tasks have cleaned up."""
 

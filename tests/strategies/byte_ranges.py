@@ -12,7 +12,7 @@ Ranges = list[tuple[int, int]]
 
 
 def ranges(most: int = MOST) -> st.SearchStrategy[Ranges]:
-    """Half-open ranges inside `[0, most)` in any order: empty, touching and overlapping ones too."""
+    """Half-open ranges inside `[0, most)` in any order, empty and overlapping ones too."""
     edges = st.tuples(st.integers(0, most), st.integers(0, most))
     return st.lists(edges.map(lambda pair: (min(pair), max(pair))), max_size=8)
 

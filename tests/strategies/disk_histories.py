@@ -47,9 +47,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
             if node is None or write.node == node
         )
 
-    def kept(
-        self, *, at_rest: int, cut: int, piece: ByteCount, diff_area: ExtentSet
-    ) -> PreImages:
+    def kept(self, *, at_rest: int, cut: int, piece: ByteCount, diff_area: ExtentSet) -> PreImages:
         """Return what a guest that came to rest after `at_rest` writes has kept by the `cut`."""
         extents = self.written(at_rest, cut).aligned(piece, size=self.size)
         image = self.after(at_rest)

@@ -45,10 +45,9 @@ class ProtectedMachine(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: NodeName
     volume: VolumeName
     pinned: VolumeName
-    """A volume whose coordinator does not move to `elsewhere` ... or to the owner."""
+    """A volume whose coordinator is not moved to `refused`."""
 
     refused: NodeName
-    """A node to which the pinned volume is not moved."""
 
     disks: tuple[DiskId, ...]
     runtime: Runtime
@@ -120,7 +119,8 @@ def in_disk_files(tmp_path: Path) -> ProtectedMachine:
             file.truncate(size)
             for at in (0, 20 * 1024, size - 512):
                 file.seek(at)
-                file.write(f"{path.name} {at} ".encode().ljust(512, b"#"))
+                # Each ends like a boot sector, as the first sector of a disk must.
+                file.write(f"{path.name} {at} ".encode().ljust(510, b"#") + b"\x55\xaa")
     files = DiskFiles(X, paths)
     runtime = AsyncioRuntime(seed=1)
 

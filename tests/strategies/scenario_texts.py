@@ -40,7 +40,7 @@ VALID = scenario_text(more=HAPPENINGS)
 
 WORDS = (
     "", "0", "-1", "true", "[]", "{}", '""', '"x"', '"64 MiB"', '"1h"', "1e999", "nan", "[[",
-    "]", "=", '"""', "\\", "\x00", "é", "name", "nodes = 3", '[a.b]', "[[nodes]]", "[machines]",
+    "]", "=", '"""', "\\", "\x00", "é", "name", "nodes = 3", "[a.b]", "[[nodes]]", "[machines]",
     "machines.x = 1", "[protection.deep]", 'kind = "node-crash"', "1979-05-27", "9" * 30,
 )  # fmt: skip
 """What a slip of the hand may put into a file."""

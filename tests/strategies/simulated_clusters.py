@@ -33,7 +33,7 @@ A, B = NodeName("A"), NodeName("B")
 V1, PINNED = VolumeName("V1"), VolumeName("V2")
 X = MachineId("x")
 
-SMALL_DISKS = ("512 KiB + 512 B", "384 KiB")
+SMALL_DISKS = ("512 KiB + 512 B", "640 KiB")
 
 
 def scenario_text(

@@ -1,6 +1,7 @@
 """Once a guest was asked to freeze, it is told to thaw, whatever happens in between."""
 
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -153,7 +154,7 @@ def test_done_is_reachable_from_every_state() -> None:
 
 
 def test_no_way_to_done_goes_without_a_thaw() -> None:
-    """Take the thaw out of the table and DONE cannot be reached; so no order of events avoids it."""
+    """Take the thaw out of the table and DONE cannot be reached: no order of events avoids it."""
     after_asking = reachable(FreezeState.ASKED, without=FreezeEvent.THAW)
 
     assert FreezeState.DONE not in after_asking
@@ -217,7 +218,7 @@ def test_a_guest_that_did_not_freeze_is_thawed_again_and_again(answer: Answer, c
         first = runtime.now()
         await driver.outlast_late_answer()
         assert guest.thaws[-1] - first >= DEFAULT_LIMITS.late_answer
-        gaps = [b - a for a, b in zip(guest.thaws, guest.thaws[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(guest.thaws)]
         assert gaps
         assert max(gaps) <= DEFAULT_LIMITS.thaw_again
         assert driver.state is FreezeState.DONE

@@ -1,4 +1,4 @@
-"""Tasks in virtual time: where they stand when the power goes, who may stop them, who goes first."""
+"""Tasks in virtual time: power cuts, who may stop whom, and who goes first."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -248,7 +248,7 @@ def test_a_cancellation_can_be_taken_back_before_it_is_thrown() -> None:
 
 
 def test_a_cancelled_task_is_no_failure() -> None:
-    """Cancelling what nobody awaits does not end the run, and cancelling what is done is nothing."""
+    """Cancelling what nobody awaits does not end the run; cancelling what is done is nothing."""
     sim, seen = Simulation(1), list[str]()
 
     async def main() -> None:
@@ -271,13 +271,11 @@ def test_a_deadline_takes_only_its_own_cancellation() -> None:
     runtime = SimRuntime(sim, node=SimNode("engine"))
 
     async def work() -> None:
-        try:
+        with pytest.raises(TaskCancelledError) as caught:
             async with runtime.deadline(HOUR):
                 await runtime.sleep(Duration(2 * HOUR))
-        except TaskCancelledError as cancelled:
-            assert cancelled.scope is scope
-            seen.append("cancelled from outside")
-            raise
+        assert caught.value.scope is scope
+        seen.append("cancelled from outside")
 
     async def main() -> None:
         task = sim.spawn(work(), name="work")

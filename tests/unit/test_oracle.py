@@ -41,7 +41,7 @@ CRASH_MACHINE: Final = """
 name = "y"
 node = "B"
 guest = "none"
-disks = [{ volume = "V1", size = "512 KiB" }, { volume = "V1", size = "384 KiB" }]
+disks = [{ volume = "V1", size = "512 KiB" }, { volume = "V1", size = "640 KiB" }]
 """
 
 replace = msgspec.structs.replace
@@ -263,9 +263,7 @@ def difference(evidence: Evidence, point: RecoveryPoint) -> tuple[ExtentSet, Ext
     record, before = point.disks[0], base.disks[0]
     then = evidence.true_image(base, before)
     switched = evidence.truth.switched[base.run, record.disk]
-    differs = evidence.as_bytes(
-        record.disk, evidence.true_image(point, record).differs(then)
-    )
+    differs = evidence.as_bytes(record.disk, evidence.true_image(point, record).differs(then))
     return differs, evidence.as_bytes(record.disk, then.differs(switched)) | before.mask
 
 
@@ -477,7 +475,7 @@ def test_every_invariant_can_fail() -> None:
 
 
 def test_a_night_without_anything_is_not_judged(honest: Evidence) -> None:
-    """Where there was nothing to check nothing is claimed; only that the night ended can be said."""
+    """Where there was nothing to check nothing is claimed but that the night ended."""
     nothing = replace(
         honest,
         facts=(),

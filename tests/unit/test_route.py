@@ -1,5 +1,7 @@
 """Which way a volume is read: directly where that costs nothing, moved only where it lasts."""
 
+from itertools import pairwise
+
 import pytest
 
 from reference_engine.jobs.surroundings import VolumeLedger
@@ -111,7 +113,7 @@ def test_two_owners_do_not_drag_a_volume_to_and_fro() -> None:
             moves.append(now)
 
     assert 4 <= len(moves) <= 6
-    assert all(b - a >= HYSTERESIS for a, b in zip(moves, moves[1:], strict=False))
+    assert all(b - a >= HYSTERESIS for a, b in pairwise(moves))
 
 
 def test_every_reason_is_said() -> None:

@@ -113,6 +113,15 @@ def test_nothing_is_due_twice() -> None:
     assert looked_at.until(HOUR) == []
 
 
+def test_a_burst_is_due_in_its_own_instant() -> None:
+    """Neither a microsecond earlier nor a microsecond later."""
+    first = workload().until(HOUR)[0].at
+    looked_at = workload()
+
+    assert looked_at.until(Instant(first - 1)) == []
+    assert [burst.at for burst in looked_at.until(first)] == [first]
+
+
 def test_the_rate_is_the_profiles() -> None:
     """Over ten hours a machine makes about as many bursts as its profile says, trims among them."""
     bursts = workload().until(Instant(10 * HOUR))

@@ -1,0 +1,116 @@
+"""Every planted bug is noticed, and is gone afterwards."""
+
+from functools import cache
+from typing import Final
+
+import pytest
+
+from simulator.campaign.mutants import MUTANTS, Mutant, planted
+from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
+from simulator.scenario.library import library, scenario_files
+from simulator.scenario.reading import read_scenario
+from simulator.scenario.swarm import draw_scenario
+
+KILLERS: Final[dict[str, tuple[str | int, str]]] = {
+    "skew-not-carried": ("d03_skew_carry_over", "I6"),
+    "current-owner-only": ("d19_migrate_between_backups", "I8"),
+    "map-switched-before-hold": ("d01_baseline_skew", "I5"),
+    "map-dropped-on-abort": ("d64_node_crash_during_fix", "I7"),
+    "map-dropped-before-commit": ("d01_baseline_skew", "I7"),
+    "commit-before-blocks": ("d01_baseline_skew", "I10"),
+    "thaw-forgotten-on-timeout": ("d07_late_freeze_ack", "I18"),
+    "late-answer-not-outlasted": (12, "I18"),
+    "tg-th-swapped": ("d01_baseline_skew", "I4"),
+    "host-time-on-label": ("d01_baseline_skew", "I4"),
+    "label-not-downgraded": ("d04_two_volumes", "I4"),
+    "torn-cut-accepted": ("d04_two_volumes", "I3"),
+    "last-partial-block-skipped": ("d01_baseline_skew", "I5"),
+    "range-end-cut": ("d01_baseline_skew", "I5"),
+    "stale-owner-used": ("d20_migrate_between_snapshots", "I8"),
+    "diff-area-ignored": ("d01_baseline_skew", "I2"),
+    "mask-ignored": ("d01_baseline_skew", "I2"),
+    "mask-not-carried": ("d01_baseline_skew", "I6"),
+    "recovery-not-carried": (4, "I6"),
+    "lost-map-taken-as-empty": ("d46_rct_lost", "I8"),
+    "silent-node-ignored": ("d30_tracker_node_offline", "I8"),
+    "direct-writes-in-hold": (3, "I3"),
+    "reference-point-dropped": ("d02_zero_skew_control", "I7"),
+    "leftovers-not-cleared": ("d64_node_crash_during_fix", "I7"),
+    "overlay-skips-scattered-windows": ("d01_baseline_skew", "I2"),
+}
+"""For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
+
+FILES: Final = {file.stem: file for file in scenario_files((library(),))}
+KNOWN: Final = {mutant.name: mutant for mutant in MUTANTS}
+
+
+class UnforeseenError(Exception):
+    """What a run may end with when the engine is wrong."""
+
+
+@cache
+def subject(killer: str | int) -> Subject:
+    """Return the trial that a scenario's name or a seed stands for."""
+    if isinstance(killer, int):
+        scenario, name, path = draw_scenario(killer), f"swarm-{killer}", None
+    else:
+        scenario, name, path = read_scenario(FILES[killer]), killer, FILES[killer]
+    [found] = subjects_of(scenario, name=name, path=path, seed=None, images={})
+    return found
+
+
+def broken(killer: str | int) -> set[str]:
+    """Return the invariants that a run breaks, with the engine as it is now."""
+    trial: Trial = run_trial(
+        subject(killer),
+        restore_again=False,
+        progress=lambda _: None,
+        second_digest=lambda: None,
+        sources_unchanged=dict,
+    )
+    return {verdict.invariant for verdict in trial.verdicts if verdict.holds is False}
+
+
+def names(mutant: Mutant) -> list[object]:
+    """Return what the names that a mutant replaces stand for now."""
+    return [vars(owner)[name] for owner, name, _ in mutant.patches()]
+
+
+def test_every_mutant_has_a_killer() -> None:
+    """A mutant comes with the scenario or the seed that shows it."""
+    assert KILLERS.keys() == KNOWN.keys()
+
+
+@pytest.mark.parametrize("name", KILLERS)
+def test_a_mutant_is_killed(name: str) -> None:
+    """The bug breaks the promise that it was planted against."""
+    killer, invariant = KILLERS[name]
+
+    with planted(KNOWN[name]):
+        found = broken(killer)
+
+    assert invariant in found
+
+
+@pytest.mark.parametrize("killer", sorted({killer for killer, _ in KILLERS.values()}, key=str))
+def test_the_engine_is_itself_again(killer: str | int) -> None:
+    """What killed a mutant finds nothing wrong once the mutant is gone."""
+    kills = [name for name, (by, _) in KILLERS.items() if by == killer]
+    with planted(KNOWN[kills[0]]):
+        broken(killer)
+
+    assert broken(killer) == set()
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_mutant_leaves_no_trace(name: str) -> None:
+    """Every replaced name is what it was, also when the run ended in an error."""
+    mutant = KNOWN[name]
+    before = names(mutant)
+
+    with pytest.raises(UnforeseenError), planted(mutant):
+        during = names(mutant)
+        raise UnforeseenError
+
+    assert all(now is not then for now, then in zip(during, before, strict=True))
+    assert all(now is then for now, then in zip(names(mutant), before, strict=True))

@@ -1,0 +1,528 @@
+"""Simulations on the command line leave a whole report or none, and can be repeated from it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from reference_engine.app.command_line import run
+from reference_engine.formats.opening import open_disk_image
+from reference_engine.model.recovery_point import Consistency
+from simulator.campaign.trial import Trial, run_trial, subjects_of
+from simulator.scenario.reading import parse_scenario
+from tests.strategies.simulated_clusters import scenario_text
+
+QUIET: Final = scenario_text(disks=("512 KiB + 512 B",), duration="40m", bursts_per_hour=600)
+"""Two backups of one small disk."""
+
+VARIANTS: Final = """
+[[variants]]
+id = "crash"
+
+[[variants.happenings]]
+kind = "engine-crash"
+down_for = "1m"
+on = { machine = "x", step = 10, occurrence = 2 }
+
+[[variants]]
+id = "silent"
+
+[[variants.happenings]]
+kind = "guest-silence"
+machine = "x"
+"""
+
+FILES: Final = {"report.html", "trace.json", "junit.xml", "result.json", "repository"}
+
+
+class Place:
+    """A directory to work in, with a small scenario."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self.capsys = root, capsys
+        self.scenario = self.written("night.toml", QUIET)
+        self.out = root / "night"
+
+    def written(self, name: str, text: str) -> Path:
+        """Return the path of a new file."""
+        path = self.root / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def run(self, *tokens: object) -> tuple[int, str, str]:
+        """Return exit code, output and errors of one command line."""
+        self.capsys.readouterr()
+        code = run([str(token) for token in tokens])
+        out, err = self.capsys.readouterr()
+        return code, out, err
+
+    def records(self, *tokens: object, code: int = 0) -> list[dict[str, Any]]:
+        """Return what a command that ends with `code` wrote as JSON Lines."""
+        ended, out, err = self.run("--json", *tokens)
+        assert (ended, err) == (code, "")
+        return [json.loads(line) for line in out.splitlines()]
+
+    def simulated(self, *options: object) -> dict[str, Any]:
+        """Simulate the scenario and return the summary."""
+        return self.records("simulate", self.scenario, "--out", self.out, *options)[-1]
+
+    def refused(self, *tokens: object, code: int = 2) -> str:
+        """Return the clear text of a command that ends with `code` and leaves no file behind."""
+        before = self.files()
+        ended, out, err = self.run(*tokens)
+        assert (ended, out) == (code, ""), err
+        assert err.startswith("twinshot: ")
+        assert err.count("twinshot: ") == 1
+        assert "Traceback" not in err
+        assert self.files() == before
+        return err.removeprefix("twinshot: ")
+
+    def files(self) -> dict[str, bytes]:
+        """Return everything below the root, with the content of files."""
+        return {
+            path.relative_to(self.root).as_posix(): path.read_bytes() if path.is_file() else b""
+            for path in self.root.rglob("*")
+        }
+
+    def names(self) -> set[str]:
+        """Return what lies in the root."""
+        return {path.name for path in self.root.iterdir()}
+
+
+@pytest.fixture
+def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
+    """Return a place without a report."""
+    return Place(tmp_path, capsys)
+
+
+@contextlib.contextmanager
+def mounted(where: Path, options: str) -> Iterator[None]:
+    """Have a small file system of its own at `where`."""
+    where.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(where)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("this user may not mount file systems")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(where)], check=True)
+
+
+def tried(text: str, seed: int) -> Trial:
+    """Return the same run without a command line, with everything that the oracle knows."""
+    scenario = parse_scenario(text, name="night.toml")
+    [subject] = subjects_of(scenario, name="night", path=None, seed=seed, images={})
+    return run_trial(
+        subject,
+        restore_again=False,
+        progress=lambda _: None,
+        second_digest=lambda: None,
+        sources_unchanged=dict,
+    )
+
+
+def content_of(path: Path) -> bytes:
+    """Return what a restored image holds."""
+    if path.suffix == ".raw":
+        return path.read_bytes()
+    with open_disk_image(path) as image:
+        return image.read(type(image.size)(0), image.size)
+
+
+def assert_whole(report: Path) -> dict[str, Any]:
+    """Assert that every file of a report is there to its end, and return its result."""
+    assert {path.name for path in report.iterdir()} == FILES
+    page = (report / "report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>".upper()) or page.startswith("<!doctype html>")
+    assert page.rstrip().endswith("</html>")
+    assert json.loads((report / "trace.json").read_text())["traceEvents"]
+    suite = ET.parse(report / "junit.xml").getroot()  # noqa: S314 - we wrote it
+    assert list(suite.iter("testcase"))
+    assert list((report / "repository").iterdir())
+    result: dict[str, Any] = json.loads((report / "result.json").read_text())
+    return result
+
+
+def test_a_report_is_whole(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an option the report is in reports/latest, complete, and nothing else is left."""
+    monkeypatch.chdir(place.root)
+
+    code, out, err = place.run("simulate", "night.toml")
+
+    assert (code, err) == (0, "")
+    result = assert_whole(place.root / "reports" / "latest")
+    assert f"trace digest {result['trace_digest']} (seed 1)" in out
+    assert result["holds"]
+    assert "reports/latest/report.html" in out
+    assert os.listdir("reports") == ["latest"]
+    assert place.names() == {"night.toml", "reports"}
+
+
+def test_every_line_is_a_record_for_programs(place: Place) -> None:
+    """Points come first, then the verdict of each invariant, then the summary."""
+    *records, summary = place.records("simulate", place.scenario, "--out", place.out)
+
+    result = assert_whole(place.out)
+    points = [record for record in records if record["type"] == "point"]
+    verdicts = [record for record in records if record["type"] == "verdict"]
+    assert [*points, *verdicts] == records
+    assert [point["holds"] for point in points] == [True, True]
+    assert [verdict["id"] for verdict in verdicts] == [each["id"] for each in result["verdicts"]]
+    assert all(verdict["holds"] is not False for verdict in verdicts)
+    assert summary == {
+        "type": "summary",
+        "trials": 1,
+        "failed": [],
+        "trace_digest": result["trace_digest"],
+        "report": str(place.out),
+        "exit_code": 0,
+    }
+
+
+def test_a_seed_is_a_course(place: Place) -> None:
+    """The same seed gives the same digest and the same points, another seed others."""
+    first = place.simulated("--seed", 7)
+    points = json.loads((place.out / "result.json").read_text())["points"]
+    again = place.simulated("--seed", 7)
+    points_again = json.loads((place.out / "result.json").read_text())["points"]
+    other = place.simulated("--seed", 8)
+
+    assert again == first
+    assert points_again == points
+    assert other["trace_digest"] != first["trace_digest"]
+
+
+@pytest.mark.parametrize("more", ["", VARIANTS], ids=["one run", "several runs"])
+def test_a_result_is_replayed(place: Place, more: str) -> None:
+    """A result.json holds all that its runs need, wherever it lies."""
+    place.scenario.write_text(QUIET + more)
+    first = place.simulated("--seed", 9)
+    moved = (place.out / "result.json").rename(place.root / "kept.json")
+    place.scenario.unlink()
+
+    again = place.records("replay", moved, "--out", place.root / "again")[-1]
+
+    assert (again["trials"], again["failed"]) == (first["trials"], [])
+    assert again["trace_digest"] == first["trace_digest"]
+    results = [json.loads(file.read_text()) for file in (moved, place.root / "again/result.json")]
+    assert results[0] == results[1]
+
+
+def test_a_replay_that_takes_another_course_is_a_finding(place: Place) -> None:
+    """The digest that was recorded is the one that has to come out."""
+    digest = place.simulated()["trace_digest"]
+    file = place.out / "result.json"
+    file.write_text(file.read_text().replace(f'"trace_digest": "{digest}"', '"trace_digest": "0"'))
+
+    code, out, _ = place.run("replay", file, "--out", place.root / "again")
+
+    assert code == 1
+    assert "FAIL night: trace digest 0 was recorded" in out
+    assert digest in out
+
+
+def test_a_broken_expectation_is_a_finding(place: Place) -> None:
+    """A run that does not do what its scenario expects ends with 1 and is reported whole."""
+    expects = '[[expect]]\nmachine = "x"\nslot = 1\ntransfer = ["incremental"]\n'
+    place.scenario.write_text(QUIET + expects)
+
+    *records, summary = place.records("simulate", place.scenario, "--out", place.out, code=1)
+
+    assert summary["failed"] == ["night"]
+    assert [each["id"] for each in records if each.get("holds") is False] == ["expect:x slot 1"]
+    assert not assert_whole(place.out)["holds"]
+
+
+def test_several_runs_have_a_report_each(place: Place) -> None:
+    """A few variants lie side by side, and one result.json names them all."""
+    place.scenario.write_text(QUIET + VARIANTS)
+
+    *records, summary = place.records("simulate", place.scenario, "--out", place.out)
+
+    assert [record["name"] for record in records] == ["night[crash]", "night[silent]"]
+    assert summary["trials"] == 2
+    assert {path.name for path in place.out.iterdir()} == {
+        "night-crash",
+        "night-silent",
+        "result.json",
+    }
+    digests = [assert_whole(place.out / name)["trace_digest"] for name in ("night-crash",)]
+    assert records[0]["trace_digest"] == digests[0]
+
+
+def test_an_exported_repository_is_an_ordinary_one(place: Place) -> None:
+    """The commands for disk files list, verify and restore what the simulated engine wrote."""
+    digest = place.simulated("--seed", 3)["trace_digest"]
+    repo = place.out / "repository"
+    trial = tried(QUIET, 3)
+    assert trial.digest == digest
+    points = trial.evidence.points()
+
+    *listed, summary = place.records("points", "--repo", repo)
+    verified = place.records("verify", "--repo", repo)[-1]
+
+    assert [point["id"] for point in listed] == [point.id for point in points]
+    assert summary["damaged"] == 0
+    assert (verified["points"], verified["intact"]) == (2, 2)
+    for point, suffix in zip(points, (".raw", ".vhdx"), strict=True):
+        target = place.root / f"{point.id}{suffix}"
+        place.records("restore", point.id, "--repo", repo, "--to", target)
+        [record] = point.disks
+        truth = trial.evidence.true_image(point, record)
+        expected = bytearray(trial.evidence.contents[record.disk].read(truth, 0, record.size))
+        for hidden in record.mask:
+            expected[hidden.offset : hidden.end] = bytes(hidden.length)
+        assert point.consistency is Consistency.APPLICATION
+        assert content_of(target) == expected
+
+
+def test_an_earlier_report_is_replaced_as_a_whole(place: Place) -> None:
+    """No file of the earlier report survives, whatever the runs were."""
+    place.scenario.write_text(QUIET + VARIANTS)
+    place.simulated()
+    place.scenario.write_text(QUIET)
+
+    place.simulated()
+
+    assert_whole(place.out)
+    assert place.names() == {"night.toml", "night"}
+
+
+@pytest.mark.parametrize("name", ["Thesis final.doc", "report.html", ".hidden"])
+def test_a_foreign_directory_is_left_alone(place: Place, name: str) -> None:
+    """What no earlier run has written is refused as a place for the report, untouched."""
+    place.out.mkdir()
+    (place.out / name).write_bytes(b"precious")
+
+    text = place.refused("simulate", place.scenario, "--out", place.out)
+
+    assert "is no report of an earlier run" in text
+    assert "--out" in text
+
+
+def test_an_empty_directory_may_become_the_report(place: Place) -> None:
+    """A directory that was made for the report is a place for it."""
+    place.out.mkdir()
+
+    place.simulated()
+
+    assert_whole(place.out)
+
+
+@pytest.mark.parametrize("out", ["night.toml", "night.toml/report", "/proc/report", "/dev/null"])
+def test_a_place_that_cannot_hold_a_report_is_refused(place: Place, out: str) -> None:
+    """Nothing is simulated before it is sure where the report goes."""
+    text = place.refused("simulate", place.scenario, "--out", place.root / out)
+
+    assert "name another directory with --out" in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize("options", ["size=64k", "nr_inodes=6"])
+def test_a_report_that_does_not_fit_leaves_nothing(place: Place, options: str) -> None:
+    """A full disk is said in one sentence, and no part of the report stays."""
+    with mounted(place.root / "small", options):
+        out = place.root / "small" / "night"
+
+        text = place.refused("simulate", place.scenario, "--out", out)
+
+        assert "no space left on device" in text
+
+
+def test_a_read_only_place_is_refused(place: Place) -> None:
+    """A report cannot be written where nothing can."""
+    with mounted(place.root / "sealed", "ro"):
+        out = place.root / "sealed" / "night"
+
+        text = place.refused("simulate", place.scenario, "--out", out)
+
+        assert "read-only file system" in text
+
+
+IMPOSSIBLE: Final = (
+    QUIET.replace('node = "A"\nguest', 'node = "C"\nguest')
+    .replace('volume = "V1", size', 'volume = "V7", size')
+    .replace('coordinator = "B"', 'coordinator = "Q"')
+    .replace('longest = "8s"', 'longest = "2s"')
+)
+
+
+def line_of(text: str, part: str) -> int:
+    """Return the number of the first line that holds `part`."""
+    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+BAD_SCENARIOS: Final[dict[str, tuple[str, list[tuple[str, str]]]]] = {
+    "empty": ("", [("", "why"), ("", "duration"), ("", "nodes")]),
+    "garbage": ("PK\x03\x04 what is this", [("PK", "not valid TOML")]),
+    "unknown key": (QUIET + 'colour = "red"\n', [("colour", "machines[0].colour: unknown key")]),
+    "wrong unit": (
+        QUIET.replace('duration = "40m"', 'duration = "40 MiB"'),
+        [("duration", "duration: ")],
+    ),
+    "no unit": (QUIET.replace('"512 KiB + 512 B"', "512"), [("disks", "disks[0].size")]),
+    "impossible": (
+        IMPOSSIBLE,
+        [
+            ('coordinator = "Q"', "volumes[1].coordinator: there is no node 'Q'"),
+            ('node = "C"', "machines[0].node: there is no node 'C'"),
+            ("disks", "machines[0].disks[0].volume: there is no volume 'V7'"),
+            ('longest = "2s"', "skew.longest: is shorter than the shortest"),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["simulate", "replay"])
+@pytest.mark.parametrize("kind", BAD_SCENARIOS)
+def test_a_bad_scenario_is_explained_line_by_line(place: Place, kind: str, command: str) -> None:
+    """Every mistake is named at once, with file, line and key, and no report is begun."""
+    text, complaints = BAD_SCENARIOS[kind]
+    file = place.written("bad.toml", text)
+
+    said = place.refused(command, file, "--out", place.out).splitlines()
+
+    for part, complaint in complaints:
+        where = f"{file}:{line_of(text, part) if part else 1}: "
+        assert any(line.startswith(where) and complaint in line for line in said), said
+
+
+def test_a_missing_scenario_is_said_to_be_missing(place: Place) -> None:
+    """All paths that name nothing are named at once."""
+    (place.root / "empty").mkdir()
+    paths = (place.root / "gone.toml", place.scenario, place.root / "empty")
+
+    said = place.refused("simulate", *paths, "--out", place.out)
+
+    assert "gone.toml: no such file" in said
+    assert "empty: there is no scenario file" in said
+    assert "night.toml" not in said
+
+
+def test_a_binary_file_is_no_scenario(place: Place) -> None:
+    """Bytes that are no text are refused as such."""
+    place.scenario.write_bytes(bytes(range(256)) * 50)
+
+    assert "no scenario file" in place.refused("simulate", place.scenario, "--out", place.out)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"Dear Sir or Madam, " * 1000, b"vhdxfile" * 900])
+def test_what_is_no_disk_is_not_put_into_a_guest(place: Place, content: bytes | None) -> None:
+    """A missing, empty or foreign file is refused by name before anything runs."""
+    disk = place.root / "web.vhdx"
+    if content is not None:
+        disk.write_bytes(content)
+
+    assert "web.vhdx" in place.refused("simulate", "--disk", disk, "--out", place.out)
+
+
+def test_an_image_that_a_scenario_names_has_to_be_there(place: Place) -> None:
+    """Images are looked for beside the scenario."""
+    place.scenario.write_text(QUIET.replace('size = "512 KiB + 512 B"', 'image = "gone.raw"'))
+
+    assert "gone.raw" in place.refused("simulate", place.scenario, "--out", place.out)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "",
+        "no JSON",
+        "{}",
+        '{"trials": 3}',
+        '{"trials": [{"schema": "twinshot/result/1"}]}',
+        '{"schema": "twinshot/result/99", "scenario": {}, "seed": 1}',
+        '{"schema": "twinshot/result/1", "scenario": {"why": "not enough"}, "seed": 1}',
+    ],
+)
+def test_what_is_no_result_is_not_replayed(place: Place, content: str | None) -> None:
+    """Somebody else's JSON, another format's and a damaged result are one kind of mistake."""
+    file = place.root / "result.json"
+    if content is not None:
+        file.write_text(content)
+
+    text = place.refused("replay", file, "--out", place.out)
+
+    assert f"{file} is no result of an earlier run" in text
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "seven", ""])
+def test_a_seed_is_a_number_from_zero_on(place: Place, seed: str) -> None:
+    """Any other seed is refused."""
+    text = place.refused("simulate", place.scenario, "--out", place.out, f"--seed={seed}")
+
+    assert "seed" in text
+    assert text.count("\n") == 1
+
+
+def test_errors_are_records_for_programs(place: Place) -> None:
+    """With --json the last line says why, with the exit code."""
+    code, out, _ = place.run("--json", "simulate", place.root / "gone.toml", "--out", place.out)
+
+    record = json.loads(out.splitlines()[-1])
+    assert (code, record["type"], record["exit_code"]) == (2, "error", 2)
+    assert "gone.toml" in record["message"]
+
+
+def test_an_unknown_mutant_gets_the_list(place: Place) -> None:
+    """A mistyped name is answered with the names that there are."""
+    text = place.refused("mutants", "skew-not-carried", "scew-not-carried")
+
+    assert "'scew-not-carried'" in text
+    assert "skew-not-carried" in text
+    assert "at least one" in place.refused("mutants", "--seeds", 0)
+
+
+def test_a_mutant_is_found_by_the_command(place: Place) -> None:
+    """One planted bug: the engine without it is clean, and with it is not."""
+    mutant, summary = place.records("mutants", "tg-th-swapped", "--seeds", 1)
+
+    assert (mutant["name"], mutant["killed"], mutant["invariant"]) == ("tg-th-swapped", True, "I4")
+    assert (summary["killed"], summary["alive"], summary["engine_clean"]) == (1, [], True)
+
+
+def half_written(place: Path) -> bool:
+    """Return whether the first of several reports has its first file."""
+    return any(place.glob("*/report.html"))
+
+
+def nearly_done(place: Path) -> bool:
+    """Return whether two of several reports are written."""
+    return len(list(place.glob("*/repository"))) > 1
+
+
+@pytest.mark.parametrize("moment", [half_written, nearly_done])
+@pytest.mark.parametrize("earlier", ["first report", "report after another"])
+def test_an_interrupt_leaves_no_half_report(
+    place: Place, moment: Callable[[Path], bool], earlier: str
+) -> None:
+    """Ctrl-C ends with 130; what was there before stays whole, and nothing partial appears."""
+    if earlier == "report after another":
+        place.simulated()
+    place.scenario.write_text(QUIET.replace('"40m"', '"4h"') + VARIANTS * 2)
+    place.scenario.write_text(
+        place.scenario.read_text().replace('"silent"', '"mute"', 1).replace('"crash"', '"cut"', 1)
+    )
+    before = place.files()
+    partial = place.root / ".night.partial"
+    module = "reference_engine.app.command_line"
+    line = [sys.executable, "-m", module, "simulate", place.scenario, "--out", place.out]
+
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        while not moment(partial) and ran.poll() is None:
+            pass
+        ran.send_signal(signal.SIGINT)
+        _, err = ran.communicate()
+
+    assert ran.returncode == 130
+    assert err == "twinshot: interrupted; nothing partial is visible\n"
+    assert place.files() == before
