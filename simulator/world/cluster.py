@@ -24,6 +24,9 @@ from simulator.world.trackers import FilterMaps
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
 
+_EVENING: Final = 1_767_297_600_000_000
+"""What a right clock shows when a scenario begins: 2026-01-01 20:00 UTC, in microseconds."""
+
 _SESSION_TIMEOUT: Final = Duration(20 * SECOND)
 _SESSION_LOOKS: Final = 6
 
@@ -37,7 +40,7 @@ class Clock:
     def read(self) -> Instant:
         """Return what the clock shows."""
         now = self._sim.now()
-        return Instant(now + self._offset + now * self._drift // 1_000_000)
+        return Instant(_EVENING + now + self._offset + now * self._drift // 1_000_000)
 
 
 class World:

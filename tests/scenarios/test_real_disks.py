@@ -333,7 +333,7 @@ def test_a_write_by_another_program_is_backed_up(
 
     [_, second] = records(capsys, "backup", source, "--repo", repo)
 
-    # 36 KiB from 88 KiB before the end: half of the first block, two whole ones and no more.
+    # The write begins and ends inside a block: with the one between them they are three.
     assert second["bytes_sent"] == 3 * BLOCK
     for summary, expected in ((first, disk.vhdx), (second, source)):
         target = tmp_path / f"{summary['point']}.vhdx"
