@@ -175,6 +175,8 @@ def _try_all(
             if digests and trial.digest != digests[index]:
                 output.say(f"FAIL {subject.title}: trace digest {digests[index]} was recorded")
                 failed.append(trial.subject.title)
+            elif digests:
+                output.say(f"ok   {subject.title}: event for event as recorded")
             records.append(_trial_record(trial))
         if len(records) > 1:
             directory.write_summary({"schema": SCHEMA, "trials": records})

@@ -158,9 +158,7 @@ def assert_same(first: Path, second: Path) -> None:
 def assert_files_whole(disk: RealDisk, image: Path) -> None:
     """Have the file system and each of its files be what was made."""
     disk.kind.check(image)
-    found = {
-        name: hashlib.sha256(disk.kind.read(image, name)).hexdigest() for name in disk.digests
-    }
+    found = {name: hashlib.sha256(disk.kind.read(image, name)).hexdigest() for name in disk.digests}
     assert found == disk.digests
 
 
