@@ -59,7 +59,7 @@ class FilterMap:
     def lose(self) -> None:
         """Power cut: what was in memory is gone, frozen or not."""
         self._running = None
-        self.frozen = dict.fromkeys(self.frozen)
+        self.frozen.clear()
         self.armed = None
 
     def extents(self, run: RunTag, /) -> ExtentSet:
