@@ -18,6 +18,7 @@ from reference_engine.jobs.snapshotting import (
     freeze_guest,
     goes_on_by_itself,
     prepare_volumes,
+    restore_preference,
     switch_trackers,
 )
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
@@ -301,15 +302,10 @@ class BackupRun:
 
     async def _go_home(self) -> None:
         """Give volumes that this engine moved back to the nodes that should coordinate them."""
+        used = self._used
         await self._release_volumes()
-        for volume in sorted({*self._used}):
-            state = await self._ports.cluster.volume(volume)
-            if self._ledger.may_restore(volume, state.coordinator, state.preferred):
-                try:
-                    await self._ports.cluster.move_coordinator(volume, target=state.preferred)
-                    self._ledger.note_move(volume, self._ports.runtime.now())
-                except TwinshotError:
-                    continue  # a preference, not a promise: it is tried again after the next run
+        for volume in used:
+            await restore_preference(self._ports, self._policy, self._ledger, volume)
 
     async def _let_direct(self) -> None:
         redirected, self._redirected = self._redirected, ()

@@ -8,6 +8,7 @@ import msgspec
 from reference_engine.jobs.backup import BackupRun
 from reference_engine.jobs.clearing import clear_leftovers
 from reference_engine.jobs.copying import scanned
+from reference_engine.jobs.snapshotting import restore_preference
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
 from reference_engine.model.errors import (
     ConsistencyLostError,
@@ -59,6 +60,11 @@ async def protect(
     async with ports.runtime.task_group() as group:
         for plan in slots:
             group.spawn(_protect_one(ports, policy, ledger, permits, plan), name=str(plan.machine))
+    for volume in ledger.moved():
+        moved = ledger.last_move(volume) or ports.runtime.now()
+        rest = moved + policy.coordinator_hysteresis - ports.runtime.now()
+        await ports.runtime.sleep(Duration(max(0, rest)))
+        await _bounded(ports, policy, restore_preference(ports, policy, ledger, volume))
 
 
 async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:

@@ -1,10 +1,17 @@
 """Steps S2 to S6: everything until both snapshots exist and the guest goes on."""
 
+from contextlib import suppress
+
 import msgspec
 
 from reference_engine.jobs.owner import confirm_unmoved
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
-from reference_engine.model.errors import CoordinatorMoveRefusedError, OperationFailedError
+from reference_engine.model.errors import (
+    CoordinatorMoveRefusedError,
+    OperationFailedError,
+    RefusedError,
+    TransientError,
+)
 from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId, VolumeName
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, Placement
 from reference_engine.model.units import Instant
@@ -84,6 +91,24 @@ async def prepare_volumes(
             )
         )
     return tuple(redirected)
+
+
+async def restore_preference(
+    ports: Ports, policy: Policy, ledger: VolumeLedger, volume: VolumeName, /
+) -> None:
+    """Have the node coordinate the volume that should, if we moved it and it has come to rest.
+
+    A preference, not a promise: what does not work now is tried again after the next run.
+    """
+    moved = ledger.last_move(volume)
+    rested = moved is not None and ports.runtime.now() - moved >= policy.coordinator_hysteresis
+    if not rested or ledger.in_use(volume) > 0:
+        return
+    with suppress(TransientError, RefusedError):
+        state = await ports.cluster.volume(volume)
+        if state.coordinator != state.preferred:
+            await ports.cluster.move_coordinator(volume, target=state.preferred)
+        ledger.forget_move(volume)
 
 
 async def switch_trackers(

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from reference_engine.model.identity import NodeName, VolumeName
+from reference_engine.model.identity import VolumeName
 from reference_engine.model.units import MINUTE, SECOND, Duration, Instant
 from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.cluster import Cluster
@@ -93,6 +93,10 @@ class VolumeLedger:
         """Remember a move."""
         self._moved[volume] = at
 
-    def may_restore(self, volume: VolumeName, coordinator: NodeName, preferred: NodeName) -> bool:
-        """Return whether the coordinator should go home: we moved it, and nobody uses it."""
-        return volume in self._moved and coordinator != preferred and self.in_use(volume) == 0
+    def forget_move(self, volume: VolumeName, /) -> None:
+        """Note that the volume is where it should be: nothing of ours is left to undo."""
+        self._moved.pop(volume, None)
+
+    def moved(self) -> tuple[VolumeName, ...]:
+        """Return the volumes that are where the engine moved them."""
+        return tuple(sorted(self._moved))

@@ -1,0 +1,43 @@
+"""A coordinator that the engine moved goes home."""
+
+from reference_engine.trace.cluster import CoordinatorChanged
+from simulator.campaign.trial import run_trial, subjects_of
+from simulator.scenario.reading import parse_scenario
+
+AWAY = """
+why = "The machine does not run where its volume is coordinated, so the engine moves the volume."
+duration = "1h20m"
+[protection]
+interval = "30m"
+first = "5m"
+[[nodes]]
+name = "A"
+[[nodes]]
+name = "B"
+[[volumes]]
+name = "V1"
+coordinator = "A"
+[[machines]]
+name = "x"
+node = "B"
+disks = [{ volume = "V1", size = "1 MiB" }]
+"""
+
+
+def test_a_moved_coordinator_goes_home() -> None:
+    """Once the volume has come to rest, the node that should coordinate it does so again."""
+    scenario = parse_scenario(AWAY, name="away")
+    subject = subjects_of(scenario, name="away", path=None, seed=None, images={})[0]
+
+    trial = run_trial(
+        subject,
+        restore_again=False,
+        progress=lambda _: None,
+        second_digest=lambda: None,
+        sources_unchanged=dict,
+    )
+
+    moves = [fact.node for fact in trial.evidence.facts if isinstance(fact, CoordinatorChanged)]
+    assert trial.holds
+    assert moves[:2] == ["A", "B"]
+    assert moves[-1] == "A"
