@@ -10,6 +10,7 @@ from reference_engine.jobs.clearing import (
     release_snapshots,
 )
 from reference_engine.jobs.copying import Plan, copy, enumerate_delta, reconcile, scanned
+from reference_engine.jobs.describing import describe_point
 from reference_engine.jobs.owner import resolve_owner
 from reference_engine.jobs.snapshotting import (
     Snapshots,
@@ -39,8 +40,9 @@ from reference_engine.model.machine import BackEnd, Machine, Placement
 from reference_engine.model.outcome import Outcome, Step
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
 from reference_engine.model.units import SECOND, Duration
+from reference_engine.ports.runtime import TaskGroup
 from reference_engine.reconcile.freeze import FreezeDriver
-from reference_engine.reconcile.labels import Label, choose_label
+from reference_engine.reconcile.labels import choose_label
 from reference_engine.reconcile.overlay import Overlay
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.trace.engine import (
@@ -125,7 +127,24 @@ class BackupRun:
             ports.tracer(OwnerResolved(at=ports.runtime.now(), run=run, node=placement.owner))
         async with self._step(Step.COORDINATE):
             await self._take_volumes(machine, placement)
-        snapshots, switched = await self._snapshot(machine, placement)
+        async with ports.runtime.task_group() as beside:
+            snapshots, switched = await self._snapshot(machine, placement, beside)
+            point = await self._store(session, machine, placement, snapshots, switched=switched)
+        if self._freeze is not None and self._freeze.silent:
+            # A guest that froze late has a snapshot that was not there to be cleared before.
+            await self._clear_up()
+        return point
+
+    async def _store(
+        self,
+        session: WriteSession,
+        machine: Machine,
+        placement: Placement,
+        snapshots: Snapshots,
+        *,
+        switched: dict[DiskId, Switched],
+    ) -> RecoveryPoint:
+        ports, policy, run = self._ports, self._policy, session.run
         tracker: ReferencePointId | None = None
         async with self._step(Step.EXPOSE):
             if machine.back_end is BackEnd.REFERENCE_POINT:
@@ -161,8 +180,15 @@ class BackupRun:
         async with self._step(Step.STAGE):
             if machine.back_end is BackEnd.DISK_FILE:
                 await ports.host.confirms(placement.owner, machine.id)
-            point = self._describe(
-                session, machine, snapshots, label=label, records=records, tracker=tracker
+            point = describe_point(
+                RecoveryPointId(ports.runtime.random(f"point/{run}").token()[:16]),
+                machine,
+                snapshots,
+                run=run,
+                base=session.base,
+                label=label,
+                records=records,
+                tracker=tracker,
             )
             await session.stage(point)
         async with self._step(Step.COMMIT):
@@ -177,12 +203,25 @@ class BackupRun:
         for volume in self._used:
             self._ledger.use(volume)
         assert self._run is not None, machine.id
-        self._redirected = await prepare_volumes(
-            self._ports, self._policy, self._ledger, machine, placement, run=self._run
+        await prepare_volumes(
+            self._ports,
+            self._policy,
+            self._ledger,
+            machine,
+            placement,
+            run=self._run,
+            redirect=self._redirect,
         )
 
+    async def _redirect(self, volume: VolumeName) -> None:
+        """Send the volume's writes through its coordinator until this run's snapshots exist."""
+        if volume not in self._redirected:
+            self._ledger.redirect(volume)
+            self._redirected = (*self._redirected, volume)
+        await self._ports.cluster.enter_redirected(volume)
+
     async def _snapshot(
-        self, machine: Machine, placement: Placement
+        self, machine: Machine, placement: Placement, beside: TaskGroup
     ) -> tuple[Snapshots, dict[DiskId, Switched]]:
         ports, run = self._ports, self._run
         assert run is not None, machine.id
@@ -199,12 +238,20 @@ class BackupRun:
             guest, cause = await freeze_guest(ports, self._freeze, machine, run=run)
             if guest is None:
                 await self._freeze.thaw()
+                # A late freeze must not wait for the rest of the run to be undone.
+                beside.spawn(self._freeze.outlast_late_answer(), name="late-answer")
         # A guest that stands still until it is thawed must not wait for a slow host.
         stands = guest is not None and not goes_on_by_itself(machine)
         limit = self._policy.hold_limit if stands else self._policy.step_limit
         async with self._step(Step.HOST_SNAPSHOT, limit=limit):
             snapshots = await cut_disks(
-                ports, machine, placement, run=run, guest=guest, cause=cause
+                ports,
+                machine,
+                placement,
+                run=run,
+                guest=guest,
+                cause=cause,
+                redirect=self._redirect,
             )
         async with self._step(Step.THAW):
             await self._freeze.thaw()
@@ -237,34 +284,6 @@ class BackupRun:
                 group.spawn(one(index), name=f"copy/{disk.id}")
         return tuple(records[disk.id] for disk in machine.disks)
 
-    def _describe(
-        self,
-        session: WriteSession,
-        machine: Machine,
-        snapshots: Snapshots,
-        *,
-        label: Label,
-        records: tuple[DiskRecord, ...],
-        tracker: ReferencePointId | None,
-    ) -> RecoveryPoint:
-        chance = self._ports.runtime.random(f"point/{session.run}")
-        at_rest = label.consistency is Consistency.APPLICATION and snapshots.guest is not None
-        guest = snapshots.guest
-        return RecoveryPoint(
-            id=RecoveryPointId(chance.token()[:16]),
-            machine=machine,
-            run=session.run,
-            base=None if session.base is None else session.base.id,
-            consistency=label.consistency,
-            downgrade=label.downgrade,
-            instant=guest.clock if at_rest and guest is not None else snapshots.host_instant,
-            guest_instant=None if guest is None else guest.clock,
-            host_instant=snapshots.host_instant,
-            guest_snapshot=None if guest is None else guest.id,
-            tracker=tracker,
-            disks=records,
-        )
-
     async def _commit(self, session: WriteSession) -> None:
         """Commit; where an answer is lost, ask again until the log says what became of it."""
         for attempt in range(_COMMIT_TRIES):
@@ -289,8 +308,6 @@ class BackupRun:
             async with self._step(Step.RELEASE):
                 await release_snapshots(ports, machine.id, left)
                 await drop_reference_points(ports, machine.id, left, keep=point.tracker)
-                if self._freeze is not None:
-                    await self._freeze.outlast_late_answer()
             async with self._step(Step.SETTLE, limit=self._policy.merge_limit):
                 await self._go_home()
                 while not await ports.host.merged(machine.id):
@@ -328,15 +345,15 @@ class BackupRun:
                     await self._freeze.thaw()
         except TwinshotError:
             pass  # `clear_leftovers` looks for a frozen guest wherever it runs by now
+        if self._freeze is not None:
+            await self._freeze.outlast_late_answer()
         await self._clear_up()
         try:
             async with ports.runtime.deadline(self._policy.step_limit):
-                if self._freeze is not None:
-                    await self._freeze.outlast_late_answer()
                 if session is not None and not self._committed:
                     await session.abandon()
         except TwinshotError:
-            pass  # a guest that froze late and packs that nobody names: the next run meets them
+            pass  # packs that no manifest names
 
     async def _clear_up(self) -> None:
         """Leave nothing behind; what does not answer is asked again, and by the next run."""

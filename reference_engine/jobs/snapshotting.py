@@ -1,5 +1,6 @@
 """Steps S2 to S6: everything until both snapshots exist and the guest goes on."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import msgspec
@@ -59,9 +60,9 @@ async def prepare_volumes(
     /,
     *,
     run: RunTag,
-) -> tuple[VolumeName, ...]:
-    """Have each volume coordinated, or redirected, as the run needs; return the redirected ones."""
-    redirected: list[VolumeName] = []
+    redirect: Callable[[VolumeName], Awaitable[None]],
+) -> None:
+    """Have each volume coordinated, or redirected, as the run needs."""
     for volume in sorted({disk.volume for disk in machine.disks}):
         state = await ports.cluster.volume(volume)
         route = choose_route(
@@ -82,15 +83,12 @@ async def prepare_volumes(
                 kind, reason = RouteKind.REDIRECTED, str(refusal)
         if kind is RouteKind.REDIRECTED:
             # A direct write inside the hold would tear the snapshot (CSV v1).
-            ledger.redirect(volume)
-            redirected.append(volume)
-            await ports.cluster.enter_redirected(volume)
+            await redirect(volume)
         ports.tracer(
             RouteChosen(
                 at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
             )
         )
-    return tuple(redirected)
 
 
 async def restore_preference(
@@ -163,10 +161,13 @@ async def cut_disks(
     run: RunTag,
     guest: GuestSnapshot | None,
     cause: str,
+    redirect: Callable[[VolumeName], Awaitable[None]],
 ) -> Snapshots:
     """Have the host cut the disks, with or without the guest's snapshot."""
     if machine.back_end is BackEnd.HOST_SNAPSHOT:
-        return await _host_snapshots(ports, machine, placement, run=run, guest=guest, cause=cause)
+        return await _host_snapshots(
+            ports, machine, placement, run=run, guest=guest, cause=cause, redirect=redirect
+        )
     try:
         checkpoint = await ports.host.take_checkpoint(
             placement.owner, run=run, at_rest=None if guest is None else guest.id
@@ -196,10 +197,14 @@ async def _host_snapshots(
     run: RunTag,
     guest: GuestSnapshot | None,
     cause: str,
+    redirect: Callable[[VolumeName], Awaitable[None]],
 ) -> Snapshots:
     by_node: dict[NodeName, list[DiskId]] = {}
     for disk in machine.disks:
         state = await ports.cluster.volume(disk.volume)
+        if state.coordinator != placement.owner:
+            # It may have been moved since the route was chosen: direct writes would tear the cut.
+            await redirect(disk.volume)
         by_node.setdefault(state.coordinator, []).append(disk.id)
     sources: dict[DiskId, SourceSnapshot] = {}
     instants: list[Instant] = []

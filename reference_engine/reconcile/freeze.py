@@ -7,6 +7,7 @@ later, so its thaw is repeated until the guest had every chance to act on the fr
 
 import enum
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Final
 
@@ -17,6 +18,7 @@ from reference_engine.model.errors import (
     HostUnreachableError,
     OperationFailedError,
     TransientError,
+    TwinshotError,
 )
 from reference_engine.model.identity import NodeName, RunTag
 from reference_engine.model.units import SECOND, Duration
@@ -99,7 +101,8 @@ class FreezeDriver:
         self._runtime, self._consistency = runtime, consistency
         self._run, self._node, self._limits = run, node, limits
         self.state = FreezeState.RUNNING
-        self._silent = False
+        self.silent = False
+        """Whether a freeze may still be carried out although nobody waits for it any more."""
 
     async def freeze(self) -> tuple[GuestSnapshot | None, str]:
         """Return the guest's snapshot, or None and why there is none.
@@ -113,14 +116,14 @@ class FreezeDriver:
                 snapshot = await self._consistency.freeze(self._node, run=self._run)
         except OperationFailedError as refusal:
             self.state = moved(self.state, FreezeEvent.REFUSAL)
-            self._silent = True  # the refusal may be a lost answer: the guest may be frozen
+            self.silent = True  # the refusal may be a lost answer: the guest may be frozen
             return None, str(refusal)
         except (ConsistencyLostError, HostUnreachableError):
             self.state = moved(self.state, FreezeEvent.REFUSAL)
             raise
         except TransientError as silence:
             self.state = moved(self.state, FreezeEvent.SILENCE)
-            self._silent = True
+            self.silent = True
             return None, f"the guest did not freeze: {silence}"
         self.state = moved(self.state, FreezeEvent.ANSWER)
         return snapshot, ""
@@ -134,7 +137,7 @@ class FreezeDriver:
         if self.state is FreezeState.RUNNING:
             return
         if self.state is FreezeState.ASKED:
-            self._silent = True  # its answer was not waited for: it may freeze yet
+            self.silent = True  # its answer was not waited for: it may freeze yet
         for attempt in range(_THAW_TRIES):
             self.state = moved(self.state, FreezeEvent.THAW)
             try:
@@ -152,17 +155,18 @@ class FreezeDriver:
 
     async def outlast_late_answer(self) -> None:
         """After a silence, thaw again and again for as long as a late freeze may still come."""
-        if not self._silent:
+        if not self.silent:
             return
         began = self._runtime.now()
         while self._runtime.now() - began < self._limits.late_answer:
             await self._runtime.sleep(self._limits.thaw_again)
-            await self.thaw()
+            with suppress(TwinshotError):  # the next one may be delivered
+                await self.thaw()
 
 
 DEFAULT_LIMITS: Final = FreezeLimits(
     freeze=Duration(20 * SECOND),
     thaw=Duration(5 * SECOND),
     thaw_again=Duration(5 * SECOND),
-    late_answer=Duration(30 * SECOND),
+    late_answer=Duration(90 * SECOND),
 )

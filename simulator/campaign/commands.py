@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
-from pydantic import ValidationError
+from pydantic import BaseModel, Field
 
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
@@ -22,7 +22,7 @@ from simulator.campaign.telling import SCHEMA, machine_rows, point_record, point
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
-from simulator.scenario.schema import Disk, Scenario
+from simulator.scenario.schema import Disk, Scenario, impossibilities
 
 _REPORTS: Final = Path("reports") / "latest"
 _MOST_REPORTS: Final = 4
@@ -38,7 +38,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
 
 def simulate(
     *scenarios: Path,
-    seed: int | None = None,
+    seed: str | None = None,
     out: Path = _REPORTS,
     disk: tuple[Path, ...] = (),
     output: Annotated[Output, Parameter(parse=False)],
@@ -54,10 +54,17 @@ def simulate(
         disk: Disk image to put into a simulated guest; it is only read. May be repeated.
         output: Where results go.
     """
-    if seed is not None and not 0 <= seed < 2**63:
-        raise InputRefusedError(f"{seed} is no seed", "give a number from 0 to 2^63 - 1")
-    with _prepared(scenarios, disk, seed) as prepared:
+    with _prepared(scenarios, disk, _seed(seed)) as prepared:
         return _try_all(prepared, out, output)
+
+
+def _seed(text: str | None) -> int | None:
+    # As text: a number with a fraction would silently lose it.
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2**63):
+        raise InputRefusedError(f"{text} is no seed", "give a whole number from 0 to 2^63 - 1")
+    return int(text)
 
 
 def replay(
@@ -115,52 +122,69 @@ def _recorded(file: Path, stack: ExitStack) -> tuple[Prepared, list[str]]:
     """Return what a result.json recorded, and the digests that it must come to again."""
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        trials = record.get("trials", [record])
-        subjects: list[Subject] = []
-        digests: list[str] = []
-        found: dict[str, Path] = {}
-        for trial in trials:
-            # A result of another schema fails here like any other file that is none of ours.
-            scenario = Scenario.model_validate({SCHEMA: trial["scenario"]}[trial["schema"]])
-            images, sources = stack.enter_context(opened_images(scenario, file.parent))
-            found |= sources
-            chosen = subjects_of(
-                scenario,
-                name=trial["scenario_name"],
+        trials = [_RecordedTrial.model_validate(each) for each in record.get("trials", [record])]
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as failure:
+        raise _no_result(file, failure) from None
+    if not trials:
+        raise _no_result(file, None)
+    subjects: list[Subject] = []
+    found: dict[str, Path] = {}
+    for trial in trials:
+        impossible = [sentence for _, sentence in impossibilities(trial.scenario)]
+        if impossible:
+            raise InputRefusedError(
+                f"{file} records a scenario that cannot be: {impossible[0]}",
+                "name the result.json of a report, or a scenario file",
+            )
+        images, sources = stack.enter_context(opened_images(trial.scenario, file.parent))
+        found |= sources
+        chosen = [
+            each
+            for each in subjects_of(
+                trial.scenario,
+                name=trial.scenario_name,
                 path=file,
-                seed=int(trial["seed"]),
+                seed=trial.seed,
                 images=images,
             )
-            wanted = trial["variant"]
-            subjects += [
-                each for each in chosen if wanted in (None, each.variant and each.variant.id)
-            ]
-            digests.append(str(trial["trace_digest"]))
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        ValidationError,
-    ) as failure:
-        reason = failure.strerror if isinstance(failure, OSError) else None
-        raise InputRefusedError(
-            f"{file} is no result of an earlier run" + (f": {reason.lower()}" if reason else ""),
-            "name the result.json of a report, or a scenario file",
-        ) from None
+            if trial.variant == (each.variant.id if each.variant is not None else None)
+        ]
+        if not chosen:
+            raise _no_result(file, None)
+        subjects += chosen
+    digests = [trial.trace_digest for trial in trials]
     return Prepared(subjects=tuple(subjects), files=found), digests
+
+
+class _RecordedTrial(BaseModel):
+    """What a replay needs of a recorded result; the rest of it is for people."""
+
+    schema_: Literal["twinshot/result/1"] = Field(alias="schema")
+    scenario_name: str
+    variant: str | None
+    seed: int = Field(ge=0, lt=2**63)
+    trace_digest: str
+    scenario: Scenario
+
+
+def _no_result(file: Path, failure: Exception | None) -> InputRefusedError:
+    reason = failure.strerror if isinstance(failure, OSError) else None
+    return InputRefusedError(
+        f"{file} is no result of an earlier run" + (f": {reason.lower()}" if reason else ""),
+        "name the result.json of a report, or a scenario file",
+    )
 
 
 def _try_all(
     prepared: Prepared, out: Path, output: Output, *, digests: Sequence[str] = ()
 ) -> ExitCode:
     directory = ReportDirectory(out)
-    repetition = Repetition(prepared.subjects)
     failed: list[str] = []
     records: list[dict[str, Any]] = []
+    repetition: Repetition | None = None
     try:
         directory.begin()
+        repetition = Repetition(prepared.subjects)
         before = {name: file_digest(path) for name, path in prepared.files.items()}
         for index, subject in enumerate(prepared.subjects):
             trial = _try_one(subject, prepared, before, repetition, output)
@@ -182,7 +206,8 @@ def _try_all(
             directory.write_summary({"schema": SCHEMA, "trials": records})
         directory.publish()
     finally:
-        repetition.stop()
+        if repetition is not None:
+            repetition.stop()
         directory.abandon()
     code = ExitCode.FINDING if failed else ExitCode.OK
     if len(records) > 1:

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reference_engine.jobs import backup, clearing, copying, schedule, snapshotting
+from reference_engine.jobs.describing import describe_point
 from reference_engine.model.errors import NotOwnerError, TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
@@ -119,12 +120,10 @@ def late_answer_not_outlasted() -> list[Patch]:
 
 
 def _describing(change: Callable[[RecoveryPoint], RecoveryPoint]) -> list[Patch]:
-    original = backup.BackupRun._describe  # noqa: SLF001 - a planted bug
+    def describe(*args: Any, **kwargs: Any) -> RecoveryPoint:
+        return change(describe_point(*args, **kwargs))
 
-    def describe(self: Any, *args: Any, **kwargs: Any) -> RecoveryPoint:
-        return change(original(self, *args, **kwargs))
-
-    return [(backup.BackupRun, "_describe", describe)]
+    return [(backup, "describe_point", describe)]
 
 
 def instants_swapped() -> list[Patch]:

@@ -1,19 +1,27 @@
 """The files of a report: all of them or none, and never over somebody else's."""
 
+import errno
 import json
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
+from reference_engine.adapters.directory_store import StoreUnusableError
 from reference_engine.adapters.memory_store import MemoryStore
-from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.errors import InputRefusedError, RefusedError
 from reference_engine.reporting.junit import junit_xml
 from reference_engine.reporting.page import render_report
 from reference_engine.reporting.timeline import chrome_trace
-from simulator.campaign.telling import night_for_report, point_rows, result_record
+from simulator.campaign.telling import SCHEMA, night_for_report, point_rows, result_record
 from simulator.campaign.trial import Trial
 
 _MARK: Final = "result.json"
+_ENTRIES: Final = frozenset({_MARK, "report.html", "trace.json", "junit.xml", "repository"})
+_NO_ROOM_OR_RIGHT: Final = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS}
+)
+_HEAD: Final = 200
+"""The schema stands at the beginning of a result."""
 
 
 class ReportDirectory:
@@ -23,21 +31,26 @@ class ReportDirectory:
         """Make sure that `target` may be written; nothing is, yet.
 
         Raises:
-            InputRefusedError: it holds something that no earlier run has written.
+            InputRefusedError: it is no place for a report, or holds what no report holds.
+            StoreUnusableError: it cannot be looked at.
         """
         self.target = target
-        self._partial = target.with_name(f".{target.name}.partial")
-        try:
-            foreign = target.exists() and (
-                not target.is_dir() or (any(target.iterdir()) and not (target / _MARK).exists())
+        place = target.absolute()
+        if place.name in {"", ".."} or place == Path.cwd() or place in Path.cwd().parents:
+            raise InputRefusedError(
+                f"{target} is no place for a report", "name a directory of its own with --out"
             )
-            if foreign:
-                raise InputRefusedError(
-                    f"{target} exists and is no report of an earlier run",
-                    "name another directory with --out",
-                )
+        self._partial = place.with_name(f".{place.name}.partial")
+        self._earlier = place.with_name(f".{place.name}.earlier")
+        try:
+            foreign = None if not target.exists() else _stranger(target)
         except OSError as failure:
             raise _unwritable(target, failure) from None
+        if foreign is not None:
+            raise InputRefusedError(
+                f"{target} is no report of an earlier run (it holds {foreign})",
+                "name another directory with --out",
+            )
 
     def begin(self) -> None:
         """Make room for the report; `abandon` from now on, whatever happens."""
@@ -72,17 +85,43 @@ class ReportDirectory:
             raise _unwritable(self.target, failure) from None
 
     def publish(self) -> None:
-        """Give the directory its name, in the place of an earlier report."""
+        """Give the directory its name; an earlier report goes only once the new one stands."""
         try:
+            shutil.rmtree(self._earlier, ignore_errors=True)
             if self.target.exists():
-                shutil.rmtree(self.target)
+                self.target.rename(self._earlier)
             self._partial.rename(self.target)
         except OSError as failure:
             raise _unwritable(self.target, failure) from None
 
     def abandon(self) -> None:
-        """Leave nothing behind; after `publish` there is nothing to abandon."""
+        """Leave nothing half-written behind; after `publish` that is the earlier report."""
+        if self._earlier.exists() and not self.target.exists():
+            self._earlier.rename(self.target)
+        shutil.rmtree(self._earlier, ignore_errors=True)
         shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def _stranger(place: Path) -> str | None:
+    """Return the name of something in `place` that no report has; None for a report or nothing."""
+    if not place.is_dir():
+        return "a file"
+    entries = sorted(place.iterdir())
+    if entries and not _is_result(place / _MARK):
+        return entries[0].name
+    for entry in entries:
+        if entry.name not in _ENTRIES and not _is_result(entry / _MARK):
+            return entry.name
+    return None
+
+
+def _is_result(file: Path) -> bool:
+    """Return whether a file is the result of a run; it says so itself."""
+    try:
+        with file.open("rb") as opened:
+            return SCHEMA.encode() in opened.read(_HEAD)
+    except OSError:
+        return False
 
 
 def _export(kept: MemoryStore, place: Path) -> None:
@@ -93,8 +132,11 @@ def _export(kept: MemoryStore, place: Path) -> None:
         file.write_bytes(content)
 
 
-def _unwritable(place: Path, failure: OSError) -> InputRefusedError:
+def _unwritable(place: Path, failure: OSError) -> RefusedError:
     reason = (failure.strerror or "it cannot be written").lower()
-    return InputRefusedError(
-        f"the report cannot be written to {place}: {reason}", "name another directory with --out"
-    )
+    if failure.errno not in _NO_ROOM_OR_RIGHT:
+        return InputRefusedError(
+            f"the report cannot be written to {place}: {reason}",
+            "name another directory with --out",
+        )
+    return StoreUnusableError(f"report {place}", reason, "name another directory with --out")

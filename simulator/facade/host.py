@@ -81,6 +81,8 @@ class HostFacade:
             raise OperationFailedError("take_snapshot", f"{node} does not coordinate the volume")
         chance = sim.stream("skew", run.machine, run.epoch, disks[0])
         await sim.sleep(Duration(chance.between(*self._skew)))
+        if any(volume.coordinator != node for volume in volumes):
+            raise OperationFailedError("take_snapshot", "the coordinator was moved away")
         machine.advance()
         machine.canary()
         # A writer that reaches the volume past this node is not held: it tears the snapshot.

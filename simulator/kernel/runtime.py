@@ -64,7 +64,7 @@ class _Group:
     def spawn(self, work: Coroutine[Any, Any, None], /, *, name: str) -> None:
         assert self._parent is not None, "a group takes tasks only inside its block"
         path = f"{self._parent.name}/{name}"
-        task = self._sim.spawn(self._watch(work), name=path, node=self._node)
+        task = self._sim.spawn(self._watch(work), name=path, node=self._node, inner=work)
         task.joined = True
         self._children.append(task)
 

@@ -52,10 +52,16 @@ class Simulation:
         return Event(self.env)
 
     def spawn(
-        self, coro: Coroutine[Any, Any, Any], /, *, name: str, node: SimNode | None = None
+        self,
+        coro: Coroutine[Any, Any, Any],
+        /,
+        *,
+        name: str,
+        node: SimNode | None = None,
+        inner: Coroutine[Any, Any, Any] | None = None,
     ) -> SimTask:
         """Start a task on `node`, or on one that never loses power."""
-        return SimTask(self, coro, name=name, node=node or self._outside)
+        return SimTask(self, coro, name=name, node=node or self._outside, inner=inner)
 
     def fail(self, task: SimTask, error: BaseException, /) -> None:
         """Note an error that nobody awaits: it ends the run."""

@@ -58,6 +58,7 @@ class SimTask:
     __slots__ = (
         "_cancels",
         "_coro",
+        "_inner",
         "_resume",
         "_sim",
         "_target",
@@ -71,9 +72,18 @@ class SimTask:
     )
 
     def __init__(
-        self, sim: "Simulation", coro: Coroutine[Any, Any, Any], /, *, name: str, node: SimNode
+        self,
+        sim: "Simulation",
+        coro: Coroutine[Any, Any, Any],
+        /,
+        *,
+        name: str,
+        node: SimNode,
+        inner: Coroutine[Any, Any, Any] | None = None,
     ) -> None:
+        """`inner`: what `coro` awaits; closed with it, also if `coro` never began."""
         self._sim, self._coro, self.name, self.node = sim, coro, name, node
+        self._inner = inner
         self.done = False
         self.joined = False
         self.value: Any = None
@@ -186,3 +196,5 @@ class SimTask:
         """Unwind the coroutine; called once the world is shut, which answers by cancelling."""
         with suppress(TaskCancelledError):
             self._coro.close()
+            if self._inner is not None:
+                self._inner.close()

@@ -15,7 +15,7 @@ from simulator.kernel.runtime import SimRuntime
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.task import SimNode
 
-SHORT = Duration(5 * MILLISECOND)
+SHORT = Duration(40 * MILLISECOND)
 
 
 class RunnableRuntime(Runtime):

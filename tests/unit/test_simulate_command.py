@@ -331,7 +331,7 @@ def test_a_report_that_does_not_fit_leaves_nothing(place: Place, options: str) -
     with mounted(place.root / "small", options):
         out = place.root / "small" / "night"
 
-        text = place.refused("simulate", place.scenario, "--out", out)
+        text = place.refused("simulate", place.scenario, "--out", out, code=4)
 
         assert "no space left on device" in text
 
@@ -341,7 +341,7 @@ def test_a_read_only_place_is_refused(place: Place) -> None:
     with mounted(place.root / "sealed", "ro"):
         out = place.root / "sealed" / "night"
 
-        text = place.refused("simulate", place.scenario, "--out", out)
+        text = place.refused("simulate", place.scenario, "--out", out, code=4)
 
         assert "read-only file system" in text
 
