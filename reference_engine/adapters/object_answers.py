@@ -77,6 +77,11 @@ def is_beyond(error: Answer, /) -> bool:
     return _status(error) == 416
 
 
+def is_answer(error: Answer, /) -> bool:
+    """Return whether the service answered at all, be it with a refusal."""
+    return _status(error) is not None
+
+
 def explained(error: Answer | TimeoutError, /, *, doing: str, place: str) -> TwinshotError:
     """Return our error for the client's: refused for good, or worth another attempt."""
     status, code, text = _status(error), _code(error), str(error)

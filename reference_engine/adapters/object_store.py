@@ -26,13 +26,20 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from reference_engine.adapters.object_answers import explained, is_absent, is_beyond, is_present
+from reference_engine.adapters.object_answers import (
+    explained,
+    is_absent,
+    is_answer,
+    is_beyond,
+    is_present,
+)
 from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import (
     CorruptionError,
     InputRefusedError,
     OperationFailedError,
     TransientError,
+    TwinshotError,
 )
 from reference_engine.model.units import KIB, SECOND, ByteCount, Duration
 from reference_engine.ports.blob_store import BlobStore
@@ -295,12 +302,13 @@ class ObjectStore(BlobStore):
                 self._note_answer()
                 raise
             except (BaseError, OSError, TransientError) as error:
-                place = self._place
-                failure = (
-                    error
-                    if isinstance(error, TransientError)
-                    else explained(error, doing=doing, place=place)
-                )
+                failure: TwinshotError
+                if isinstance(error, TransientError):
+                    failure = error
+                else:
+                    # A service that is starting answers 500: it is no stranger, only not ready.
+                    self._answered = self._answered or is_answer(error)
+                    failure = explained(error, doing=doing, place=self._place)
                 if not isinstance(failure, TransientError):
                     raise failure from error
                 if self._is_lost() or attempt == _TRIES_MAX:

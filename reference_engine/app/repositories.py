@@ -11,7 +11,11 @@ from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.errors import RepositoryAbsentError, RepositoryForeignError
+from reference_engine.repository.errors import (
+    RepositoryAbsentError,
+    RepositoryExistsError,
+    RepositoryForeignError,
+)
 from reference_engine.repository.repository import Repository
 
 BLOCK_SIZE: Final = ByteCount(16 * KIB)
@@ -102,8 +106,10 @@ async def open_repository(place: str, /) -> Repository:
         RefusedError: there is none, or it is not usable.
         LogDamagedError: its history is not what was written.
     """
+    # A place that cannot be understood may hold a password: it is not named as the others are.
+    store = open_store(place)
     with _naming(place):
-        return await Repository.open(open_store(place))
+        return await Repository.open(store)
 
 
 async def open_or_create_repository(
@@ -123,6 +129,10 @@ async def open_or_create_repository(
             if stranger is not None:
                 raise RepositoryForeignError(f"it holds {stranger}") from None
         token = runtime.random("repository").token()
-        repository = await Repository.create(store, identity_token=token, block_size=BLOCK_SIZE)
+        try:
+            repository = await Repository.create(store, identity_token=token, block_size=BLOCK_SIZE)
+        except RepositoryExistsError:
+            # Another engine made it a moment ago; there is room in it for both.
+            return await Repository.open(store)
         output.remark(f"created a repository in {place}")
         return repository

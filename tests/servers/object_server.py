@@ -49,6 +49,7 @@ class ObjectServer:
         self._root = root
         self._program = _program()
         self._ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
+        self._new = True
         self._process: subprocess.Popen[bytes] | None = None
         (root / "s3.json").write_text(json.dumps({"identities": _accounts()}))
 
@@ -84,7 +85,11 @@ class ObjectServer:
                 stderr=subprocess.STDOUT,
             )
         filer = f"http://127.0.0.1:{self._ports['filer.port']}/buckets/{BUCKET}/"
-        self._until(lambda: urllib.request.urlopen(_post(filer), timeout=5).close())  # noqa: S310
+        # The bucket is a directory of the server's file tree, which is made once and listed later.
+        method = "POST" if self._new else "GET"
+        asked = urllib.request.Request(filer, method=method)
+        self._until(lambda: urllib.request.urlopen(asked, timeout=5).close())  # noqa: S310 - ours
+        self._new = False
         self._until(lambda: socket.create_connection(("127.0.0.1", self.port), timeout=5).close())
 
     def kill(self) -> None:
@@ -131,10 +136,6 @@ def _accounts() -> list[dict[str, object]]:
         }
         for key, actions in rights.items()
     ]
-
-
-def _post(address: str) -> urllib.request.Request:
-    return urllib.request.Request(address, method="POST")  # noqa: S310 - our own server
 
 
 def _program() -> str:
