@@ -326,19 +326,22 @@ class ObjectStore(BlobStore):
 
     def _is_lost(self) -> bool:
         """Note a failure; return whether failures have gone on for too long by now."""
-        now = asyncio.get_running_loop().time()
         if self._out_since is None:
-            self._out_since = now
+            self._out_since = asyncio.get_running_loop().time()
+        return self._was_lost()
+
+    def _was_lost(self) -> bool:
+        """Return whether the service has failed for too long to be waited for."""
+        if self._out_since is None:
+            return False
         limit = self._patience.outage if self._answered else self._patience.stranger
-        return now - self._out_since >= limit / SECOND
+        return asyncio.get_running_loop().time() - self._out_since >= limit / SECOND
 
     def _limit(self, size: int) -> asyncio.Timeout:
         """Return the limit of one request that carries `size` bytes."""
-        out = self._out_since
-        limit = self._patience.outage if self._answered else self._patience.stranger
-        lost = out is not None and asyncio.get_running_loop().time() - out >= limit / SECOND
-        answer = self._patience.farewell if lost else self._patience.answer
-        return asyncio.timeout(answer / SECOND + (0 if lost else size / _SLOWEST))
+        if self._was_lost():
+            return asyncio.timeout(self._patience.farewell / SECOND)
+        return asyncio.timeout(self._patience.answer / SECOND + size / _SLOWEST)
 
 
 def _client(place: BucketPlace, /, *, retries: int) -> S3Store:
