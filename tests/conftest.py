@@ -1,10 +1,13 @@
 """What holds for every run of the tests: Hypothesis profiles, and that CI leaves nothing out."""
 
 import os
+from collections.abc import Iterator
 from typing import Final
 
 import pytest
 from hypothesis import settings
+
+from tests.servers.object_server import ObjectServer
 
 IN_CI: Final = os.environ.get("CI", "").lower() == "true"
 
@@ -46,6 +49,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Watch for skipped tests where the run's result is known: not in a worker of xdist."""
     if IN_CI and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipsAreFailures(), "skips-are-failures")
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """Run an object store for as long as the tests run; a test that kills it starts it again."""
+    server = ObjectServer(tmp_path_factory.mktemp("object-server"))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:

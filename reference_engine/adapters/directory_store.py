@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from reference_engine.model.errors import CorruptionError, OperationFailedError, RefusedError
+from reference_engine.adapters.store_errors import StoreUnusableError
+from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.ports.blob_store import BlobStore
 
 _NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
@@ -35,17 +36,6 @@ _REMEDIES: Final = {
     errno.ENAMETOOLONG: "choose a shorter path",
 }
 """What a person can do about it; every other failure may pass by itself."""
-
-
-class StoreUnusableError(RefusedError):
-    """The directory cannot hold a repository as things are; `remedy` says what to change."""
-
-    def __init__(self, place: str, cause: str, remedy: str, /) -> None:
-        super().__init__(place, cause, remedy)
-        self.place, self.cause, self.remedy = place, cause, remedy
-
-    def __str__(self) -> str:
-        return f"{self.place} cannot be used: {self.cause}; {self.remedy}"
 
 
 class DirectoryStore(BlobStore):

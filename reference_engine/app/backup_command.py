@@ -6,12 +6,15 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
-from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
 from reference_engine.app.output import Output, sized
-from reference_engine.app.repositories import CountingStore, open_or_create_repository
+from reference_engine.app.repositories import (
+    CountingStore,
+    open_or_create_repository,
+    open_store,
+)
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.identity import MachineId
 from reference_engine.model.recovery_point import RecoveryPoint
@@ -21,7 +24,7 @@ from reference_engine.ports.runtime import Runtime
 
 def backup(
     *files: Path,
-    repo: Path,
+    repo: str,
     name: str | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -29,7 +32,7 @@ def backup(
 
     Args:
         files: Disk images that nobody writes meanwhile: raw, VHD or VHDX.
-        repo: Directory of the repository; it is created when it does not exist.
+        repo: Directory of the repository, or s3://bucket/prefix; made when it does not exist.
         name: The machine's name; without it, the files' names.
         output: Where results go.
     """
@@ -40,12 +43,12 @@ def backup(
 
 
 async def _backup(
-    files: tuple[Path, ...], place: Path, name: str | None, runtime: Runtime, output: Output
+    files: tuple[Path, ...], place: str, name: str | None, runtime: Runtime, output: Output
 ) -> ExitCode:
     source = DiskFiles(MachineId(name or "+".join(path.stem for path in files)), files)
     # Sources come first: a mistyped path should not leave an empty repository behind.
     machine = await source.describe()
-    store = CountingStore(DirectoryStore(place))
+    store = CountingStore(open_store(place))
     repository = await open_or_create_repository(place, store, runtime=runtime, output=output)
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
         point = await back_up_files(repository, source, runtime=runtime, progress=advance)

@@ -3,7 +3,7 @@
 import enum
 from typing import Final
 
-from reference_engine.adapters.directory_store import StoreUnusableError
+from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.catalogue.points import NoPointError
 from reference_engine.formats.image import DamagedImageError
 from reference_engine.model.errors import (

@@ -1,7 +1,6 @@
 """`twinshot points`: which recovery points there are."""
 
 import datetime as dt
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -17,17 +16,17 @@ from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.repository import Repository
 
 
-def points(*, repo: Path, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
+def points(*, repo: str, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
     """List the recovery points in the order in which they were committed.
 
     Args:
-        repo: Directory of the repository.
+        repo: Directory of the repository, or s3://bucket/prefix.
         output: Where results go.
     """
     return AsyncioRuntime(seed=None).run(_list(repo, output))
 
 
-async def _list(place: Path, output: Output) -> ExitCode:
+async def _list(place: str, output: Output) -> ExitCode:
     repository = await open_repository(place)
     rows: list[tuple[str, ...]] = []
     damaged = 0

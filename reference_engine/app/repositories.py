@@ -1,37 +1,73 @@
-"""Repositories in directories: opening one, and making one on first use."""
+"""Repositories in directories and buckets: opening one, and making one on first use."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.app.output import Output
-from reference_engine.model.errors import TwinshotError
+from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.errors import RepositoryAbsentError, RepositoryForeignError
+from reference_engine.repository.errors import (
+    RepositoryAbsentError,
+    RepositoryExistsError,
+    RepositoryForeignError,
+)
 from reference_engine.repository.repository import Repository
 
 BLOCK_SIZE: Final = ByteCount(16 * KIB)
 """Small enough that a random write of a guest costs little, large enough for a small map."""
 
 
+class Store(BlobStore, Protocol):
+    """A store at a place that may be somebody else's."""
+
+    async def stranger(self) -> str | None:
+        """Return the name of something there that is no object of ours, if any."""
+
+
+def open_store(place: str, /) -> Store:
+    """Return the store at a place: `s3://bucket/prefix`, or else a directory.
+
+    Raises:
+        InputRefusedError: it names neither, or what a bucket needs is not installed or not set.
+        StoreUnusableError: there are no credentials for the bucket.
+    """
+    scheme, separator, _ = place.partition("://")
+    if not separator:
+        return DirectoryStore(Path(place))
+    if scheme != "s3":
+        raise InputRefusedError(
+            f"a repository cannot be kept at {scheme}://", "name a directory or s3://bucket/prefix"
+        )
+    try:
+        from reference_engine.adapters import object_store  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError as error:
+        raise InputRefusedError(
+            f"{place} needs the package {error.name}", "install it by: pip install 'twinshot[s3]'"
+        ) from error
+    return object_store.ObjectStore(
+        object_store.BucketPlace.parse(place), patience=object_store.Patience()
+    )
+
+
 @contextlib.contextmanager
-def _naming(place: Path) -> Iterator[None]:
+def _naming(place: str) -> Iterator[None]:
     """Let errors say which repository they are about."""
     try:
         yield
     except TwinshotError as error:
-        error.add_note(str(place))
+        error.add_note(place)
         raise
 
 
-class CountingStore(BlobStore):
+class CountingStore(Store):
     """A store that remembers how many bytes were created in it."""
 
-    def __init__(self, store: BlobStore, /) -> None:
+    def __init__(self, store: Store, /) -> None:
         self._store = store
         self.created = ByteCount(0)
 
@@ -58,22 +94,28 @@ class CountingStore(BlobStore):
         """Do what the store does."""
         await self._store.delete(name)
 
+    async def stranger(self) -> str | None:
+        """Return what the store returns."""
+        return await self._store.stranger()
 
-async def open_repository(place: Path, /) -> Repository:
-    """Open the repository in a directory.
+
+async def open_repository(place: str, /) -> Repository:
+    """Open the repository at a place.
 
     Raises:
         RefusedError: there is none, or it is not usable.
         LogDamagedError: its history is not what was written.
     """
+    # A place that cannot be understood may hold a password: it is not named as the others are.
+    store = open_store(place)
     with _naming(place):
-        return await Repository.open(DirectoryStore(place))
+        return await Repository.open(store)
 
 
 async def open_or_create_repository(
-    place: Path, store: BlobStore, /, *, runtime: Runtime, output: Output
+    place: str, store: Store, /, *, runtime: Runtime, output: Output
 ) -> Repository:
-    """Open the repository in a directory, or make one where the directory is empty or absent.
+    """Open the repository in a store, or make one where there is nothing; `place` is its name.
 
     Raises:
         RefusedError: something else is there, or it is not usable.
@@ -83,10 +125,14 @@ async def open_or_create_repository(
         try:
             return await Repository.open(store)
         except RepositoryAbsentError:
-            stranger = await DirectoryStore(place).stranger()
+            stranger = await store.stranger()
             if stranger is not None:
                 raise RepositoryForeignError(f"it holds {stranger}") from None
         token = runtime.random("repository").token()
-        repository = await Repository.create(store, identity_token=token, block_size=BLOCK_SIZE)
+        try:
+            repository = await Repository.create(store, identity_token=token, block_size=BLOCK_SIZE)
+        except RepositoryExistsError:
+            # Another engine made it a moment ago; there is room in it for both.
+            return await Repository.open(store)
         output.remark(f"created a repository in {place}")
         return repository

@@ -32,7 +32,7 @@ def restore(
     point: str,
     /,
     *,
-    repo: Path,
+    repo: str,
     to: str,
     disk: str | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
@@ -42,7 +42,7 @@ def restore(
 
     Args:
         point: A point's id or its beginning, a machine's name, or `latest`.
-        repo: Directory of the repository.
+        repo: Directory of the repository, or s3://bucket/prefix.
         to: An image (`.vhdx`, `.raw`, `.img`) for one disk, or a directory for all of them.
         disk: The one disk to restore.
         overwrite: Replace images that exist.
@@ -63,7 +63,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     """What is to be restored, and where to."""
 
     point: str
-    repository: Path
+    repository: str
     to: str
     disk: str | None
     existing: Existing

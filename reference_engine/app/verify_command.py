@@ -1,6 +1,5 @@
 """`twinshot verify`: whether points can be read back to the last block."""
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -17,19 +16,19 @@ from reference_engine.verification.integrity import Verdict, verify_points
 
 
 def verify(
-    point: str | None = None, /, *, repo: Path, output: Annotated[Output, Parameter(parse=False)]
+    point: str | None = None, /, *, repo: str, output: Annotated[Output, Parameter(parse=False)]
 ) -> ExitCode:
     """Read points to the last block and check every digest.
 
     Args:
         point: A point's id or its beginning, a machine's name, or `latest`; all points without it.
-        repo: Directory of the repository.
+        repo: Directory of the repository, or s3://bucket/prefix.
         output: Where results go.
     """
     return AsyncioRuntime(seed=None).run(_verify(point, repo, output))
 
 
-async def _verify(wanted: str | None, place: Path, output: Output) -> ExitCode:
+async def _verify(wanted: str | None, place: str, output: Output) -> ExitCode:
     repository = await open_repository(place)
     labels = await point_labels(repository)
     if not labels:

@@ -9,9 +9,11 @@ import pytest
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.app.repositories import open_store
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Runtime
+from tests.servers.object_server import BUCKET
 from tests.strategies.simulated_clusters import SimulatedCluster, scenario_text
 
 Run = Callable[[Callable[[Runtime], Coroutine[Any, Any, None]]], None]
@@ -45,12 +47,27 @@ def in_the_simulator(tmp_path: Path) -> tuple[BlobStore, Run]:
     return cluster.store, in_virtual_time
 
 
-STORES = (in_memory, in_a_directory, in_the_simulator)
+def in_a_bucket(tmp_path: Path) -> tuple[BlobStore, Run]:
+    """Return a store below a prefix of its own in a bucket of a real server."""
+    return open_store(f"s3://{BUCKET}/{tmp_path.name}"), on_asyncio
+
+
+STORES = (
+    in_memory,
+    in_a_directory,
+    in_the_simulator,
+    pytest.param(in_a_bucket, marks=pytest.mark.s3),
+)
 
 
 @pytest.fixture(params=STORES, ids=lambda make: make.__name__)
-def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[BlobStore, Run]:
+def made(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[BlobStore, Run]:
     """Return an empty store of each kind in turn, and how to work with it."""
+    if request.param is in_a_bucket:
+        for name, value in request.getfixturevalue("object_server").variables.items():
+            monkeypatch.setenv(name, value)
     made: tuple[BlobStore, Run] = request.param(tmp_path)
     return made
 

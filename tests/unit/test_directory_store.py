@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 
-from reference_engine.adapters.directory_store import DirectoryStore, StoreUnusableError
+from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import OperationFailedError
 
 NAME = "packs/a-1"

@@ -1,0 +1,387 @@
+"""A blob store in a bucket of an S3-compatible service, one request for most operations.
+
+An object is created by one conditional put, so the service itself decides between two writers, and
+an object is there whole or not at all. Multipart uploads are not used: their condition is checked
+at completion only, where not every service checks it, and an abandoned one costs money unseen.
+
+A put whose answer is lost may have landed, or may land yet. Every create therefore marks its object
+with a token of its own, and looks for it before it tries again. The client's own repetitions are
+switched off for puts: behind them a lost answer could not be told from another writer's object.
+
+Everything ends in bounded time: one request by `answer` and the size of what it carries, all
+attempts together by how long the service may be out. Once it was out for longer, each operation
+tries just once more, and briefly, so that undoing does not wait for it again.
+"""
+
+import asyncio  # noqa: TID251 - adapters are where answers from outside meet the event loop
+import os
+import re
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from reference_engine.adapters.object_answers import (
+    explained,
+    is_absent,
+    is_answer,
+    is_beyond,
+    is_present,
+)
+from reference_engine.adapters.store_errors import StoreUnusableError
+from reference_engine.model.errors import (
+    CorruptionError,
+    InputRefusedError,
+    OperationFailedError,
+    TransientError,
+    TwinshotError,
+)
+from reference_engine.model.units import KIB, SECOND, ByteCount, Duration
+from reference_engine.ports.blob_store import BlobStore
+
+Result = TypeVar("Result")
+
+_NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+_PREFIX: Final = re.compile(r"[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*")
+_PROBE: Final = "~conditional-put"
+"""`~` is no part of any object's name. It stays: the next process proves the same by one put."""
+
+_CREATOR: Final = "twinshot-create"
+_SLOWEST: Final = ByteCount(256 * KIB)
+"""Bytes a second: a pack on a line of 2 Mbit/s must not be given up as hanging."""
+
+_PUT_MAX: Final = ByteCount(5 * 1024 * 1024 * KIB)
+"""What S3 takes in one put."""
+
+_TRIES_MAX: Final = 8
+_PAUSE_FIRST: Final = 0.2
+_PAUSE_MAX: Final = 5.0
+_PAGE_RETRIES: Final = 4
+"""A listing of a million objects is a thousand pages; one lost page must not lose them all."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait for a service that does not answer."""
+
+    answer: Duration = Duration(30 * SECOND)
+    """For one answer, beside the time that its bytes take."""
+
+    outage: Duration = Duration(60 * SECOND)
+    """From its first failure on, for a service that did answer before."""
+
+    stranger: Duration = Duration(5 * SECOND)
+    """For a service that never answered: most likely its address is wrong."""
+
+    farewell: Duration = Duration(3 * SECOND)
+    """For one answer once the outage has lasted too long."""
+
+
+class BucketPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """Where objects are: `s3://bucket/prefix`."""
+
+    bucket: str
+    prefix: str
+
+    @classmethod
+    def parse(cls, text: str, /) -> "BucketPlace":
+        """Return the place that `s3://bucket[/prefix]` names.
+
+        Raises:
+            InputRefusedError: it names none.
+        """
+        bucket, _, prefix = text.removeprefix("s3://").partition("/")
+        prefix = prefix.strip("/")
+        if "@" in bucket:
+            # Not repeated in the message: what stands before the sign may be a password.
+            raise InputRefusedError(
+                "an s3:// address takes no credentials", "put them into AWS_* variables"
+            )
+        named = _BUCKET.fullmatch(bucket) and (not prefix or _PREFIX.fullmatch(prefix))
+        if not named or {".", ".."} & set(prefix.split("/")):
+            raise InputRefusedError(
+                f"{text} names no place in a bucket", "write s3://bucket/prefix"
+            )
+        return cls(bucket=bucket, prefix=prefix)
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+class ObjectStore(BlobStore):
+    """Write-once objects below a prefix of a bucket; the AWS_* variables say how to get there."""
+
+    def __init__(self, place: BucketPlace, /, *, patience: Patience) -> None:
+        self._place = str(place)
+        self._patience = patience
+        self._client = _client(place, retries=0)
+        self._lister = _client(place, retries=_PAGE_RETRIES)
+        self._proven = False
+        self._answered = False
+        self._out_since: float | None = None
+
+    async def create(self, name: str, content: bytes, /) -> bool:
+        """Store `content` durably under `name`; return False, changing nothing, if it exists.
+
+        Raises:
+            StoreUnusableError: no bucket, no permission, no conditional puts.
+            OperationFailedError: the object may or may not exist, or appear later.
+        """
+        assert _NAME.fullmatch(name), name
+        assert len(content) <= _PUT_MAX, len(content)
+        await self._prove_conditional_put()
+        return await self._put(name, content)
+
+    async def read(self, name: str, /) -> bytes | None:
+        """Return the whole object, or None where there is none.
+
+        Raises:
+            StoreUnusableError: no bucket, no permission.
+            OperationFailedError: it could not be read this time.
+        """
+
+        async def ask() -> bytes | None:
+            try:
+                async with self._limit(0):
+                    found = await obstore.get_async(self._client, name)
+            except FileNotFoundError as error:
+                if is_absent(error):
+                    return None
+                raise
+            async with self._limit(found.meta["size"]):
+                content = bytes(await found.bytes_async())
+            return _whole(content, found.meta["size"], name)
+
+        return await self._asked(f"reading {self._place}/{name}", ask)
+
+    async def read_range(self, name: str, /, *, offset: int, length: int) -> bytes:
+        """Return `length` bytes from `offset`.
+
+        Raises:
+            CorruptionError: the object is missing or shorter.
+            OperationFailedError: it could not be read this time.
+        """
+
+        async def ask() -> bytes:
+            # No range is empty in HTTP; one byte before it shows as well that the object is there.
+            first = offset if length else max(0, offset - 1)
+            span = (first, max(offset + length, first + 1))
+            try:
+                async with self._limit(length):
+                    found = await obstore.get_async(self._client, name, options={"range": span})
+                    content = bytes(await found.bytes_async())
+            except (BaseError, OSError) as error:
+                if is_absent(error):
+                    raise CorruptionError(f"object {name} is missing") from None
+                if is_beyond(error):
+                    if not length and not offset:
+                        return b""
+                    raise CorruptionError(f"object {name} ends before byte {span[1]}") from None
+                raise
+            if found.meta["size"] < offset + length:
+                raise CorruptionError(f"object {name} ends at byte {found.meta['size']}")
+            return _whole(content, span[1] - first, name)[offset - first :] if length else b""
+
+        return await self._asked(f"reading {self._place}/{name}", ask)
+
+    async def names(self, prefix: str, /) -> tuple[str, ...]:
+        """Return the names that start with `prefix`, ascending.
+
+        Raises:
+            StoreUnusableError: no bucket, no permission.
+            OperationFailedError: a page of the listing was not to be had.
+        """
+        found = await self._listed(prefix.rpartition("/")[0])
+        return tuple(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n))
+
+    async def delete(self, name: str, /) -> None:
+        """Remove an object; true also where there is none.
+
+        Raises:
+            StoreUnusableError: no bucket, no permission, a retention lock.
+            OperationFailedError: it may or may not be gone.
+        """
+
+        async def ask() -> None:
+            try:
+                async with self._limit(0):
+                    await obstore.delete_async(self._client, name)
+            except FileNotFoundError as error:
+                if not is_absent(error):
+                    raise
+
+        await self._asked(f"deleting {self._place}/{name}", ask)
+
+    async def stranger(self) -> str | None:
+        """Return the name of something below the prefix that is no object of ours, if any."""
+        names = await self._listed("")
+        return next((n for n in names if not _NAME.fullmatch(n) and n != _PROBE), None)
+
+    async def _listed(self, directory: str) -> tuple[str, ...]:
+        """Return every name below `directory`, each page of them received."""
+
+        async def ask() -> tuple[str, ...]:
+            found: list[str] = []
+            pages = obstore.list(self._lister, prefix=directory or None, chunk_size=1000)
+            while True:
+                async with self._limit(0):
+                    try:
+                        page = await anext(pages)
+                    except StopAsyncIteration:
+                        return tuple(sorted(found))
+                found += [each["path"] for each in page]
+
+        return await self._asked(f"listing {self._place}", ask)
+
+    async def _put(self, name: str, content: bytes) -> bool:
+        token = os.urandom(16).hex()
+        uncertain = False
+
+        async def ask() -> bool:
+            nonlocal uncertain
+            if uncertain and (creator := await self._creator(name)) is not None:
+                return creator == token
+            try:
+                async with self._limit(len(content)):
+                    await obstore.put_async(
+                        self._client,
+                        name,
+                        content,
+                        mode="create",
+                        use_multipart=False,
+                        attributes={_CREATOR: token},
+                    )
+            except (BaseError, TimeoutError) as error:
+                if not isinstance(error, BaseError) or not is_present(error):
+                    uncertain = True
+                    raise
+                # A lost put may have landed after we looked for it.
+                return uncertain and await self._creator(name) == token
+            return True
+
+        return await self._asked(f"writing {self._place}/{name}", ask)
+
+    async def _creator(self, name: str) -> str | None:
+        """Return the token of whoever created the object, or None where there is none."""
+        try:
+            async with self._limit(0):
+                found = await obstore.get_async(self._client, name, options={"head": True})
+        except FileNotFoundError:
+            return None
+        return str(found.attributes.get(_CREATOR, ""))
+
+    async def _prove_conditional_put(self) -> None:
+        """Make sure, once, that the service refuses to create what exists.
+
+        Raises:
+            StoreUnusableError: it does not; two writers could overwrite each other.
+        """
+        if self._proven:
+            return
+        # Nothing of a repository is at stake yet, and the same empty bytes may be put at will.
+        if await self._put(_PROBE, b"") and await self._put(_PROBE, b""):
+            raise StoreUnusableError(
+                self._place,
+                "the service ignores If-None-Match",
+                "use a service that has conditional puts",
+            )
+        self._proven = True
+
+    async def _asked(self, doing: str, ask: Callable[[], Awaitable[Result]]) -> Result:
+        """Return the answer; a failure that may pass is met with patience."""
+        pause = _PAUSE_FIRST
+        for attempt in range(1, _TRIES_MAX + 1):
+            try:
+                answer = await ask()
+            except CorruptionError:
+                self._note_answer()
+                raise
+            except (BaseError, OSError, TransientError) as error:
+                failure: TwinshotError
+                if isinstance(error, TransientError):
+                    failure = error
+                else:
+                    # A service that is starting answers 500: it is no stranger, only not ready.
+                    self._answered = self._answered or is_answer(error)
+                    failure = explained(error, doing=doing, place=self._place)
+                if not isinstance(failure, TransientError):
+                    raise failure from error
+                if self._is_lost() or attempt == _TRIES_MAX:
+                    raise failure from error
+            else:
+                self._note_answer()
+                return answer
+            # Engines that lost one service together should not come back in step.
+            await asyncio.sleep(pause * (0.5 + os.urandom(1)[0] / 512))
+            pause = min(2 * pause, _PAUSE_MAX)
+        raise AssertionError(doing)
+
+    def _note_answer(self) -> None:
+        self._answered, self._out_since = True, None
+
+    def _is_lost(self) -> bool:
+        """Note a failure; return whether failures have gone on for too long by now."""
+        if self._out_since is None:
+            self._out_since = asyncio.get_running_loop().time()
+        return self._was_lost()
+
+    def _was_lost(self) -> bool:
+        """Return whether the service has failed for too long to be waited for."""
+        if self._out_since is None:
+            return False
+        limit = self._patience.outage if self._answered else self._patience.stranger
+        return asyncio.get_running_loop().time() - self._out_since >= limit / SECOND
+
+    def _limit(self, size: int) -> asyncio.Timeout:
+        """Return the limit of one request that carries `size` bytes."""
+        if self._was_lost():
+            return asyncio.timeout(self._patience.farewell / SECOND)
+        return asyncio.timeout(self._patience.answer / SECOND + size / _SLOWEST)
+
+
+def _client(place: BucketPlace, /, *, retries: int) -> S3Store:
+    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes"}
+    if address is not None:
+        _check_address(address, plain=plain)
+    try:
+        return S3Store(
+            place.bucket,
+            prefix=place.prefix or None,
+            # The service checks what arrives; buckets with object lock insist on it.
+            checksum_algorithm="sha256",
+            # Many services lack the batch form, and we delete one object at a time.
+            disable_bulk_delete=True,
+            # Limits are ours: the client's own would be the same for one byte and for a pack.
+            client_options={"allow_http": plain, "timeout": timedelta(days=1)},
+            retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=20)},
+        )
+    except BaseError as error:
+        raise explained(error, doing="opening", place=str(place)) from error
+
+
+def _check_address(address: str, /, *, plain: bool) -> None:
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise InputRefusedError(
+            f"AWS_ENDPOINT_URL is {address!r}", "write it as https://host or https://host:port"
+        )
+    if parts.scheme == "http" and not plain:
+        raise InputRefusedError(
+            f"{address} is not encrypted", "use https, or allow it by AWS_ALLOW_HTTP=true"
+        )
+
+
+def _whole(content: bytes, length: int, name: str) -> bytes:
+    if len(content) != length:
+        raise OperationFailedError(f"reading {name}", f"{len(content)} of {length} bytes came")
+    return content

@@ -1,0 +1,218 @@
+"""The commands keep repositories in buckets, or say in one sentence why they cannot."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from reference_engine.app.command_line import run
+from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
+from tests.servers.object_server import BUCKET, READER, ObjectServer, variables
+
+MIB = 1 << 20
+
+
+class Client:
+    """The command line, with a disk to back up and an address in a bucket."""
+
+    def __init__(
+        self, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.source = root / "web.raw"
+        noise = np.random.default_rng(1).bytes(MIB)
+        self.content = noise[:446] + bytes(64) + b"\x55\xaa" + noise[512:]
+        self.source.write_bytes(self.content)
+        self.address = f"s3://{BUCKET}/{root.name}"
+        self._capsys, self.monkeypatch = capsys, monkeypatch
+
+    def set(self, **values: str) -> None:
+        """Set variables of the environment."""
+        for name, value in values.items():
+            self.monkeypatch.setenv(name, value)
+
+    def run(self, *tokens: object) -> tuple[int, str, str]:
+        """Return exit code, output and errors of one command line."""
+        self._capsys.readouterr()
+        code = run([str(token) for token in tokens])
+        out, err = self._capsys.readouterr()
+        return code, out, err
+
+    def records(self, *tokens: object) -> list[dict[str, Any]]:
+        """Return what a successful command wrote as JSON Lines."""
+        code, out, err = self.run("--json", *tokens)
+        assert (code, err) == (0, "")
+        return [json.loads(line) for line in out.splitlines()]
+
+    def refused(self, code: int, *tokens: object) -> str:
+        """Return the one sentence of a command that must end with `code`."""
+        ended, out, err = self.run(*tokens)
+        assert (ended, out) == (code, ""), err
+        assert err.startswith("twinshot: ")
+        assert err.count("\n") == 1
+        return err
+
+    def backup(self) -> tuple[object, ...]:
+        """Return the command line of a backup."""
+        return ("backup", self.source, "--repo", self.address)
+
+
+@pytest.fixture
+def client(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Client:
+    """Return a command line whose variables name no server that answers."""
+    for name, value in variables(9).items():
+        monkeypatch.setenv(name, value)
+    return Client(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture
+def served(client: Client, object_server: ObjectServer) -> Client:
+    """Return a command line that knows the server."""
+    client.set(**object_server.variables)
+    return client
+
+
+@pytest.fixture
+def proxy(object_server: ObjectServer) -> Iterator[FaultProxy]:
+    """Return a proxy before the server that spoils nothing yet."""
+    with FaultProxy(object_server.port).running() as proxy:
+        yield proxy
+
+
+@pytest.mark.s3
+def test_what_was_backed_up_into_a_bucket_is_restored(served: Client, tmp_path: Path) -> None:
+    """Every command takes the address of a bucket in place of a directory."""
+    assert "no repository" in served.refused(10, "points", "--repo", served.address)
+    point = served.records(*served.backup())[-1]["point"]
+
+    assert served.records("points", "--repo", served.address)[0]["id"] == point
+    assert served.records("verify", "--repo", served.address)[-1]["intact"] == 1
+    target = tmp_path / "back.raw"
+    assert served.run("restore", "latest", "--repo", served.address, "--to", target)[0] == 0
+    assert target.read_bytes() == served.content
+    assert served.records(*served.backup())[-1]["bytes_sent"] == 0
+
+
+@pytest.mark.s3
+def test_a_bucket_must_exist(served: Client) -> None:
+    """A bucket is made by people; a mistyped one is no empty repository."""
+    served.address = "s3://no-such-bucket/web"
+
+    assert "create the bucket" in served.refused(4, *served.backup())
+    assert "create the bucket" in served.refused(4, "points", "--repo", served.address)
+
+
+@pytest.mark.s3
+def test_credentials_that_may_only_read(served: Client) -> None:
+    """Points can be listed and verified, and a backup is refused."""
+    served.run(*served.backup())
+    served.set(AWS_ACCESS_KEY_ID=READER)
+
+    assert "grant these credentials" in served.refused(4, *served.backup())
+    assert served.run("verify", "--repo", served.address)[0] == 0
+
+
+@pytest.mark.s3
+def test_a_wrong_secret_is_said_to_be_wrong(served: Client) -> None:
+    """Of two credentials the sentence names the one to correct."""
+    served.set(AWS_SECRET_ACCESS_KEY="mistyped")  # noqa: S106 - it is wrong
+
+    assert "AWS_SECRET_ACCESS_KEY" in served.refused(4, *served.backup())
+    assert "cannot be used" in served.refused(4, "points", "--repo", served.address)
+
+
+@pytest.mark.s3
+def test_what_is_below_the_prefix_is_left_alone(served: Client, tmp_path: Path) -> None:
+    """A prefix that holds another one is somebody else's, as a directory would be."""
+    served.run(*served.backup())
+    served.address = served.address.rpartition("/")[0]
+
+    assert "choose an empty one" in served.refused(2, *served.backup())
+    served.address += f"/{tmp_path.name}"
+    assert served.run("verify", "--repo", served.address)[0] == 0
+
+
+@pytest.mark.s3
+def test_a_service_without_conditions_is_refused(served: Client, proxy: FaultProxy) -> None:
+    """Where a second put of a name succeeds, two engines could overwrite each other's objects."""
+
+    def plan(exchange: Exchange) -> Fault:
+        return Fault.AGREE if exchange.method == "PUT" else Fault.NONE
+
+    proxy.plan = plan
+    served.set(**variables(proxy.port))
+
+    assert "If-None-Match" in served.refused(4, *served.backup())
+    assert {exchange.target.rpartition("/")[2] for exchange, _ in proxy.spoiled} == {
+        "~conditional-put"
+    }
+
+
+@pytest.mark.s3
+def test_nobody_there_is_said_soon(served: Client, object_server: ObjectServer) -> None:
+    """An address at which nothing answers ends the command in seconds."""
+    unused = object_server.variables | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    served.set(**unused)
+
+    assert "connection refused" in served.refused(4, "points", "--repo", served.address)
+
+
+@pytest.mark.s3
+def test_without_credentials_the_variables_are_named(served: Client) -> None:
+    """Nothing is asked of the bucket without credentials."""
+    served.monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    assert "AWS_ACCESS_KEY_ID" in served.refused(4, *served.backup())
+
+    served.monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    served.set(AWS_METADATA_ENDPOINT="http://127.0.0.1:9")
+    assert "AWS_ACCESS_KEY_ID" in served.refused(4, *served.backup())
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("address", "endpoint", "words"),
+    [
+        ("s3://", "https://127.0.0.1:9", "write s3://bucket/prefix"),
+        ("s3:///web", "https://127.0.0.1:9", "write s3://bucket/prefix"),
+        ("s3://bucket/a/../b", "https://127.0.0.1:9", "write s3://bucket/prefix"),
+        ("s3://bucket/a//b", "https://127.0.0.1:9", "write s3://bucket/prefix"),
+        ("s3://key:secret@bucket/a", "https://127.0.0.1:9", "AWS_*"),
+        ("s3://bucket/a", "nonsense", "https://host"),
+        ("s3://bucket/a", "https://host:port", "https://host"),
+        ("s3://bucket/a", "http://127.0.0.1:9", "AWS_ALLOW_HTTP"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused(
+    served: Client, address: str, endpoint: str, words: str
+) -> None:
+    """What is wrong with an address is said before anybody is asked."""
+    served.address = address
+    served.set(AWS_ENDPOINT_URL=endpoint, AWS_ALLOW_HTTP="false")
+
+    sentence = served.refused(2, *served.backup())
+
+    assert words in sentence
+    assert "secret" not in sentence
+    assert served.refused(2, "points", "--repo", address).count("secret") == 0
+
+
+def test_a_missing_package_is_named(client: Client) -> None:
+    """Without the extra, a bucket is refused with the command that installs it."""
+    client.monkeypatch.setitem(sys.modules, "obstore", None)
+    for name in ("object_store", "object_answers"):
+        client.monkeypatch.delitem(sys.modules, f"reference_engine.adapters.{name}", raising=False)
+        client.monkeypatch.delattr(f"reference_engine.adapters.{name}", raising=False)
+
+    assert "twinshot[s3]" in client.refused(2, *client.backup())
+
+
+def test_other_addresses_are_not_directories(client: Client) -> None:
+    """A directory called `https:` is nobody's wish."""
+    client.address = "https://example.org/backups"
+
+    assert "s3://bucket/prefix" in client.refused(2, *client.backup())

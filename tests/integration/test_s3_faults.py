@@ -1,0 +1,334 @@
+"""A repository in a bucket survives everything between it and the engine, or says what is wrong."""
+
+import contextlib
+import random  # noqa: TID251 - a storm repeats from its seed
+import subprocess
+import sys
+import threading  # noqa: TID251 - the server comes back while the engine waits for it
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.adapters.files.disk_files import DiskFiles
+from reference_engine.app.exit_codes import exit_code_of
+from reference_engine.app.file_backup import back_up_files
+from reference_engine.model.errors import TransientError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import MachineId, RecoveryPointId
+from reference_engine.model.units import SECOND, ByteCount, Duration
+from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.repository import Repository
+from reference_engine.verification.integrity import Verdict, verify_points
+from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
+from tests.servers.object_server import BUCKET, ObjectServer, variables
+
+if TYPE_CHECKING:
+    from reference_engine.adapters.object_store import ObjectStore, Patience
+
+TWINSHOT = (sys.executable, "-m", "reference_engine.app.command_line")
+
+pytestmark = pytest.mark.s3
+
+MIB = 1 << 20
+LOST = (Fault.RESET_AFTER, Fault.LOSE_500, Fault.CUT, Fault.HANG)
+PASSING = (
+    Fault.SLOW,
+    Fault.REFUSE_409,
+    Fault.REFUSE_500,
+    Fault.REFUSE_503,
+    Fault.RESET_BEFORE,
+    *LOST,
+)
+
+
+class Site:
+    """One prefix of the bucket, reached directly or through the proxy, and a disk to back up."""
+
+    def __init__(
+        self, root: Path, server: ObjectServer, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.root, self.server, self.proxy = root, server, proxy
+        self.address = f"s3://{BUCKET}/{root.name}"
+        self.source = root / "web.raw"
+        self._monkeypatch = monkeypatch
+
+    def write(self, seed: int, size: int = MIB) -> bytes:
+        """Have the disk hold other bytes, and return them."""
+        content = bytearray(np.random.default_rng(seed).bytes(size))
+        content[446:512] = bytes(64) + b"\x55\xaa"
+        self.source.write_bytes(content)
+        return bytes(content)
+
+    def store(self, port: int, patience: "Patience | None" = None) -> "ObjectStore":
+        """Return the store as one engine has it, behind a port of this machine."""
+        from reference_engine.adapters import object_store  # noqa: PLC0415 - needs an extra
+
+        for name, value in variables(port).items():
+            self._monkeypatch.setenv(name, value)
+        return object_store.ObjectStore(
+            object_store.BucketPlace.parse(self.address), patience=patience or quick()
+        )
+
+    async def create(self) -> None:
+        """Make an empty repository, undisturbed."""
+        await Repository.create(
+            self.store(self.server.port), identity_token="ab" * 16, block_size=ByteCount(16384)
+        )
+
+    async def back_up(self, store: "ObjectStore", runtime: Runtime) -> RecoveryPointId:
+        """Back the disk up as one machine, and return the point."""
+        files = DiskFiles(MachineId("web"), (self.source,))
+        repository = await Repository.open(store)
+        done = await back_up_files(repository, files, runtime=runtime, progress=lambda _: None)
+        return done.id
+
+    async def images(self, store: "ObjectStore") -> dict[RecoveryPointId, bytes]:
+        """Return what every point restores to, in order of commit; each is verified besides."""
+        repository = await Repository.open(store)
+        found: dict[RecoveryPointId, bytes] = {}
+        for entry in await repository.commits():
+            reader = await repository.reader(entry.point)
+            disk = reader.disks[0]
+            found[entry.point] = await reader.read(disk, ExtentSet.whole(reader.size(disk)))
+        verdicts = await verify_points(repository, tuple(found), progress=lambda _: None)
+        assert {each.verdict for each in verdicts} <= {Verdict.INTACT}
+        return found
+
+
+def quick() -> "Patience":
+    """Return the patience of a test: hours become seconds."""
+    from reference_engine.adapters.object_store import Patience  # noqa: PLC0415 - needs an extra
+
+    return Patience(
+        answer=Duration(2 * SECOND),
+        outage=Duration(20 * SECOND),
+        stranger=Duration(1 * SECOND),
+        farewell=Duration(1 * SECOND),
+    )
+
+
+@pytest.fixture
+def proxy(object_server: ObjectServer) -> Iterator[FaultProxy]:
+    """Return a proxy before the server that spoils nothing yet."""
+    with FaultProxy(object_server.port).running() as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def site(
+    tmp_path: Path,
+    object_server: ObjectServer,
+    proxy: FaultProxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Site:
+    """Return an empty place in the bucket."""
+    return Site(tmp_path, object_server, proxy, monkeypatch)
+
+
+class HastyRuntime(AsyncioRuntime):
+    """Real time, in which the engine's own pauses are short: the store has pauses of its own."""
+
+    async def sleep(self, duration: Duration, /) -> None:
+        """Return after a fiftieth of `duration`."""
+        await super().sleep(Duration(duration // 50))
+
+
+def on_asyncio(scenario: Callable[[Runtime], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario in real time."""
+    runtime = HastyRuntime(seed=None)
+    runtime.run(scenario(runtime))
+
+
+def nth(number: int, fault: Fault) -> Callable[[Exchange], Fault]:
+    """Return the plan that spoils one exchange."""
+    return lambda exchange: fault if exchange.number == number else Fault.NONE
+
+
+@pytest.mark.parametrize("fault", [f for f in PASSING if f not in {Fault.SLOW, Fault.HANG}])
+def test_one_fault_at_any_request_changes_nothing(site: Site, fault: Fault) -> None:
+    """Whichever request of a backup is spoilt, there is one point more, with the disk's bytes."""
+
+    async def scenario(runtime: Runtime) -> None:
+        address, number = site.address, 0
+        while number in range(100):
+            site.address = f"{address}/{number}"
+            await site.create()
+            first = site.write(1, 256 << 10)
+            await site.back_up(site.store(site.server.port), runtime)
+            second = site.write(2, 256 << 10)
+            site.proxy.seen.clear()
+            site.proxy.spoiled.clear()
+            site.proxy.plan = nth(number, fault)
+            await site.back_up(site.store(site.proxy.port), runtime)
+
+            found = await site.images(site.store(site.server.port))
+            assert list(found.values()) == [first, second]
+            if not site.proxy.spoiled:
+                break
+            number += 1
+        assert 8 < number < 100, "every request had its turn"
+
+    on_asyncio(scenario)
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_a_restore_through_faults_is_right(site: Site, fault: Fault) -> None:
+    """Every fourth request is spoilt while points are listed, verified and restored."""
+    content = site.write(1)
+
+    async def scenario(runtime: Runtime) -> None:
+        await site.create()
+        await site.back_up(site.store(site.server.port), runtime)
+        site.proxy.plan = lambda exchange: fault if exchange.number % 4 == 1 else Fault.NONE
+        assert list((await site.images(site.store(site.proxy.port))).values()) == [content]
+        assert site.proxy.spoiled
+
+    on_asyncio(scenario)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_storm_loses_a_point(site: Site, seed: int) -> None:
+    """Four of ten requests fail somehow: a backup succeeds or says that it did not."""
+    chance = random.Random(seed)  # noqa: S311 - no cryptography
+
+    async def scenario(runtime: Runtime) -> None:
+        await site.create()
+        images: list[bytes] = []
+        promised: list[RecoveryPointId] = []
+        faults = [fault for fault in PASSING if fault is not Fault.HANG]
+        site.proxy.plan = lambda _: chance.choice(faults) if chance.random() < 0.4 else Fault.NONE
+        for turn in range(3):
+            images.append(site.write(10 * seed + turn))
+            with contextlib.suppress(TransientError):
+                promised.append(await site.back_up(site.store(site.proxy.port), runtime))
+
+        found = await site.images(site.store(site.server.port))
+        assert set(promised) <= set(found)
+        assert [image for image in images if image in found.values()] == list(found.values())
+        assert len(site.proxy.spoiled) > 5
+
+    on_asyncio(scenario)
+
+
+def test_of_sixteen_engines_behind_lost_answers_one_wins(site: Site) -> None:
+    """Equal bytes do not help a loser: exactly one engine is told that it created the object."""
+
+    async def scenario(runtime: Runtime) -> None:
+        site.proxy.plan = lambda exchange: (
+            LOST[exchange.number % 3] if exchange.number % 3 == 0 else Fault.NONE
+        )
+        won: list[int] = []
+
+        async def create(number: int) -> None:
+            if await site.store(site.proxy.port).create("log/0000000001", b"the same"):
+                won.append(number)
+
+        async with runtime.task_group() as group:
+            for number in range(16):
+                group.spawn(create(number), name=f"engine {number}")
+        assert len(won) == 1
+        assert len(site.proxy.spoiled) >= 16
+
+    on_asyncio(scenario)
+
+
+def test_a_server_that_comes_back_is_waited_for(site: Site) -> None:
+    """The server is killed while packs arrive and starts again: the backup goes on."""
+    first = site.write(1)
+
+    async def scenario(runtime: Runtime) -> None:
+        await site.create()
+        await site.back_up(site.store(site.server.port), runtime)
+        second = site.write(2, 4 * MIB)
+        restart = killing_at_a_pack(site, restart=True)
+        await site.back_up(site.store(site.proxy.port), runtime)
+        restart.join()
+
+        found = await site.images(site.store(site.server.port))
+        assert list(found.values()) == [first, second]
+
+    on_asyncio(scenario)
+
+
+def test_a_server_that_stays_away_ends_the_backup(site: Site) -> None:
+    """The backup ends as unreachable; what was there before is there when the server is back."""
+    from reference_engine.adapters.object_store import Patience  # noqa: PLC0415 - needs an extra
+
+    first = site.write(1)
+    brief = Patience(answer=Duration(2 * SECOND), outage=Duration(2 * SECOND))
+
+    async def scenario(runtime: Runtime) -> None:
+        await site.create()
+        await site.back_up(site.store(site.server.port), runtime)
+        second = site.write(2, 4 * MIB)
+        killing_at_a_pack(site, restart=False)
+        began = runtime.now()
+        with pytest.raises(TransientError) as caught:
+            await site.back_up(site.store(site.proxy.port, brief), runtime)
+        assert exit_code_of(caught.value) == 4
+        assert runtime.now() - began < 30 * SECOND
+
+        site.server.start()
+        assert list((await site.images(site.store(site.server.port))).values()) == [first]
+        await site.back_up(site.store(site.server.port), runtime)
+        found = await site.images(site.store(site.server.port))
+        assert list(found.values()) == [first, second]
+
+    try:
+        on_asyncio(scenario)
+    finally:
+        site.server.kill()
+        site.server.start()
+
+
+def killing_at_a_pack(site: Site, *, restart: bool) -> threading.Thread:
+    """Kill the server when the next pack arrives; the thread ends when it is back."""
+    killed = threading.Event()
+
+    def plan(exchange: Exchange) -> Fault:
+        if exchange.method == "PUT" and "/packs/" in exchange.target and not killed.is_set():
+            site.server.kill()
+            killed.set()
+        return Fault.NONE
+
+    def come_back() -> None:
+        if killed.wait(60):
+            site.server.start()
+
+    site.proxy.plan = plan
+    thread = threading.Thread(target=come_back, daemon=True)
+    if restart:
+        thread.start()
+    return thread
+
+
+def test_two_engines_share_a_bucket(site: Site) -> None:
+    """Two processes back up different machines at once, and make the repository while at it."""
+    names = ("left", "right")
+    disks = {name: site.root / f"{name}.raw" for name in names}
+    for seed, disk in enumerate(disks.values()):
+        disk.write_bytes(site.write(seed, 2 * MIB))
+    site.store(site.server.port)
+
+    running = [
+        subprocess.Popen(
+            [*TWINSHOT, "backup", str(disk), "--repo", site.address, "--name", name],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for name, disk in disks.items()
+    ]
+    ends = [(process.communicate(timeout=120)[0], process.returncode) for process in running]
+
+    assert [code for _, code in ends] == [0, 0], ends
+
+    async def scenario(_: Runtime) -> None:
+        found = await site.images(site.store(site.server.port))
+        assert sorted(found.values()) == sorted(disk.read_bytes() for disk in disks.values())
+
+    on_asyncio(scenario)
