@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any, Final
 
-from reference_engine.adapters.directory_store import StoreUnusableError
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import InputRefusedError, RefusedError
 from reference_engine.reporting.junit import junit_xml
 from reference_engine.reporting.page import render_report
