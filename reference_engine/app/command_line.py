@@ -36,6 +36,11 @@ _COMMANDS: Final = (
         "Run scenarios against a simulated cluster.",
     ),
     ("replay", "simulator.campaign.commands:replay", "Run one recorded failure again."),
+    (
+        "campaign",
+        "simulator.campaign.sweep.command:campaign",
+        "Run random scenarios, as many as there is time for.",
+    ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
 )
 

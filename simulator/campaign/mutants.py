@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from reference_engine.model.errors import InputRefusedError
 from simulator.campaign import planted_bugs as bugs
 from simulator.campaign.planted_bugs import Patch
 
@@ -166,3 +167,15 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=bugs.windows_shifted,
     ),
 )
+
+
+def mutant_named(name: str, /) -> Mutant:
+    """Return the mutant of this name.
+
+    Raises:
+        InputRefusedError: there is none.
+    """
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    if name not in known:
+        raise InputRefusedError(f"there is no mutant {name!r}", f"choose from {', '.join(known)}")
+    return known[name]
