@@ -1,14 +1,11 @@
-"""`twinshot simulate` and `twinshot replay`: run scenarios, say what came of them, draw it."""
+"""`twinshot simulate`: run scenarios, say what came of them, draw it."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import msgspec
 from cyclopts import Parameter
-from pydantic import ValidationError
 
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
@@ -18,28 +15,22 @@ from reference_engine.reporting.night import MachineRow, Tally
 from simulator.campaign.images import file_digest, opened_images
 from simulator.campaign.repetition import Repetition
 from simulator.campaign.report_files import ReportDirectory
+from simulator.campaign.sources import Source
 from simulator.campaign.telling import SCHEMA, machine_rows, point_record, point_rows, result_record
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
 from simulator.scenario.schema import Disk, Scenario
 
-_REPORTS: Final = Path("reports") / "latest"
-_MOST_REPORTS: Final = 4
+REPORTS: Final = Path("reports") / "latest"
+_MOSTREPORTS: Final = 4
 """With more trials than this, only those that failed get a report each."""
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What to try, and the real disk images that it needs."""
-
-    subjects: tuple[Subject, ...]
-    files: dict[str, Path]
 
 
 def simulate(
     *scenarios: Path,
     seed: int | None = None,
-    out: Path = _REPORTS,
+    out: Path = REPORTS,
     disk: tuple[Path, ...] = (),
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -57,34 +48,13 @@ def simulate(
     if seed is not None and not 0 <= seed < 2**63:
         raise InputRefusedError(f"{seed} is no seed", "give a number from 0 to 2^63 - 1")
     with _prepared(scenarios, disk, seed) as prepared:
-        return _try_all(prepared, out, output)
-
-
-def replay(
-    file: Path,
-    /,
-    *,
-    out: Path = _REPORTS,
-    output: Annotated[Output, Parameter(parse=False)],
-) -> ExitCode:
-    """Repeat a recorded run exactly: a scenario file, or the result.json of an earlier run.
-
-    Args:
-        file: Scenario file, or result.json.
-        out: Directory of the report; an earlier report there is replaced.
-        output: Where results go.
-    """
-    if file.suffix != ".json":
-        return simulate(file, out=out, output=output)
-    with ExitStack() as stack:
-        prepared, digests = _recorded(file, stack)
-        return _try_all(prepared, out, output, digests=digests)
+        return try_all(prepared, out, output, mutant=None)
 
 
 @contextmanager
 def _prepared(
     paths: tuple[Path, ...], disks: tuple[Path, ...], seed: int | None
-) -> Iterator[Prepared]:
+) -> Iterator[Source]:
     if disks:
         place = paths[0] if paths else library() / "baseline" / "real_disk.toml"
         given = [_with_disks(read_scenario(place), disks)]
@@ -99,7 +69,7 @@ def _prepared(
             images, sources = stack.enter_context(opened_images(scenario, file.parent))
             found |= sources
             subjects += subjects_of(scenario, name=file.stem, path=file, seed=seed, images=images)
-        yield Prepared(subjects=tuple(subjects), files=found)
+        yield Source(tuple(subjects), found, (), stack.pop_all())
 
 
 def _with_disks(scenario: Scenario, disks: tuple[Path, ...]) -> Scenario:
@@ -111,45 +81,13 @@ def _with_disks(scenario: Scenario, disks: tuple[Path, ...]) -> Scenario:
     return scenario.model_copy(update={"machines": [machine, *scenario.machines[1:]]})
 
 
-def _recorded(file: Path, stack: ExitStack) -> tuple[Prepared, list[str]]:
-    """Return what a result.json recorded, and the digests that it must come to again."""
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        trials = record.get("trials", [record])
-        subjects: list[Subject] = []
-        digests: list[str] = []
-        found: dict[str, Path] = {}
-        for trial in trials:
-            # A result of another schema fails here like any other file that is none of ours.
-            scenario = Scenario.model_validate({SCHEMA: trial["scenario"]}[trial["schema"]])
-            images, sources = stack.enter_context(opened_images(scenario, file.parent))
-            found |= sources
-            chosen = subjects_of(
-                scenario,
-                name=trial["scenario_name"],
-                path=file,
-                seed=int(trial["seed"]),
-                images=images,
-            )
-            wanted = trial["variant"]
-            subjects += [
-                each for each in chosen if wanted in (None, each.variant and each.variant.id)
-            ]
-            digests.append(str(trial["trace_digest"]))
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as failure:
-        reason = failure.strerror if isinstance(failure, OSError) else None
-        raise InputRefusedError(
-            f"{file} is no result of an earlier run" + (f": {reason.lower()}" if reason else ""),
-            "name the result.json of a report, or a scenario file",
-        ) from None
-    return Prepared(subjects=tuple(subjects), files=found), digests
+def try_all(prepared: Source, out: Path, output: Output, /, *, mutant: str | None) -> ExitCode:
+    """Run and judge everything, write the report, and say what came of it.
 
-
-def _try_all(
-    prepared: Prepared, out: Path, output: Output, *, digests: Sequence[str] = ()
-) -> ExitCode:
+    `mutant` is planted already; only the repetition in another process has to be told of it.
+    """
     directory = ReportDirectory(out)
-    repetition = Repetition(prepared.subjects)
+    repetition = Repetition(prepared.subjects, mutant=mutant)
     before = {name: file_digest(path) for name, path in prepared.files.items()}
     failed: list[str] = []
     records: list[dict[str, Any]] = []
@@ -157,15 +95,17 @@ def _try_all(
         for index, subject in enumerate(prepared.subjects):
             trial = _try_one(subject, prepared, before, repetition, output)
             single = len(prepared.subjects) == 1
-            if single or not trial.holds or len(prepared.subjects) <= _MOST_REPORTS:
+            if single or not trial.holds or len(prepared.subjects) <= _MOSTREPORTS:
                 directory.write_trial(
                     trial, within="." if single else _folder(trial), images=before
                 )
             _tell(trial, output) if single else _tell_briefly(trial, output)
             if not trial.holds:
                 failed.append(trial.subject.title)
-            if digests and trial.digest != digests[index]:
-                output.say(f"FAIL {subject.title}: trace digest {digests[index]} was recorded")
+            if prepared.digests and trial.digest != prepared.digests[index]:
+                output.say(
+                    f"FAIL {subject.title}: trace digest {prepared.digests[index]} was recorded"
+                )
                 failed.append(trial.subject.title)
             records.append(_trial_record(trial))
         if len(records) > 1:
@@ -193,7 +133,7 @@ def _try_all(
 
 def _try_one(
     subject: Subject,
-    prepared: Prepared,
+    prepared: Source,
     before: dict[str, str],
     repetition: Repetition,
     output: Output,

@@ -6,7 +6,7 @@ oracle.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 import msgspec
@@ -179,3 +179,8 @@ def mutant_named(name: str, /) -> Mutant:
     if name not in known:
         raise InputRefusedError(f"there is no mutant {name!r}", f"choose from {', '.join(known)}")
     return known[name]
+
+
+def with_mutant(name: str | None, /) -> AbstractContextManager[None]:
+    """Return a block for whose time this bug is in the engine; None: no bug."""
+    return nullcontext() if name is None else planted(mutant_named(name))

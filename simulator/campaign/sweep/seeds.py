@@ -5,7 +5,7 @@ import threading  # noqa: TID251 - only the main thread of a worker can be stopp
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from time import process_time  # noqa: TID251 - what a seed costs is real time
 from types import FrameType
 from typing import Final
@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from reference_engine.model.identity import MachineId
-from simulator.campaign.mutants import mutant_named, planted
+from simulator.campaign.mutants import with_mutant
 from simulator.campaign.sweep.coverage import cells_hit
 from simulator.campaign.sweep.must_hit import MUST_HIT
 from simulator.campaign.trial import Subject, Trial, jobs_of, run_trial, subjects_of
@@ -89,16 +89,20 @@ def breaches_of(trial: Trial, /) -> tuple[Breach, ...]:
     )
 
 
+def findings(subject: Subject, /) -> tuple[Breach, ...]:
+    """Return what does not hold in a subject's run, a breakdown included; empty if all holds."""
+    try:
+        with _limited():
+            return breaches_of(judged(subject))
+    except (Exception, HangingError) as error:  # noqa: BLE001 - an engine that breaks down is a finding
+        return (breakdown_of(error),)
+
+
 def breakdown_of(error: BaseException, /) -> Breach:
     """Return what an error says that ended a run before its verdict."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" in {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
     return Breach(invariant=f"{BREAKDOWN}:{type(error).__name__}", detail=f"{error}{place}")
-
-
-def with_mutant(name: str | None, /) -> AbstractContextManager[None]:
-    """Return a block for whose time this bug is in the engine; None: no bug."""
-    return nullcontext() if name is None else planted(mutant_named(name))
 
 
 def try_seeds(seeds: tuple[int, ...], mutant: str | None) -> list[SeedResult]:
