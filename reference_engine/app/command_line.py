@@ -35,7 +35,26 @@ _COMMANDS: Final = (
         "simulator.campaign.commands:simulate",
         "Run scenarios against a simulated cluster.",
     ),
-    ("replay", "simulator.campaign.commands:replay", "Run one recorded failure again."),
+    (
+        "replay",
+        "simulator.campaign.replaying.command:replay",
+        "Run a recorded run again, and look into it.",
+    ),
+    (
+        "campaign",
+        "simulator.campaign.sweep.command:campaign",
+        "Run random scenarios, as many as there is time for.",
+    ),
+    (
+        "shrink",
+        "simulator.campaign.shrinking.command:shrink",
+        "Make a failing scenario as small as it can be.",
+    ),
+    (
+        "explain",
+        "simulator.campaign.explaining.command:explain",
+        "Tell the story of one recovery point.",
+    ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
 )
 

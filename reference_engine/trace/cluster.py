@@ -177,6 +177,11 @@ class FaultInjected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     at: Instant
     kind: str
+    """The happening's kind; `call-disturbed/PORT` for a call that fails, hangs or is late."""
+
+    subject: str
+    """What it concerns: a machine, a volume, a node, or a kind of object; empty for all."""
+
     what: str
 
 

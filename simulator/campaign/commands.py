@@ -1,45 +1,35 @@
-"""`twinshot simulate` and `twinshot replay`: run scenarios, say what came of them, draw it."""
+"""`twinshot simulate`: run scenarios, say what came of them, draw it."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-import msgspec
 from cyclopts import Parameter
-from pydantic import BaseModel, Field
 
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.reporting.night import MachineRow, Tally
 from simulator.campaign.images import file_digest, opened_images
 from simulator.campaign.repetition import Repetition
 from simulator.campaign.report_files import ReportDirectory
+from simulator.campaign.sources import Source, parse_seed
 from simulator.campaign.telling import SCHEMA, machine_rows, point_record, point_rows, result_record
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
-from simulator.scenario.schema import Disk, Scenario, impossibilities
+from simulator.scenario.schema import Disk, Scenario
 
-_REPORTS: Final = Path("reports") / "latest"
+REPORTS: Final = Path("reports") / "latest"
 _MOST_REPORTS: Final = 4
 """With more trials than this, only those that failed get a report each."""
-
-
-class Prepared(msgspec.Struct, frozen=True, kw_only=True):
-    """What to try, and the real disk images that it needs."""
-
-    subjects: tuple[Subject, ...]
-    files: dict[str, Path]
 
 
 def simulate(
     *scenarios: Path,
     seed: str | None = None,
-    out: Path = _REPORTS,
+    out: Path = REPORTS,
     disk: tuple[Path, ...] = (),
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -54,44 +44,14 @@ def simulate(
         disk: Disk image to put into a simulated guest; it is only read. May be repeated.
         output: Where results go.
     """
-    with _prepared(scenarios, disk, _seed(seed)) as prepared:
-        return _try_all(prepared, out, output)
-
-
-def _seed(text: str | None) -> int | None:
-    # As text: a number with a fraction would silently lose it.
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) < 2**63):
-        raise InputRefusedError(f"{text} is no seed", "give a whole number from 0 to 2^63 - 1")
-    return int(text)
-
-
-def replay(
-    file: Path,
-    /,
-    *,
-    out: Path = _REPORTS,
-    output: Annotated[Output, Parameter(parse=False)],
-) -> ExitCode:
-    """Repeat a recorded run exactly: a scenario file, or the result.json of an earlier run.
-
-    Args:
-        file: Scenario file, or result.json.
-        out: Directory of the report; an earlier report there is replaced.
-        output: Where results go.
-    """
-    if file.suffix != ".json":
-        return simulate(file, out=out, output=output)
-    with ExitStack() as stack:
-        prepared, digests = _recorded(file, stack)
-        return _try_all(prepared, out, output, digests=digests)
+    with _prepared(scenarios, disk, None if seed is None else parse_seed(seed)) as prepared:
+        return try_all(prepared, out, output, mutant=None)
 
 
 @contextmanager
 def _prepared(
     paths: tuple[Path, ...], disks: tuple[Path, ...], seed: int | None
-) -> Iterator[Prepared]:
+) -> Iterator[Source]:
     if disks:
         place = paths[0] if paths else library() / "baseline" / "real_disk.toml"
         given = [_with_disks(read_scenario(place), disks)]
@@ -106,7 +66,7 @@ def _prepared(
             images, sources = stack.enter_context(opened_images(scenario, file.parent))
             found |= sources
             subjects += subjects_of(scenario, name=file.stem, path=file, seed=seed, images=images)
-        yield Prepared(subjects=tuple(subjects), files=found)
+        yield Source(tuple(subjects), found, (), stack.pop_all())
 
 
 def _with_disks(scenario: Scenario, disks: tuple[Path, ...]) -> Scenario:
@@ -118,73 +78,18 @@ def _with_disks(scenario: Scenario, disks: tuple[Path, ...]) -> Scenario:
     return scenario.model_copy(update={"machines": [machine, *scenario.machines[1:]]})
 
 
-def _recorded(file: Path, stack: ExitStack) -> tuple[Prepared, list[str]]:
-    """Return what a result.json recorded, and the digests that it must come to again."""
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        trials = [_RecordedTrial.model_validate(each) for each in record.get("trials", [record])]
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError) as failure:
-        raise _no_result(file, failure) from None
-    if not trials:
-        raise _no_result(file, None)
-    subjects: list[Subject] = []
-    found: dict[str, Path] = {}
-    for trial in trials:
-        impossible = [sentence for _, sentence in impossibilities(trial.scenario)]
-        if impossible:
-            raise InputRefusedError(
-                f"{file} records a scenario that cannot be: {impossible[0]}",
-                "name the result.json of a report, or a scenario file",
-            )
-        images, sources = stack.enter_context(opened_images(trial.scenario, file.parent))
-        found |= sources
-        chosen = [
-            each
-            for each in subjects_of(
-                trial.scenario,
-                name=trial.scenario_name,
-                path=file,
-                seed=trial.seed,
-                images=images,
-            )
-            if trial.variant == (each.variant.id if each.variant is not None else None)
-        ]
-        if not chosen:
-            raise _no_result(file, None)
-        subjects += chosen
-    digests = [trial.trace_digest for trial in trials]
-    return Prepared(subjects=tuple(subjects), files=found), digests
+def try_all(prepared: Source, out: Path, output: Output, /, *, mutant: str | None) -> ExitCode:
+    """Run and judge everything, write the report, and say what came of it.
 
-
-class _RecordedTrial(BaseModel):
-    """What a replay needs of a recorded result; the rest of it is for people."""
-
-    schema_: Literal["twinshot/result/1"] = Field(alias="schema")
-    scenario_name: str
-    variant: str | None
-    seed: int = Field(ge=0, lt=2**63)
-    trace_digest: str
-    scenario: Scenario
-
-
-def _no_result(file: Path, failure: Exception | None) -> InputRefusedError:
-    reason = failure.strerror if isinstance(failure, OSError) else None
-    return InputRefusedError(
-        f"{file} is no result of an earlier run" + (f": {reason.lower()}" if reason else ""),
-        "name the result.json of a report, or a scenario file",
-    )
-
-
-def _try_all(
-    prepared: Prepared, out: Path, output: Output, *, digests: Sequence[str] = ()
-) -> ExitCode:
+    `mutant` is planted already; only the repetition in another process has to be told of it.
+    """
     directory = ReportDirectory(out)
     failed: list[str] = []
     records: list[dict[str, Any]] = []
     repetition: Repetition | None = None
     try:
         directory.begin()
-        repetition = Repetition(prepared.subjects)
+        repetition = Repetition(prepared.subjects, mutant=mutant)
         before = {name: file_digest(path) for name, path in prepared.files.items()}
         for index, subject in enumerate(prepared.subjects):
             trial = _try_one(subject, prepared, before, repetition, output)
@@ -196,10 +101,12 @@ def _try_all(
             _tell(trial, output) if single else _tell_briefly(trial, output)
             if not trial.holds:
                 failed.append(trial.subject.title)
-            if digests and trial.digest != digests[index]:
-                output.say(f"FAIL {subject.title}: trace digest {digests[index]} was recorded")
+            if prepared.digests and trial.digest != prepared.digests[index]:
+                output.say(
+                    f"FAIL {subject.title}: trace digest {prepared.digests[index]} was recorded"
+                )
                 failed.append(trial.subject.title)
-            elif digests:
+            elif prepared.digests:
                 output.say(f"ok   {subject.title}: event for event as recorded")
             records.append(_trial_record(trial))
         if len(records) > 1:
@@ -228,7 +135,7 @@ def _try_all(
 
 def _try_one(
     subject: Subject,
-    prepared: Prepared,
+    prepared: Source,
     before: dict[str, str],
     repetition: Repetition,
     output: Output,

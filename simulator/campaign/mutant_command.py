@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
-from simulator.campaign.mutants import MUTANTS, Mutant, planted
+from simulator.campaign.mutants import MUTANTS, Mutant, mutant_named, planted
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
@@ -85,13 +85,7 @@ def mutants(
 
 
 def _chosen(names: tuple[str, ...]) -> list[Mutant]:
-    known = {mutant.name: mutant for mutant in MUTANTS}
-    strangers = [name for name in names if name not in known]
-    if strangers:
-        raise InputRefusedError(
-            f"there is no mutant {strangers[0]!r}", f"choose from {', '.join(known)}"
-        )
-    return [known[name] for name in names] or list(MUTANTS)
+    return [mutant_named(name) for name in names] or list(MUTANTS)
 
 
 def _swarm_subject(seed: int) -> Subject:

@@ -6,11 +6,12 @@ oracle.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 import msgspec
 
+from reference_engine.model.errors import InputRefusedError
 from simulator.campaign import planted_bugs as bugs
 from simulator.campaign.planted_bugs import Patch
 
@@ -166,3 +167,20 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=bugs.windows_shifted,
     ),
 )
+
+
+def mutant_named(name: str, /) -> Mutant:
+    """Return the mutant of this name.
+
+    Raises:
+        InputRefusedError: there is none.
+    """
+    known = {mutant.name: mutant for mutant in MUTANTS}
+    if name not in known:
+        raise InputRefusedError(f"there is no mutant {name!r}", f"choose from {', '.join(known)}")
+    return known[name]
+
+
+def with_mutant(name: str | None, /) -> AbstractContextManager[None]:
+    """Return a block for whose time this bug is in the engine; None: no bug."""
+    return nullcontext() if name is None else planted(mutant_named(name))

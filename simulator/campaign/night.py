@@ -1,6 +1,7 @@
 """One run of one scenario: the engine on its own simulated machine, in a simulated cluster."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -139,6 +140,12 @@ class Night:
         for machine in self.world.machines.values():
             machine.advance()
         self.sim.close()
+
+    def run_until(self, instant: Instant, /) -> None:
+        """Run up to an instant, and leave everything as it is then; the run cannot be taken up."""
+        with suppress(StalledError):
+            self.sim.run(self._main(), limit=instant)
+            self.finished = True
 
     async def _main(self) -> None:
         self._start_engine()

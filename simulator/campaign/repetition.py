@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulator.campaign.images import opened_images
+from simulator.campaign.mutants import with_mutant
 from simulator.campaign.night import Watcher
 from simulator.campaign.trial import Subject, night_of, subjects_of
 from simulator.scenario.schema import Scenario
@@ -20,10 +21,10 @@ _OTHER_HASH_SEED: Final = "4711"
 class Repetition:
     """A process that repeats runs beside ours; `digest` waits for the next one's."""
 
-    def __init__(self, subjects: Sequence[Subject], /) -> None:
+    def __init__(self, subjects: Sequence[Subject], /, *, mutant: str | None) -> None:
         environment = {**os.environ, "PYTHONHASHSEED": _OTHER_HASH_SEED}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "simulator.campaign.repetition"],
+        self._process = subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "simulator.campaign.repetition", mutant or ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -78,9 +79,10 @@ def _repeat(order: dict[str, Any]) -> str:
 
 def main() -> None:
     """Repeat every run that standard input names, one digest a line."""
-    for line in sys.stdin:
-        sys.stdout.write(_repeat(json.loads(line)) + "\n")
-        sys.stdout.flush()
+    with with_mutant(sys.argv[1] or None):
+        for line in sys.stdin:
+            sys.stdout.write(_repeat(json.loads(line)) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,14 @@ class Nemesis:
 
     def _happen(self, happening: Happening) -> None:
         world = self._world
-        world.emit(FaultInjected(at=world.sim.now(), kind=happening.kind, what=_words(happening)))
+        world.emit(
+            FaultInjected(
+                at=world.sim.now(),
+                kind=happening.kind,
+                subject=_subject(happening),
+                what=_words(happening),
+            )
+        )
         match happening:
             case LiveMigration():
                 self._spawn(
@@ -152,6 +159,12 @@ class Nemesis:
                 kept.lose_running()
             for point in found.references.values():
                 point.lost.add(disk.id)
+
+
+def _subject(happening: Happening) -> str:
+    """Return whom or what the happening concerns first."""
+    named = (getattr(happening, key, "") for key in ("machine", "volume", "node", "subject"))
+    return next((name for name in named if name), "")
 
 
 def _words(happening: Happening) -> str:

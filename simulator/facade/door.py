@@ -8,12 +8,19 @@ import msgspec
 from reference_engine.model.errors import HostUnreachableError, OperationFailedError
 from reference_engine.model.identity import NodeName
 from reference_engine.model.units import MILLISECOND, Duration
+from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.task import SimTask, TaskCancelledError, Wait
 from simulator.world.cluster import World
 
 _LATENCY_MOST: Final = 20 * MILLISECOND
+_COURSES: Final = {
+    AnswerKind.TRUE: "is on time",
+    AnswerKind.FAIL: "fails",
+    AnswerKind.LOSE: "is done, its answer is lost",
+    AnswerKind.HANG: "never returns",
+}
 
 
 Work = Callable[[], Coroutine[Any, Any, Any]]
@@ -58,6 +65,8 @@ class Door:
         )
         latency = sim.stream("latency", address.subject, operation, occurrence)
         answer = self._plan.consult(address.subject, operation, occurrence)
+        if answer.kind is not AnswerKind.TRUE or answer.delay:
+            self._tell(f"call-disturbed/{port}", f"{operation} {occurrence}", address, answer)
         if answer.moment is Moment.BEFORE:
             await self._disturb(answer)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
@@ -74,6 +83,19 @@ class Door:
         if answer.kind is AnswerKind.LOSE:
             raise OperationFailedError(operation, "the reply was lost")
         return result
+
+    def _tell(self, kind: str, call: str, address: Address, answer: Answer) -> None:
+        """State that this call takes another course than it would have taken."""
+        world = self._world
+        course = _COURSES[answer.kind] if answer.delay == 0 else f"is {answer.delay / 1e6:g} s late"
+        world.emit(
+            FaultInjected(
+                at=world.sim.now(),
+                kind=kind,
+                subject=address.subject,
+                what=f"{call} {course}",
+            )
+        )
 
     def _late(self, work: Work, delay: Duration) -> Work:
         """Return work that begins later; it is on its way even if nobody waits for it any more."""

@@ -11,7 +11,7 @@ from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
 from reference_engine.trace.engine import DeltaEnumerated
 from simulator.world.content import DiskContent
-from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage
+from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth
 
 
@@ -118,6 +118,8 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
     replayed = StampDisk(start.cells)
     replayed.pages = dict(start.pages)
     bound = np.uint64(stamp)
+    cells: list[Cells] = []
+    stamps: list[Stamps] = []
     for batch in truth.writes[machine]:
         if batch.disk != disk:
             continue
@@ -125,5 +127,11 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
         if order[0] > bound:
             break
         kept = order <= bound
-        replayed.write(batch.cells[kept], batch.stamps[kept])
+        cells.append(batch.cells[kept])
+        stamps.append(batch.stamps[kept])
+    if cells:
+        # Of many writes to one cell the last one counts: the first, read from behind.
+        every = np.concatenate(cells)[::-1]
+        written, latest = np.unique(every, return_index=True)
+        replayed.write(written, np.concatenate(stamps)[::-1][latest])
     return replayed.snapshot()

@@ -31,6 +31,10 @@ class StampImage:
         out = np.zeros(len(cells), np.uint64)
         if len(cells) == 0:
             return out
+        first = int(cells.min()) // self.page
+        if first == int(cells.max()) // self.page:
+            page = self.pages.get(first)
+            return out if page is None else page[cells - first * self.page]
         numbers = cells // self.page
         for number in np.unique(numbers).tolist():
             page = self.pages.get(number)
@@ -87,15 +91,24 @@ class StampDisk(StampImage):
         """Give `cells`, each named once, their new stamps."""
         if len(cells) == 0:
             return
-        assert int(cells.max()) < self.cells, "a write behind the end of the disk"
+        last = int(cells.max())
+        assert last < self.cells, "a write behind the end of the disk"
+        first = int(cells.min()) // self.page
+        if first == last // self.page:  # nearly every burst: no need to look which pages it has
+            self._own(first)[cells - first * self.page] = stamps
+            return
         numbers = cells // self.page
         for number in np.unique(numbers).tolist():
-            page = self.pages.get(number)
-            if page is None:
-                page = np.zeros(self.page, np.uint64)
-            elif number not in self._owned:
-                page = page.copy()
-            self.pages[number] = page
-            self._owned.add(number)
             chosen = numbers == number
-            page[cells[chosen] - number * self.page] = stamps[chosen]
+            self._own(number)[cells[chosen] - number * self.page] = stamps[chosen]
+
+    def _own(self, number: int) -> Stamps:
+        """Return a page that no snapshot shares."""
+        page = self.pages.get(number)
+        if page is None:
+            page = np.zeros(self.page, np.uint64)
+        elif number not in self._owned:
+            page = page.copy()
+        self.pages[number] = page
+        self._owned.add(number)
+        return page

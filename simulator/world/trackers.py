@@ -32,6 +32,11 @@ class FilterMap:
         """Whether every write since the last switch is known."""
         return self._running is not None
 
+    @property
+    def noted(self) -> int | None:
+        """How many pieces of the disk the running map holds; None where it was lost."""
+        return None if self._running is None else int(self._running.sum())
+
     def note(self, cells: Cells, /) -> None:
         """Note that these cells were written through this node."""
         if self._running is not None:

@@ -52,7 +52,7 @@ class Careless(Prover):
         if not self.told:
             self.told = True
             for name in {f"machine {number}" for number in range(20)}:
-                night.emit(FaultInjected(at=night.sim.now(), kind="planted", what=name))
+                night.emit(FaultInjected(at=night.sim.now(), kind="planted", subject="", what=name))
 
 Prover = Careless
 """

@@ -79,13 +79,13 @@ class _Cluster:
             self.residency(number, machine)
         down, up = NODE_CRASH
         self.events += [
-            FaultInjected(at=down, kind="node-crash", what="hv3 loses power"),
+            FaultInjected(at=down, kind="node-crash", subject="hv3", what="hv3 loses power"),
             NodeChanged(at=down, node=NODES[2], running=False, why="node-crash"),
             NodeChanged(at=up, node=NODES[2], running=True, why="boot"),
         ]
         down, up = ENGINE_CRASH
         self.events += [
-            FaultInjected(at=down, kind="engine-crash", what="the engine is killed"),
+            FaultInjected(at=down, kind="engine-crash", subject="", what="the engine is killed"),
             NodeChanged(at=down, node=NodeName("engine"), running=False, why="killed"),
             NodeChanged(at=up, node=NodeName("engine"), running=True, why="boot"),
         ]

@@ -161,7 +161,12 @@ class _Builder:
             )
         if is_slow:
             self.events.append(
-                FaultInjected(at=guest, kind="freeze-timeout", what=f"{machine.id} stays frozen")
+                FaultInjected(
+                    at=guest,
+                    kind="freeze-timeout",
+                    subject=machine.id,
+                    what=f"{machine.id} stays frozen",
+                )
             )
         self.steps(run, at, end)
         consistency = Consistency.CRASH if is_crash else Consistency.APPLICATION

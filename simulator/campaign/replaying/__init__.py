@@ -1,0 +1,1 @@
+"""Looking at one run: again, up to an instant, fact by fact, or beside another one."""

@@ -1,0 +1,129 @@
+"""Which kind of happening fell into which step of a backup: the table of what was tried at all."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from reference_engine.model.identity import MachineId, NodeName, RunTag, VolumeName
+from reference_engine.model.outcome import Step
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.cluster import (
+    CoordinatorChanged,
+    FaultInjected,
+    MachinePlaced,
+    MigrationStarted,
+    NodeChanged,
+)
+from reference_engine.trace.engine import RunEnded, StepEntered, StepLeft
+from simulator.scenario.schema import Scenario
+
+MIGRATE: Final = "migrate"
+COORDINATOR: Final = "coordinator move"
+NODE_CRASH: Final = "node crash"
+ENGINE_CRASH: Final = "engine crash"
+HOST_CALL: Final = "host call fault"
+OTHER: Final = "other"
+CLASSES: Final = (
+    MIGRATE,
+    COORDINATOR,
+    NODE_CRASH,
+    "partition",
+    "freeze fault",
+    "tracker fault",
+    "disk change",
+    "VM life cycle",
+    "repository fault",
+    "clock",
+)
+"""The catalogue's classes of events."""
+
+MORE_CLASSES: Final = (ENGINE_CRASH, HOST_CALL, OTHER)
+"""What happens besides: the engine's own end, calls that fail, and what has no class yet."""
+
+TOLD_BY_THEIR_FACTS: Final = ("live-migration", "coordinator-move", "node-crash", "engine-crash")
+"""Kinds that count where they have an effect: a move to where a machine is already is none."""
+
+CLASS_OF_KIND: Final[Mapping[str, str]] = {
+    "call-disturbed/consistency": "freeze fault",
+    "call-disturbed/change_tracking": "tracker fault",
+    "call-disturbed/blob_store": "repository fault",
+    "call-disturbed/host": HOST_CALL,
+    "call-disturbed/cluster": HOST_CALL,
+    "call-disturbed/disk_io": HOST_CALL,
+    "tracker-lost": "tracker fault",
+}
+"""The class of a FaultInjected's kind."""
+
+Cell = tuple[int, str]
+"""A step's number and a class of events."""
+
+_ENGINE: Final = NodeName("engine")
+
+
+def cells_hit(scenario: Scenario, facts: Sequence[Fact], /) -> Counter[Cell]:
+    """Return how often an event began while a run that it concerns was in a step."""
+    whereabouts = _Whereabouts(scenario)
+    hits: Counter[Cell] = Counter()
+    for fact in facts:
+        event = whereabouts.event(fact)
+        if event is not None:
+            event_class, machines = event
+            for run, steps in whereabouts.steps.items():
+                if machines is None or run.machine in machines:
+                    hits.update((step, event_class) for step in steps)
+        whereabouts.note(fact)
+    return hits
+
+
+class _Whereabouts:
+    """Where machines, coordinators and runs are while the facts go by."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        self.steps: dict[RunTag, set[Step]] = {}
+        self._node: dict[MachineId, NodeName | None] = {}
+        self._coordinator: dict[VolumeName, NodeName] = {}
+        self._volumes = {
+            MachineId(machine.name): {VolumeName(disk.volume) for disk in machine.disks}
+            for machine in scenario.machines
+        }
+
+    def event(self, fact: Fact) -> tuple[str, frozenset[MachineId] | None] | None:
+        """Return the fact's class and the machines concerned (None: all), if it is an event."""
+        match fact:
+            case MigrationStarted():
+                return MIGRATE, frozenset({fact.machine})
+            case CoordinatorChanged(why="balancer" | "failover"):
+                return COORDINATOR, self._machines_on({fact.volume})
+            case NodeChanged(node="engine", running=False):
+                return ENGINE_CRASH, None
+            case NodeChanged(running=False):
+                led = {name for name, node in self._coordinator.items() if node == fact.node}
+                there = {name for name, node in self._node.items() if node == fact.node}
+                return NODE_CRASH, self._machines_on(led) | there
+            case FaultInjected() if fact.kind not in TOLD_BY_THEIR_FACTS:
+                subject = MachineId(fact.subject)
+                concerned = frozenset({subject}) if subject in self._volumes else None
+                return CLASS_OF_KIND.get(fact.kind, OTHER), concerned
+            case _:
+                return None
+
+    def _machines_on(self, volumes: set[VolumeName]) -> frozenset[MachineId]:
+        return frozenset(name for name, used in self._volumes.items() if used & volumes)
+
+    def note(self, fact: Fact) -> None:
+        """Take the fact's effect."""
+        match fact:
+            case StepEntered():
+                self.steps.setdefault(fact.run, set()).add(fact.step)
+            case StepLeft():
+                self.steps.get(fact.run, set()).discard(fact.step)
+            case RunEnded():
+                self.steps.pop(fact.run, None)
+            case NodeChanged(running=False) if fact.node == _ENGINE:
+                self.steps.clear()
+            case MachinePlaced():
+                self._node[fact.machine] = fact.node
+            case CoordinatorChanged():
+                self._coordinator[fact.volume] = fact.node
+            case _:
+                pass
