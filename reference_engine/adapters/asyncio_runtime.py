@@ -4,7 +4,8 @@ import asyncio  # noqa: TID251 - this adapter is where asyncio lives
 import hashlib
 import os
 import time  # noqa: TID251 - and real time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -24,7 +25,14 @@ class AsyncioRuntime(Runtime):
 
     def run(self, work: Coroutine[Any, Any, Result], /) -> Result:
         """Return what `work` returns, run on an event loop of its own."""
-        return asyncio.run(work)
+
+        async def with_threads() -> Result:
+            # More threads than cores gain nothing and keep memory of their own.
+            cores = os.cpu_count() or 1
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max(2, cores)))
+            return await work
+
+        return asyncio.run(with_threads())
 
     def now(self) -> Instant:
         """Return this machine's monotonic clock."""
@@ -77,6 +85,17 @@ class AsyncioRuntime(Runtime):
     async def offload(self, work: Callable[[], Result], /) -> Result:
         """Return what `work` returns, run in a thread."""
         return await asyncio.to_thread(work)
+
+    async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """Return what each of `works` returns, run in threads."""
+        loop = asyncio.get_running_loop()
+        running = [loop.run_in_executor(None, work) for work in works]
+        # A thread cannot be stopped, and what it works on must not change under it.
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in ended if not isinstance(result, BaseException)]
 
 
 class _Group(TaskGroup):

@@ -13,6 +13,7 @@ from reference_engine.app.repositories import open_repository
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
+from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.repository import Repository
 
@@ -24,11 +25,12 @@ def points(*, repo: Path, output: Annotated[Output, Parameter(parse=False)]) -> 
         repo: Directory of the repository.
         output: Where results go.
     """
-    return AsyncioRuntime(seed=None).run(_list(repo, output))
+    runtime = AsyncioRuntime(seed=None)
+    return runtime.run(_list(repo, runtime, output))
 
 
-async def _list(place: Path, output: Output) -> ExitCode:
-    repository = await open_repository(place)
+async def _list(place: Path, runtime: Runtime, output: Output) -> ExitCode:
+    repository = await open_repository(place, runtime)
     rows: list[tuple[str, ...]] = []
     damaged = 0
     entries = await repository.commits()

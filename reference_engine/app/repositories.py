@@ -10,12 +10,12 @@ from reference_engine.app.output import Output
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.ports.runtime import Runtime
+from reference_engine.ports.runtime import Executor, Runtime
 from reference_engine.repository.errors import RepositoryAbsentError, RepositoryForeignError
 from reference_engine.repository.repository import Repository
 
-BLOCK_SIZE: Final = ByteCount(16 * KIB)
-"""Small enough that a random write of a guest costs little, large enough for a small map."""
+BLOCK_SIZE: Final = ByteCount(64 * KIB)
+"""Large enough for a small map; a random write of a guest costs a sixteenth of it."""
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ class CountingStore(BlobStore):
         self._store = store
         self.created = ByteCount(0)
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Create the object, and count it."""
         created = await self._store.create(name, content)
         if created:
@@ -59,7 +59,7 @@ class CountingStore(BlobStore):
         await self._store.delete(name)
 
 
-async def open_repository(place: Path, /) -> Repository:
+async def open_repository(place: Path, executor: Executor, /) -> Repository:
     """Open the repository in a directory.
 
     Raises:
@@ -67,7 +67,7 @@ async def open_repository(place: Path, /) -> Repository:
         LogDamagedError: its history is not what was written.
     """
     with _naming(place):
-        return await Repository.open(DirectoryStore(place))
+        return await Repository.open(DirectoryStore(place), executor=executor)
 
 
 async def open_or_create_repository(
@@ -81,12 +81,14 @@ async def open_or_create_repository(
     """
     with _naming(place):
         try:
-            return await Repository.open(store)
+            return await Repository.open(store, executor=runtime)
         except RepositoryAbsentError:
             stranger = await DirectoryStore(place).stranger()
             if stranger is not None:
                 raise RepositoryForeignError(f"it holds {stranger}") from None
         token = runtime.random("repository").token()
-        repository = await Repository.create(store, identity_token=token, block_size=BLOCK_SIZE)
+        repository = await Repository.create(
+            store, identity_token=token, block_size=BLOCK_SIZE, executor=runtime
+        )
         output.remark(f"created a repository in {place}")
         return repository
