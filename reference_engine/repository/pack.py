@@ -79,7 +79,7 @@ class PackWriter:
     def __init__(self, store: BlobStore, names: NameTable, /, *, session: str) -> None:
         self._store, self._names, self._session = store, names, session
         self._own = 0
-        self._open = bytearray()
+        self._open, self._filled = bytearray(), 0
         self._open_number = 0
         self._sealed: dict[str, bytearray] = {}
         self._publishing = 0
@@ -92,19 +92,25 @@ class PackWriter:
         """
         places: list[tuple[int, int, int]] = []
         for frame in frames:
-            if self._open and len(self._open) + len(frame) > PACK_MAX:
+            end = self._filled + len(frame)
+            if self._filled and end > PACK_MAX:
                 self._seal()
-            if not self._open:
+                end = len(frame)
+            if not self._filled:
                 self._own += 1
                 self._open_number = self._names.number(pack_name(self._session, self._own))
-            places.append((self._open_number, len(self._open), len(frame)))
-            self._open += frame
+                # Growing it frame by frame would leave copies of it all over the heap.
+                self._open = bytearray(max(PACK_MAX, end))
+            places.append((self._open_number, self._filled, len(frame)))
+            self._open[self._filled : end] = frame
+            self._filled = end
             self.bytes_stored += len(frame)
         return places
 
     def _seal(self) -> None:
+        del self._open[self._filled :]
         self._sealed[self._names.name(self._open_number)] = self._open
-        self._open = bytearray()
+        self._open, self._filled = bytearray(), 0
 
     async def publish_full(self) -> None:
         """Make every full pack durable; what fails stays in memory for the next attempt.
@@ -131,14 +137,14 @@ class PackWriter:
         Raises:
             TransientError, RefusedError: as `publish_full`.
         """
-        if self._open:
+        if self._filled:
             self._seal()
         await self.publish_full()
         assert not self._publishing, self._publishing
 
     async def discard(self) -> None:
         """Delete the packs of this session, of which no manifest may speak."""
-        self._open = bytearray()
+        self._open, self._filled = bytearray(), 0
         self._sealed = {}
         for number in range(1, self._own + 1):
             await self._store.delete(pack_name(self._session, number))

@@ -183,7 +183,8 @@ class Repository:
         """Open a run: older runs of the machine can no longer commit.
 
         `token` is this call's own, never used before; it names the run's packs. A newest point
-        whose manifest is damaged is no base: the run starts from nothing.
+        whose manifest is damaged is no base: the run starts from nothing. So it does after a run
+        that failed, if a page of the newest point's maps is damaged.
 
         Raises:
             TransientError: the store failed; opening again takes the next epoch.
@@ -251,10 +252,18 @@ class Repository:
         ]
         if not entries:
             return None
+        own = [entry for entry in self._log.entries if entry.machine == machine]
         try:
-            return await self._manifest(entries[-1])
+            manifest = await self._manifest(entries[-1])
+            if isinstance(own[-2], RunOpenedEntry):
+                # The run before came to nothing. Should a damaged page of the base be the reason,
+                # then every run would end like it.
+                reader = PointReader(self._store, self._header, manifest, executor=self._executor)
+                for disk in reader.disks:
+                    await reader.allocated(disk)
         except CorruptionError:
             return None
+        return manifest
 
     async def _record(self, entry: PointCommittedEntry) -> RecoveryPoint:
         known = self._records.get(entry.point)
