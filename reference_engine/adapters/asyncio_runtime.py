@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
+from reference_engine.adapters.allocator import keep_freed_memory
 from reference_engine.model.errors import DeadlineExceededError
 from reference_engine.model.units import SECOND, Duration, Instant
 from reference_engine.ports.runtime import RandomStream, Runtime, TaskGroup
@@ -25,6 +26,7 @@ class AsyncioRuntime(Runtime):
 
     def run(self, work: Coroutine[Any, Any, Result], /) -> Result:
         """Return what `work` returns, run on an event loop of its own."""
+        keep_freed_memory()
 
         async def with_threads() -> Result:
             # More threads than cores gain nothing and keep memory of their own.

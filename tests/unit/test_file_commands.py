@@ -539,3 +539,30 @@ def test_a_process_without_assertions_refuses_to_start(place: Place) -> None:
 
     assert ended.returncode == 2
     assert b"-O" in ended.stderr
+
+
+def test_a_change_map_is_all_that_is_read(place: Place) -> None:
+    """With a change map only what it touches is read, and only pieces of 4 KiB are stored."""
+    place.back_up()
+    after = bytearray(place.source.read_bytes())
+    after[300_000:300_004] = b"edit"
+    place.source.write_bytes(after)
+    changed = place.root / "changed.json"
+    changed.write_text("[[300000, 4]]")
+    summary = place.records(
+        "backup", place.source, "--repo", place.repo, "--changed", changed, "--level", "best"
+    )[-1]
+
+    assert (summary["bytes_read"], summary["bytes_sent"]) == (65536, 4096)
+    target = place.root / "restored.raw"
+    assert place.run("restore", "latest", "--repo", place.repo, "--to", target)[0] == 0
+    assert target.read_bytes() == bytes(after)
+
+
+@pytest.mark.parametrize("text", ["{}", "[[1]]", "[[-1, 5]]", "no JSON"])
+def test_what_is_no_change_map_is_refused(place: Place, text: str) -> None:
+    """A map that cannot be understood must not be taken as an empty one."""
+    changed = place.root / "changed.json"
+    changed.write_text(text)
+    refusal = place.refused(2, "backup", place.source, "--repo", place.repo, "--changed", changed)
+    assert "no change map" in refusal
