@@ -4,10 +4,12 @@ import asyncio  # noqa: TID251 - this adapter is where asyncio lives
 import hashlib
 import os
 import time  # noqa: TID251 - and real time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
+from reference_engine.adapters.allocator import keep_freed_memory
 from reference_engine.model.errors import DeadlineExceededError
 from reference_engine.model.units import SECOND, Duration, Instant
 from reference_engine.ports.runtime import RandomStream, Runtime, TaskGroup
@@ -24,7 +26,15 @@ class AsyncioRuntime(Runtime):
 
     def run(self, work: Coroutine[Any, Any, Result], /) -> Result:
         """Return what `work` returns, run on an event loop of its own."""
-        return asyncio.run(work)
+        keep_freed_memory()
+
+        async def with_threads() -> Result:
+            # More threads than cores gain nothing and keep memory of their own.
+            cores = os.cpu_count() or 1
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max(2, cores)))
+            return await work
+
+        return asyncio.run(with_threads())
 
     def now(self) -> Instant:
         """Return this machine's monotonic clock."""
@@ -77,6 +87,17 @@ class AsyncioRuntime(Runtime):
     async def offload(self, work: Callable[[], Result], /) -> Result:
         """Return what `work` returns, run in a thread."""
         return await asyncio.to_thread(work)
+
+    async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """Return what each of `works` returns, run in threads."""
+        loop = asyncio.get_running_loop()
+        running = [loop.run_in_executor(None, work) for work in works]
+        # A thread cannot be stopped, and what it works on must not change under it.
+        ended = await asyncio.gather(*running, return_exceptions=True)
+        for result in ended:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in ended if not isinstance(result, BaseException)]
 
 
 class _Group(TaskGroup):

@@ -44,7 +44,7 @@ class DirectoryStore(BlobStore):
     def __init__(self, root: Path, /) -> None:
         self._root = root
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store `content` durably under `name`; return False, changing nothing, if it exists.
 
         Raises:
@@ -97,7 +97,7 @@ class DirectoryStore(BlobStore):
         assert _NAME.fullmatch(name), name
         return self._root / name
 
-    def _create(self, path: Path, content: bytes) -> bool:
+    def _create(self, path: Path, content: bytes | bytearray) -> bool:
         with self._explained("writing", path):
             created = not path.exists() and self._link_whole(path, content)
             # A name that was there already may be as young as one of ours: flush it too.
@@ -140,7 +140,7 @@ class DirectoryStore(BlobStore):
                 return
             _flush_directory(path.parent)
 
-    def _link_whole(self, path: Path, content: bytes) -> bool:
+    def _link_whole(self, path: Path, content: bytes | bytearray) -> bool:
         """Publish `content`, making directories as needed; a failure leaves none of them behind."""
         made: list[Path] = []
         try:
@@ -178,7 +178,7 @@ def _make_directory(directory: Path, made: list[Path]) -> None:
         _flush_directory(path.parent)
 
 
-def _link_whole(path: Path, content: bytes) -> bool:
+def _link_whole(path: Path, content: bytes | bytearray) -> bool:
     """Publish `content` under `path`, unless something is there; return whether it was done."""
     temporary = path.with_name(_TEMPORARY + os.urandom(8).hex())
     try:

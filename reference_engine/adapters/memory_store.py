@@ -10,7 +10,7 @@ class MemoryStore(BlobStore):
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store `content` under `name`; return False, changing nothing, if it exists."""
         if name in self.objects:
             return False

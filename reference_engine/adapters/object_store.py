@@ -125,7 +125,7 @@ class ObjectStore(BlobStore):
         self._answered = False
         self._out_since: float | None = None
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store `content` durably under `name`; return False, changing nothing, if it exists.
 
         Raises:
@@ -135,7 +135,7 @@ class ObjectStore(BlobStore):
         assert _NAME.fullmatch(name), name
         assert len(content) <= _PUT_MAX, len(content)
         await self._prove_conditional_put()
-        return await self._put(name, content)
+        return await self._put(name, bytes(content))
 
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.

@@ -1,11 +1,13 @@
 """`twinshot backup`: disk files as one machine, fully once and then what differs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
+import msgspec
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.adapters.files.change_tracking import GivenTracking, NoTracking
 from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
@@ -16,16 +18,23 @@ from reference_engine.app.repositories import (
     open_store,
 )
 from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
+from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.pack import Level
+
+_Natural = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
 def backup(
     *files: Path,
     repo: str,
     name: str | None = None,
+    changed: Path | None = None,
+    level: Literal["fast", "default", "best"] = "default",
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Back up disk files as one machine; the first time in full, later what differs.
@@ -34,24 +43,61 @@ def backup(
         files: Disk images that nobody writes meanwhile: raw, VHD or VHDX.
         repo: Directory of the repository, or s3://bucket/prefix; made when it does not exist.
         name: The machine's name; without it, the files' names.
+        changed: JSON list of [offset, length]: all that changed in the one file since its newest
+            point. Nothing else is read; what the list leaves out is missed.
+        level: How hard to compress.
         output: Where results go.
     """
     if not files:
         raise InputRefusedError("no file was named", "give the paths of disk images")
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_backup(files, repo, name, runtime, output))
+    tracking = NoTracking() if changed is None else GivenTracking(_read_changes(changed, files))
+    request = _Request(files=files, repository=repo, name=name, level=Level[level.upper()])
+    return runtime.run(_backup(request, tracking, runtime, output))
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be backed up, where to, and how."""
+
+    files: tuple[Path, ...]
+    repository: str
+    name: str | None
+    level: Level
+
+
+def _read_changes(place: Path, files: tuple[Path, ...]) -> ExtentSet:
+    """Return the byte ranges that a change map lists."""
+    if len(files) != 1:
+        raise InputRefusedError("a change map speaks of one file", "back the files up one by one")
+    try:
+        listed = msgspec.json.decode(place.read_bytes(), type=list[tuple[_Natural, _Natural]])
+    except OSError as error:
+        raise InputRefusedError(f"{place} cannot be read", "name a file that can") from error
+    except msgspec.MsgspecError as error:
+        raise InputRefusedError(
+            f"{place} is no change map", "write a JSON list of [offset, length]"
+        ) from error
+    return ExtentSet.of([(offset, offset + length) for offset, length in listed])
 
 
 async def _backup(
-    files: tuple[Path, ...], place: str, name: str | None, runtime: Runtime, output: Output
+    request: _Request, tracking: ChangeTracking, runtime: Runtime, output: Output
 ) -> ExitCode:
-    source = DiskFiles(MachineId(name or "+".join(path.stem for path in files)), files)
+    files, place = request.files, request.repository
+    source = DiskFiles(MachineId(request.name or "+".join(path.stem for path in files)), files)
     # Sources come first: a mistyped path should not leave an empty repository behind.
     machine = await source.describe()
     store = CountingStore(open_store(place))
     repository = await open_or_create_repository(place, store, runtime=runtime, output=output)
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
-        point = await back_up_files(repository, source, runtime=runtime, progress=advance)
+        point = await back_up_files(
+            repository,
+            source,
+            tracking=tracking,
+            level=request.level,
+            runtime=runtime,
+            progress=advance,
+        )
     _report(point, store.created, output)
     return ExitCode.OK
 

@@ -4,7 +4,6 @@ from typing import Final
 
 import msgspec
 
-from reference_engine.adapters.files.change_tracking import NoTracking
 from reference_engine.adapters.files.cluster import FileCluster
 from reference_engine.adapters.files.consistency import NoGuest
 from reference_engine.adapters.files.disk_files import DiskFiles
@@ -16,8 +15,10 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import HOUR, Duration
+from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.disk_io import DiskIo
 from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.pack import Level
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.trace import Event
@@ -51,9 +52,18 @@ class _WatchedDiskIo(DiskIo):
 
 
 async def back_up_files(
-    repository: Repository, files: DiskFiles, /, *, runtime: Runtime, progress: Progress
+    repository: Repository,
+    files: DiskFiles,
+    /,
+    *,
+    tracking: ChangeTracking,
+    level: Level,
+    runtime: Runtime,
+    progress: Progress,
 ) -> RecoveryPoint:
     """Return the new point of the machine that the files are, committed.
+
+    `tracking` knows what changed since the machine's newest point, or that nobody does.
 
     Raises:
         SourceChangedError: a file was written meanwhile; nothing was committed.
@@ -65,12 +75,13 @@ async def back_up_files(
         cluster=FileCluster(files),
         host=FileHost(files),
         consistency=NoGuest(),
-        tracking=NoTracking(),
+        tracking=tracking,
         disk_io=_WatchedDiskIo(FileDiskIo(files), progress),
         repository=repository,
         tracer=_forget,
     )
-    return await BackupRun(ports, _POLICY, VolumeLedger(), files.machine).back_up()
+    policy = msgspec.structs.replace(_POLICY, level=level)
+    return await BackupRun(ports, policy, VolumeLedger(), files.machine).back_up()
 
 
 def _forget(event: Event) -> None:

@@ -12,6 +12,7 @@ from reference_engine.app.repositories import open_repository
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
+from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.repository import Repository
 
@@ -23,11 +24,12 @@ def points(*, repo: str, output: Annotated[Output, Parameter(parse=False)]) -> E
         repo: Directory of the repository, or s3://bucket/prefix.
         output: Where results go.
     """
-    return AsyncioRuntime(seed=None).run(_list(repo, output))
+    runtime = AsyncioRuntime(seed=None)
+    return runtime.run(_list(repo, runtime, output))
 
 
-async def _list(place: str, output: Output) -> ExitCode:
-    repository = await open_repository(place)
+async def _list(place: str, runtime: Runtime, output: Output) -> ExitCode:
+    repository = await open_repository(place, runtime)
     rows: list[tuple[str, ...]] = []
     damaged = 0
     entries = await repository.commits()

@@ -10,7 +10,7 @@ from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.ports.runtime import Runtime
+from reference_engine.ports.runtime import Executor, Runtime
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
     RepositoryExistsError,
@@ -18,8 +18,8 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.repository import Repository
 
-BLOCK_SIZE: Final = ByteCount(16 * KIB)
-"""Small enough that a random write of a guest costs little, large enough for a small map."""
+BLOCK_SIZE: Final = ByteCount(64 * KIB)
+"""Large enough for a small map; a random write of a guest costs a sixteenth of it."""
 
 
 class Store(BlobStore, Protocol):
@@ -71,7 +71,7 @@ class CountingStore(Store):
         self._store = store
         self.created = ByteCount(0)
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Create the object, and count it."""
         created = await self._store.create(name, content)
         if created:
@@ -99,7 +99,7 @@ class CountingStore(Store):
         return await self._store.stranger()
 
 
-async def open_repository(place: str, /) -> Repository:
+async def open_repository(place: str, executor: Executor, /) -> Repository:
     """Open the repository at a place.
 
     Raises:
@@ -109,7 +109,7 @@ async def open_repository(place: str, /) -> Repository:
     # A place that cannot be understood may hold a password: it is not named as the others are.
     store = open_store(place)
     with _naming(place):
-        return await Repository.open(store)
+        return await Repository.open(store, executor=executor)
 
 
 async def open_or_create_repository(
@@ -123,16 +123,18 @@ async def open_or_create_repository(
     """
     with _naming(place):
         try:
-            return await Repository.open(store)
+            return await Repository.open(store, executor=runtime)
         except RepositoryAbsentError:
             stranger = await store.stranger()
             if stranger is not None:
                 raise RepositoryForeignError(f"it holds {stranger}") from None
         token = runtime.random("repository").token()
         try:
-            repository = await Repository.create(store, identity_token=token, block_size=BLOCK_SIZE)
+            repository = await Repository.create(
+                store, identity_token=token, block_size=BLOCK_SIZE, executor=runtime
+            )
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.
-            return await Repository.open(store)
+            return await Repository.open(store, executor=runtime)
         output.remark(f"created a repository in {place}")
         return repository

@@ -20,7 +20,7 @@ from reference_engine.formats.writer import DiskWriter
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.identity import DiskId
 from reference_engine.model.units import ByteCount
-from reference_engine.ports.runtime import RandomStream
+from reference_engine.ports.runtime import RandomStream, Runtime
 from reference_engine.repository.reader import PointReader
 from reference_engine.restore.write_back import restore_disk
 
@@ -56,7 +56,7 @@ def restore(
         existing=Existing.REPLACE if overwrite else Existing.REFUSE,
     )
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_restore(request, runtime.random("restore"), output))
+    return runtime.run(_restore(request, runtime, output))
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,13 +69,14 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     existing: Existing
 
 
-async def _restore(request: _Request, chance: RandomStream, output: Output) -> ExitCode:
-    repository = await open_repository(request.repository)
+async def _restore(request: _Request, runtime: Runtime, output: Output) -> ExitCode:
+    chance = runtime.random("restore")
+    repository = await open_repository(request.repository, runtime)
     label = select_point(await point_labels(repository), request.point)
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
     targets = _targets(request.to, disks)
-    total = sum(reader.allocated(each).total for each in disks)
+    total = sum([(await reader.allocated(each)).total for each in disks])
     with contextlib.ExitStack() as stack:
         if _is_directory(request.to):
             stack.enter_context(_directory(Path(request.to)))

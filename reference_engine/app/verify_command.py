@@ -11,6 +11,7 @@ from reference_engine.app.repositories import open_repository
 from reference_engine.catalogue.points import NoPointError, point_labels, select_point
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import RecoveryPointId
+from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.integrity import Verdict, verify_points
 
@@ -25,11 +26,12 @@ def verify(
         repo: Directory of the repository, or s3://bucket/prefix.
         output: Where results go.
     """
-    return AsyncioRuntime(seed=None).run(_verify(point, repo, output))
+    runtime = AsyncioRuntime(seed=None)
+    return runtime.run(_verify(point, repo, runtime, output))
 
 
-async def _verify(wanted: str | None, place: str, output: Output) -> ExitCode:
-    repository = await open_repository(place)
+async def _verify(wanted: str | None, place: str, runtime: Runtime, output: Output) -> ExitCode:
+    repository = await open_repository(place, runtime)
     labels = await point_labels(repository)
     if not labels:
         raise NoPointError
@@ -68,4 +70,4 @@ async def _allocated(repository: Repository, point: RecoveryPointId) -> int:
         reader = await repository.reader(point)
     except CorruptionError:
         return 0
-    return sum(reader.allocated(disk).total for disk in reader.disks)
+    return sum([(await reader.allocated(disk)).total for disk in reader.disks])

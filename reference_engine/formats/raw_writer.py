@@ -32,7 +32,7 @@ class RawWriter:
         """Start an image of `size` bytes that will be at `target`."""
         return cls(OutputFile(target, existing=existing), size=size)
 
-    def write(self, offset: ByteCount, data: bytes, /) -> None:
+    def write(self, offset: ByteCount, data: bytes | memoryview, /) -> None:
         """Put `data` at `offset`."""
         assert 0 <= offset <= offset + len(data) <= self.size, (offset, len(data), self.size)
         view = memoryview(data)

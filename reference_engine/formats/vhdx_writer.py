@@ -123,7 +123,7 @@ class VhdxWriter:
     def _table_bytes(self) -> int:
         return -(-self._shape.entries * 8 // MIB) * MIB
 
-    def write(self, offset: ByteCount, data: bytes, /) -> None:
+    def write(self, offset: ByteCount, data: bytes | memoryview, /) -> None:
         """Put `data` at `offset`; a block of which all is zero takes no place."""
         assert 0 <= offset <= offset + len(data) <= self.size, (offset, len(data), self.size)
         fresh = offset >= self._reach
@@ -135,7 +135,9 @@ class VhdxWriter:
             at += len(part)
         self._reach = max(self._reach, offset + len(data))
 
-    def _write_part(self, number: int, inside: int, part: bytes, *, fresh: bool) -> None:
+    def _write_part(
+        self, number: int, inside: int, part: bytes | memoryview, *, fresh: bool
+    ) -> None:
         view = memoryview(part)
         # Where nothing was written yet, and where no block is, zeros are there already.
         absent = self._table[self._shape.index(number)] == BlockState.NOT_PRESENT

@@ -10,6 +10,7 @@ PIECE: Final = 64 * KIB
 """Zeros are told from data in pieces of this size; shorter runs of zeros are written out."""
 
 _ZEROS: Final = bytes(PIECE)
+_HEAD: Final = 64
 
 
 class DiskWriter(Protocol):
@@ -19,7 +20,7 @@ class DiskWriter(Protocol):
     def size(self) -> ByteCount:
         """The size of the virtual disk."""
 
-    def write(self, offset: ByteCount, data: bytes, /) -> None:
+    def write(self, offset: ByteCount, data: bytes | memoryview, /) -> None:
         """Put `data` at `offset`; it lies inside the disk.
 
         Writes may come in any order and may overlap, the last one counts. In ascending order
@@ -51,12 +52,15 @@ class DiskWriter(Protocol):
     ) -> None: ...
 
 
-def data_runs(data: bytes, /) -> Iterator[tuple[int, int]]:
+def data_runs(data: bytes | memoryview, /) -> Iterator[tuple[int, int]]:
     """Yield the `[start, end)` ranges of `data` that are left without its pieces of zeros."""
     start = None
     whole = len(data) - len(data) % PIECE
     for at in range(0, len(data), PIECE):
-        blank = data.startswith(_ZEROS if at < whole else bytes(len(data) - whole), at)
+        # Views compare byte by byte and slowly, so only what begins with zeros is looked at.
+        blank = bytes(data[at : at + _HEAD]) == _ZEROS[: min(_HEAD, len(data) - at)] and (
+            bytes(data[at : at + PIECE]) == (_ZEROS if at < whole else bytes(len(data) - whole))
+        )
         if blank and start is not None:
             yield start, at
             start = None

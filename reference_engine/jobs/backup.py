@@ -103,7 +103,9 @@ class BackupRun:
         ports = self._ports
         token = ports.runtime.random(f"run/{self._machine_id}").token()
         session = await ports.repository.open_run(
-            self._machine_id, token=f"{token}{ports.runtime.now():x}"
+            self._machine_id,
+            token=f"{token}{ports.runtime.now():x}",
+            level=self._policy.level,
         )
         self._run = session.run
         # Only the log's answer gives the run a name, so its first step can be told of only now.

@@ -32,6 +32,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     transfer: Transfer
     extents: ExtentSet
+    changed: ExtentSet
+    """What of `extents` may differ from the base; only for an incremental transfer."""
+
     sources: tuple[str, ...]
 
 
@@ -112,7 +115,7 @@ async def enumerate_delta(
             sources=sources,
         )
     )
-    return Plan(transfer=transfer, extents=extents, sources=sources)
+    return Plan(transfer=transfer, extents=extents, changed=delta, sources=sources)
 
 
 async def _tracked(
@@ -150,12 +153,17 @@ async def copy(
     plan: Plan,
 ) -> DiskRecord:
     """Bring one disk into the repository and return its record."""
-    incremental = plan.transfer.kind is TransferKind.INCREMENTAL
-    await session.begin_disk(disk.id, disk.size, inherit=disk.id if incremental else None)
+    kind = plan.transfer.kind
+    await session.begin_disk(
+        disk.id, disk.size, inherit=None if kind is TransferKind.FULL else disk.id
+    )
+    if kind is TransferKind.COMPARE:
+        await session.keep_only(disk.id, plan.extents)
     source = snapshots.sources[disk.id]
 
-    async def put(numbers: Numbers, content: bytes) -> object:
-        return await session.put_blocks(disk.id, numbers, content)
+    async def put(window: ExtentSet, numbers: Numbers, content: bytes) -> object:
+        changed = plan.changed & window if kind is TransferKind.INCREMENTAL else None
+        return await session.put_blocks(disk.id, numbers, content, changed=changed)
 
     read = await copy_disk(
         disk.id,
@@ -166,6 +174,7 @@ async def copy(
         block=session.block_size,
         patch=overlay.applied,
         put=put,
+        runtime=ports.runtime,
     )
     sent = session.sent(disk.id)
     ports.tracer(

@@ -113,7 +113,7 @@ async def switch_trackers(
     ports: Ports, machine: Machine, placement: Placement, /, *, run: RunTag
 ) -> dict[DiskId, Switched]:
     """Freeze or arm every map that belongs to the delta; return whose they are."""
-    if machine.back_end is not BackEnd.HOST_SNAPSHOT:
+    if machine.back_end is BackEnd.REFERENCE_POINT:
         return {disk.id: Switched(trackers=(), by=()) for disk in machine.disks}
     planned: dict[DiskId, Switched] = {}
     for disk in machine.disks:

@@ -11,6 +11,7 @@ from reference_engine.ports.disk_io import DiskIo
 from reference_engine.ports.host import Host
 from reference_engine.ports.runtime import Runtime
 from reference_engine.reconcile.freeze import DEFAULT_LIMITS, FreezeLimits
+from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.trace import Tracer
 
@@ -49,6 +50,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     coordinator_hysteresis: Duration = Duration(20 * MINUTE)
     runs_at_once: int = 4
     freeze: FreezeLimits = DEFAULT_LIMITS
+    level: Level = Level.DEFAULT
+    """How hard blocks are compressed."""
 
 
 class VolumeLedger:

@@ -9,7 +9,7 @@ from typing import Protocol
 class BlobStore(Protocol):
     """Named immutable byte strings, with create-if-absent as the only way to write."""
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store `content` durably under `name`; return False, changing nothing, if it exists.
 
         When this returns True the object survives a power cut, whole.

@@ -1,6 +1,6 @@
 """Time, tasks and chance: everything by which a run could differ from its repetition."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +26,25 @@ class TaskGroup(Protocol):
         """Start `work` beside the caller. Its first error cancels the group and is raised."""
 
 
-class Runtime(Protocol):
+class Executor(Protocol):
+    """Where work that burns a core or blocks is done; it touches no shared state."""
+
+    async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """Return what each of `works` returns, in their order; they may run at the same time.
+
+        The first error, in their order, is raised when all of them have ended.
+        """
+
+
+class Inline(Executor):
+    """Does the work where it is asked for: right for small amounts and for simulated time."""
+
+    async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """Return what each of `works` returns."""
+        return [work() for work in works]
+
+
+class Runtime(Executor, Protocol):
     """Where the engine's coroutines run: asyncio in the real world, SimPy in the simulator."""
 
     def now(self) -> Instant:

@@ -1,17 +1,24 @@
 """Recovery points at rest: write-once objects, one log, and nothing that needs a clock or a lock.
 
-A repository lives behind `ports.blob_store` and is four kinds of object; `FORMAT.md` has the bytes:
+A repository lives behind `ports.blob_store`; `FORMAT.md` has the bytes of its objects:
 
-- `repository.json` says that this is a repository, and with which block size and digest key;
-- `packs/<session>-<n>` hold blocks, each compressed by itself;
-- `points/<id>` is the manifest of one point: its record and the complete block map of every disk,
-  so that no point needs another one's manifest;
+- `repository.json`, three times, says that this is a repository, and its block size and key;
+- `packs/<session>-<n>` hold blocks and pieces of blocks, compressed a megabyte at a time;
+- `maps/<session>-<n>` hold pages of block maps: for each block its digest and its place;
+- `points/<id>`, twice, is the manifest of one point: its record, and of every disk the root of its
+  map, which refers to pages of this run and of earlier ones, but to no other manifest;
 - `log/<number>` is the history: runs opened and points committed, each entry naming the digest of
-  the one before.
+  the one before;
+- `index/<session>` tells later runs what is stored already, of whatever disk or machine.
 
-Order of publication: packs, then the manifest, then the log entry. Each is durable before the next
-begins, and only the log entry makes a point exist: a crash at any moment leaves the point absent or
-whole, and at worst some objects that nothing refers to.
+Order of publication: packs, pages, manifest, its copy, then the log entry. Each is durable before
+the next begins, and only the log entry makes a point exist: a crash at any moment leaves the point
+absent or whole, and at worst some objects that nothing refers to. The index comes after the commit,
+when nothing of the session will be deleted any more, so nobody builds on what may vanish.
+
+An incremental run stores the changed pieces (4 KiB) of a block and lays them over the block's base,
+as long as at most half of the block is overlaid; then it stores the block anew. A piece has one
+place and no history, so reading costs the same however many points came before.
 
 Create-if-absent of the *next* log number is the only step at which two writers can meet, and one of
 them wins. The loser reads what the winner wrote and decides again: a run finds out there that a
@@ -28,12 +35,16 @@ is ever rewritten.
 | module | owns |
 |---|---|
 | `codec` | the bytes of header, log entries and manifests |
+| `pages`, `columns` | the bytes of pages and index segments |
 | `log` | reading the history, appending to it |
 | `publish` | one object, durable and ours, whatever became of the answers |
 | `block_map` | which stored block stands at which place of a disk |
-| `pack` | compressing blocks into packs |
+| `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
+| `storing` | hashing, finding and compressing the blocks of one run |
+| `map_writer` | gathering pages into objects |
 | `write_session` | one run's writing, up to its commit |
+| `fetching` | which frames a block needs |
 | `reader` | reading a point, with every digest checked |
 | `repository` | the front door |
 """

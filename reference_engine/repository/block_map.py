@@ -1,13 +1,19 @@
-"""Which stored block stands at which place of one disk, as arrays indexed by block number."""
+"""Which stored block stands at which place of one disk: pages of a thousand blocks, and a root.
 
-from collections.abc import Sequence
+A page holds, for each block, the digest of its content and where its base lies, and for each
+overlaid piece (a sixteenth of a block) where that piece lies. The root holds one row a page. Only
+pages that are looked at are in memory, only pages that changed are written again.
+"""
 
-import msgspec
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from reference_engine.model.extents import ExtentSet
+from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.units import ByteCount
 
 Digests = npt.NDArray[np.uint8]
@@ -16,109 +22,283 @@ Digests = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
 """Ascending block numbers without repetition."""
 
-DIGEST_SIZE = 16
+Places = npt.NDArray[np.uint32]
+"""Shape (n, 4): pack number, offset and stored length of a frame, offset inside what it holds."""
+
+DIGEST_SIZE: Final = 16
+PAGE_BLOCKS: Final = 1024
+PIECES: Final = 16
+"""A block's pieces; one that has more than half of them overlaid is written anew."""
+
+OVERLAID_MAX: Final = PIECES // 2
+PAGES_CACHED: Final = 256
+"""Pages of one disk that stay in memory: some 10 MiB for 16 GiB of disk."""
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the stored bytes of one block are; `pack` is a number of the session's pack table."""
+class NameTable:
+    """Object names by number, counted from 1; numbers never change."""
 
-    pack: int
-    offset: int
-    stored: int
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, name: str, /) -> int:
+        """Return the name's number, a new one where it has none."""
+        number = self._numbers.get(name)
+        if number is None:
+            self._names.append(name)
+            number = self._numbers[name] = len(self._names)
+        return number
+
+    def name(self, number: int, /) -> str:
+        """Return the name of a number that `number` has returned."""
+        return self._names[number - 1]
 
 
-class BlockMap:
-    """The complete content of one disk by reference. Pack number 0 marks a hole: all zero."""
+class Page:
+    """The blocks of one page. Pack number 0 marks a hole: all zero."""
 
-    __slots__ = ("block_size", "digests", "offsets", "packs", "size", "stored")
+    __slots__ = ("digests", "overlaid", "piece_keys", "piece_places", "places")
 
-    def __init__(self, size: ByteCount, /, *, block_size: ByteCount) -> None:
-        """Describe a disk of `size` bytes that holds nothing but zeros."""
-        assert size >= 0, size
-        count = -(-size // block_size)
-        self.size = size
-        self.block_size = block_size
-        # Fresh zero pages cost nothing until they are written, so dense arrays suit sparse disks.
+    def __init__(self) -> None:
+        self.digests: Digests = np.zeros((PAGE_BLOCKS, DIGEST_SIZE), np.uint8)
+        self.places: Places = np.zeros((PAGE_BLOCKS, 4), np.uint32)
+        self.overlaid: npt.NDArray[np.uint16] = np.zeros(PAGE_BLOCKS, np.uint16)
+        """For each block a bit for each of its pieces that lies elsewhere than its base."""
+
+        self.piece_keys: Numbers = np.empty(0, np.int64)
+        """Ascending: block within the page times 16, plus the piece within the block."""
+
+        self.piece_places: Places = np.empty((0, 4), np.uint32)
+
+    def numbers(self) -> Numbers:
+        """Return which of the page's blocks are no holes, counted within the page."""
+        return np.flatnonzero(self.places[:, 0])
+
+    def assign(self, numbers: Numbers, digests: Digests, places: Places, /) -> None:
+        """Let these blocks of the page be whole at `places`."""
+        self._drop_pieces(numbers)
+        self.digests[numbers] = digests
+        self.places[numbers] = places
+
+    def clear(self, numbers: Numbers, /) -> None:
+        """Make holes of these blocks of the page."""
+        self._drop_pieces(numbers)
+        self.digests[numbers] = 0
+        self.places[numbers] = 0
+
+    def _drop_pieces(self, numbers: Numbers) -> None:
+        if self.overlaid[numbers].any():
+            kept = ~np.isin(self.piece_keys // PIECES, numbers)
+            self.piece_keys, self.piece_places = self.piece_keys[kept], self.piece_places[kept]
+            self.overlaid[numbers] = 0
+
+    def overlay(self, numbers: Numbers, digests: Digests, keys: Numbers, places: Places, /) -> None:
+        """Lay pieces over these blocks, whose digests change; earlier ones give way."""
+        self.digests[numbers] = digests
+        kept = ~np.isin(self.piece_keys, keys)
+        joined = np.concatenate((self.piece_keys[kept], keys))
+        order = np.argsort(joined, kind="stable")
+        self.piece_keys = joined[order]
+        self.piece_places = np.concatenate((self.piece_places[kept], places))[order]
+        bits = np.left_shift(1, keys % PIECES).astype(np.uint16)
+        np.bitwise_or.at(self.overlaid, keys // PIECES, bits)
+
+    def digest(self, key: bytes, /) -> bytes:
+        """Return one digest of the page's content; how it came about has no say."""
+        numbers = self.numbers()
+        content = blake3(b"page", key=key)
+        content.update(numbers.astype("<u2").tobytes())
+        content.update(self.digests[numbers].tobytes())
+        return content.digest(length=DIGEST_SIZE)
+
+
+class Root:
+    """One row a page: its content's digest, and where its latest form is stored."""
+
+    __slots__ = ("digests", "objects", "offsets", "seals", "stored")
+
+    def __init__(self, count: int, /) -> None:
         self.digests: Digests = np.zeros((count, DIGEST_SIZE), np.uint8)
-        self.packs: npt.NDArray[np.uint32] = np.zeros(count, np.uint32)
+        self.seals: Digests = np.zeros((count, DIGEST_SIZE), np.uint8)
+        self.objects: npt.NDArray[np.uint32] = np.zeros(count, np.uint32)
+        """0 marks a page of holes only, or one that is in memory only."""
+
         self.offsets: npt.NDArray[np.uint32] = np.zeros(count, np.uint32)
         self.stored: npt.NDArray[np.uint32] = np.zeros(count, np.uint32)
 
-    @property
-    def count(self) -> int:
-        """How many blocks the disk has; the last may be shorter than the others."""
-        return len(self.packs)
+    def resized(self, count: int, /) -> "Root":
+        """Return a copy with another number of pages."""
+        other = Root(count)
+        common = min(count, len(self.objects))
+        for name in Root.__slots__:
+            getattr(other, name)[:common] = getattr(self, name)[:common]
+        return other
+
+
+class PageRow(NamedTuple):
+    """Where one page is stored, and the seal over its stored bytes."""
+
+    object_number: int
+    offset: int
+    stored: int
+    seal: bytes
+
+
+LoadPage = Callable[[int, PageRow], Awaitable[Page]]
+"""Returns a page, checked, given its number and its row of the root."""
+
+SavePage = Callable[[Page], PageRow]
+"""Takes a changed page that has to leave memory, and returns where it will be."""
+
+
+def _refuse(page: Page) -> PageRow:
+    raise AssertionError(page)
+
+
+class BlockMap:
+    """The complete content of one disk by reference."""
+
+    def __init__(
+        self,
+        size: ByteCount,
+        /,
+        *,
+        block_size: ByteCount,
+        key: bytes,
+        load: LoadPage,
+        save: SavePage = _refuse,
+        root: Root | None = None,
+    ) -> None:
+        """Describe a disk of `size` bytes: what `root` says, or nothing but zeros."""
+        assert size >= 0, size
+        self.size, self.block_size = size, block_size
+        self.count = -(-size // block_size)
+        pages = -(-self.count // PAGE_BLOCKS)
+        self.root = Root(pages) if root is None else root
+        assert len(self.root.objects) == pages, (len(self.root.objects), pages)
+        self._key, self._load, self._save = key, load, save
+        self._pages: OrderedDict[int, Page] = OrderedDict()
+        self._changed: set[int] = set()
 
     def length(self, number: int, /) -> int:
-        """Return how many bytes this block holds."""
+        """Return how many bytes this block holds: the disk's last one perhaps less."""
         assert 0 <= number < self.count, number
         return min(self.block_size, self.size - number * self.block_size)
 
-    def resized(self, size: ByteCount, /) -> "BlockMap":
+    async def page(self, number: int, /) -> Page:
+        """Return a page; whoever changes it says so with `touch` before awaiting anything."""
+        held = self._pages.get(number)
+        if held is None:
+            row = self._row(number)
+            loaded = Page() if row.object_number == 0 else await self._load(number, row)
+            # Another task may have loaded it, and changed it, meanwhile.
+            held = self._pages.setdefault(number, loaded)
+            while len(self._pages) > PAGES_CACHED:
+                self._evict(next(iter(self._pages)))
+        self._pages.move_to_end(number)
+        return held
+
+    def _row(self, number: int) -> PageRow:
+        root = self.root
+        return PageRow(
+            int(root.objects[number]),
+            int(root.offsets[number]),
+            int(root.stored[number]),
+            root.seals[number].tobytes(),
+        )
+
+    def touch(self, number: int, /) -> None:
+        """Note that the page was changed."""
+        assert number in self._pages, number
+        self._changed.add(number)
+
+    def _evict(self, number: int) -> None:
+        if number in self._changed:
+            self._write(number)
+        del self._pages[number]
+
+    def _write(self, number: int) -> None:
+        page, root = self._pages[number], self.root
+        row = PageRow(0, 0, 0, bytes(DIGEST_SIZE))
+        content = bytes(DIGEST_SIZE)
+        if page.places[:, 0].any():
+            row, content = self._save(page), page.digest(self._key)
+        root.objects[number], root.offsets[number], root.stored[number] = row[:3]
+        root.seals[number] = np.frombuffer(row.seal, np.uint8)
+        root.digests[number] = np.frombuffer(content, np.uint8)
+        self._changed.discard(number)
+
+    def settle(self) -> None:
+        """Hand every changed page on to be stored, so that the root is complete."""
+        for number in sorted(self._changed):
+            self._write(number)
+
+    def root_digest(self) -> str:
+        """Return one digest of the whole content: equal for equal content only.
+
+        It covers the size, the block size, and the digest of every page that is not all zero.
+        """
+        digests = self.root.digests
+        if self._changed:
+            digests = digests.copy()
+            for number in self._changed:
+                page = self._pages[number]
+                filled = bool(page.places[:, 0].any())
+                content = page.digest(self._key) if filled else bytes(DIGEST_SIZE)
+                digests[number] = np.frombuffer(content, np.uint8)
+        pages = np.flatnonzero(digests.any(axis=1))
+        root = blake3(b"root", key=self._key)
+        root.update(np.array([self.size, self.block_size, len(pages)], "<u8").tobytes())
+        root.update(pages.astype("<u8").tobytes())
+        root.update(digests[pages].tobytes())
+        return root.hexdigest()
+
+    def spans(self, numbers: Numbers, /) -> Iterator[tuple[int, slice, Numbers]]:
+        """Yield page by page: its number, which of `numbers` it has, and those within the page."""
+        pages = numbers // PAGE_BLOCKS
+        cuts = np.flatnonzero(np.diff(pages)) + 1
+        starts, ends = [0, *cuts.tolist()], [*cuts.tolist(), len(numbers)]
+        for start, end in zip(starts, ends, strict=True):
+            if start < end:
+                part = slice(start, end)
+                yield int(pages[start]), part, numbers[part] % PAGE_BLOCKS
+
+    def pages(self) -> tuple[int, ...]:
+        """Return the numbers of the pages that hold anything, ascending."""
+        return tuple(sorted({*np.flatnonzero(self.root.objects).tolist(), *self._changed}))
+
+    async def allocated(self) -> ExtentSet:
+        """Return every byte outside the holes."""
+        parts: list[Numbers] = []
+        for number in self.pages():
+            page = await self.page(number)
+            parts.append(page.numbers() + number * PAGE_BLOCKS)
+        if not parts:
+            return EMPTY
+        return ExtentSet.of_pieces(np.concatenate(parts), piece=self.block_size, size=self.size)
+
+    async def resized(self, size: ByteCount, /, *, save: SavePage) -> "BlockMap":
         """Return a map of another size with the same blocks where both have them.
 
         A block whose length differs between the two sizes still describes its old content; whoever
         asked writes it anew.
         """
-        other = BlockMap(size, block_size=self.block_size)
-        common = min(self.count, other.count)
-        other.digests[:common] = self.digests[:common]
-        other.packs[:common] = self.packs[:common]
-        other.offsets[:common] = self.offsets[:common]
-        other.stored[:common] = self.stored[:common]
-        return other
-
-    def numbers(self) -> Numbers:
-        """Return the numbers of the blocks that are no holes."""
-        return np.flatnonzero(self.packs)
-
-    def allocated(self) -> ExtentSet:
-        """Return every byte outside the holes."""
-        return ExtentSet.of_pieces(self.numbers(), piece=self.block_size, size=self.size)
-
-    def place(self, number: int, /) -> Place | None:
-        """Return where a block is stored; None for a hole."""
-        if self.packs[number] == 0:
-            return None
-        return Place(
-            pack=int(self.packs[number]),
-            offset=int(self.offsets[number]),
-            stored=int(self.stored[number]),
+        assert not self._changed, "only a stored map is inherited"
+        count = -(-size // self.block_size)
+        pages = -(-count // PAGE_BLOCKS)
+        other = BlockMap(
+            size,
+            block_size=self.block_size,
+            key=self._key,
+            load=self._load,
+            save=save,
+            root=self.root.resized(pages),
         )
-
-    def clear(self, numbers: Numbers, /) -> None:
-        """Make holes of these blocks."""
-        self.digests[numbers] = 0
-        self.packs[numbers] = 0
-        self.offsets[numbers] = 0
-        self.stored[numbers] = 0
-
-    def assign(
-        self, numbers: Sequence[int] | Numbers, digests: Digests, places: npt.NDArray[np.uint32], /
-    ) -> None:
-        """Point these blocks to `places`, rows of pack, offset and stored length."""
-        assert len(numbers) == len(digests), (len(numbers), len(digests))
-        assert len(numbers) == len(places), (len(numbers), len(places))
-        self.digests[numbers] = digests
-        self.packs[numbers] = places[:, 0]
-        self.offsets[numbers] = places[:, 1]
-        self.stored[numbers] = places[:, 2]
-
-    def same(self, numbers: Numbers, digests: Digests, /) -> npt.NDArray[np.bool_]:
-        """Return for each block whether it already has this digest; a hole has none."""
-        mine = np.ascontiguousarray(self.digests[numbers]).view(np.uint64)
-        equal: npt.NDArray[np.bool_] = (mine == digests.view(np.uint64)).all(axis=1)
-        stored: npt.NDArray[np.bool_] = self.packs[numbers] != 0
-        return np.logical_and(equal, stored)
-
-    def root_digest(self, key: bytes, /) -> str:
-        """Return one digest of the whole content, independent of how it came about.
-
-        It covers size, block size, and number and digest of every block that is no hole.
-        """
-        numbers = self.numbers()
-        root = blake3(b"root", key=key)
-        root.update(np.array([self.size, self.block_size, len(numbers)], "<u8").tobytes())
-        root.update(numbers.astype("<u8").tobytes())
-        root.update(self.digests[numbers].tobytes())
-        return root.hexdigest()
+        inside = other.count % PAGE_BLOCKS
+        if other.count < self.count and inside:
+            last = pages - 1
+            page = await other.page(last)
+            page.clear(np.arange(inside, PAGE_BLOCKS))
+            other.touch(last)
+        return other

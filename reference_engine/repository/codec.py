@@ -7,7 +7,6 @@ from typing import Final
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from backports.zstd import ZstdError, compress, decompress
 from blake3 import blake3
 
@@ -15,7 +14,13 @@ from reference_engine.model.extents import decode_extents, encode_extents
 from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
-from reference_engine.repository.block_map import DIGEST_SIZE, BlockMap
+from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
+    PAGE_BLOCKS,
+    PIECES,
+    Root,
+)
+from reference_engine.repository.columns import Columns
 from reference_engine.repository.errors import (
     LogDamagedError,
     ManifestDamagedError,
@@ -23,16 +28,20 @@ from reference_engine.repository.errors import (
     RepositoryNewerError,
 )
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 HEADER_NAME: Final = "repository.json"
+HEADER_COPIES: Final = ("copies/repository-1.json", "copies/repository-2.json")
 BLOCK_SIZE_MIN: Final = 16
 BLOCK_SIZE_MAX: Final = 8 << 20
-MANIFEST_MAGIC: Final = b"TWINPNT1"
+MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
-_KEY_CONTEXT: Final = "twinshot repository format 1: content digests"
-_COMPRESSION_LEVEL: Final = 1
-_COLUMNS: Final = (("<u8", 1), ("u1", DIGEST_SIZE), ("<u4", 1), ("<u4", 1), ("<u4", 1))
-"""Block numbers, digests, pack numbers, offsets, stored lengths."""
+_KEY_CONTEXT: Final = "twinshot repository format 2: content digests"
+METADATA_LEVEL: Final = 1
+_ROOT_COLUMNS: Final = (("<u4", 1), ("u1", DIGEST_SIZE), ("u1", DIGEST_SIZE)) + (("<u4", 1),) * 3
+"""Page numbers, content digests, seals, object numbers, offsets, stored lengths."""
+
+FRAME_MAX: Final = 8 << 20
+"""What one frame holds at most, decompressed."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,22 +94,29 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
 class _DiskIndex(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskId
     size: ByteCount
-    stored_blocks: int
+    pages: int
 
 
 class _ManifestIndex(msgspec.Struct, frozen=True, kw_only=True):
     record: RecoveryPoint
-    packs: tuple[str, ...]
+    maps: tuple[str, ...]
     disks: tuple[_DiskIndex, ...]
     columns_size: int
 
 
+class DiskRoot(msgspec.Struct, frozen=True, kw_only=True):
+    """One disk as a manifest has it; object number n of the root means the n-th of `maps`."""
+
+    size: ByteCount
+    root: Root
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """A point with the map of each of its disks; map pack number n means `packs[n - 1]`."""
+    """A point with the root of each of its disks' maps."""
 
     record: RecoveryPoint
-    packs: tuple[str, ...]
-    maps: dict[DiskId, BlockMap]
+    maps: tuple[str, ...]
+    disks: dict[DiskId, DiskRoot]
 
 
 _json: Final = msgspec.json.Encoder(enc_hook=encode_extents, order="deterministic")
@@ -124,6 +140,21 @@ def manifest_name(point: RecoveryPointId, /) -> str:
     return f"points/{point}"
 
 
+def manifest_copy_name(point: RecoveryPointId, /) -> str:
+    """Return the object name of the manifest's second copy."""
+    return f"copies/points/{point}"
+
+
+def map_name(session: str, number: int, /) -> str:
+    """Return the object name of the `number`-th object of pages of a session, counted from 1."""
+    return f"maps/{session}-{number}"
+
+
+def index_name(session: str, /) -> str:
+    """Return the object name of what a session adds to the index."""
+    return f"index/{session}"
+
+
 def new_header(identity_token: str, /, *, block_size: ByteCount) -> Header:
     """Return the header of a new repository; its digest key follows from its identity."""
     assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
@@ -132,8 +163,9 @@ def new_header(identity_token: str, /, *, block_size: ByteCount) -> Header:
 
 
 def encode_header(header: Header, /) -> bytes:
-    """Return the bytes of `repository.json`."""
-    return msgspec.json.format(_json.encode(header), indent=2) + b"\n"
+    """Return the bytes of `repository.json` and of its copies."""
+    body = msgspec.json.format(_json.encode(header), indent=2) + b"\n"
+    return body + object_digest(header.key, body).encode() + b"\n"
 
 
 def decode_header(content: bytes, /) -> Header:
@@ -141,20 +173,29 @@ def decode_header(content: bytes, /) -> Header:
 
     Raises:
         RepositoryNewerError: a later program wrote it.
-        RepositoryForeignError: it is not ours.
+        RepositoryForeignError: it is not ours, or not as it was written.
     """
+    body = content[: content.rfind(b"}") + 1] + b"\n"
     try:
-        stated = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
+        stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         number = msgspec.json.decode(stated.get("format", b"0"), type=int)
-        if number > FORMAT:
-            raise RepositoryNewerError(number, FORMAT)
-        header = msgspec.json.decode(content, type=Header)
-        known = number == FORMAT and len(header.key) == SEAL_SIZE
-    except ValueError:  # msgspec's errors are ValueErrors, and so is a key that is no hexadecimal
-        known = False
-    if not known or not BLOCK_SIZE_MIN <= header.block_size <= BLOCK_SIZE_MAX:
+        header = None if number != FORMAT else msgspec.json.decode(body, type=Header)
+    except ValueError:  # msgspec's errors are ValueErrors
+        number, header = 0, None
+    if number > FORMAT:
+        raise RepositoryNewerError(number, FORMAT)
+    if header is None or not _is_sound(header, content):
         raise RepositoryForeignError(f"{HEADER_NAME} is not a repository's")
     return header
+
+
+def _is_sound(header: Header, content: bytes) -> bool:
+    try:
+        whole = len(header.key) == SEAL_SIZE and content == encode_header(header)
+    except ValueError:  # a key that is no hexadecimal
+        return False
+    fits = BLOCK_SIZE_MIN <= header.block_size <= BLOCK_SIZE_MAX
+    return whole and fits and header.block_size % PIECES == 0
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:
@@ -187,29 +228,28 @@ def encode_manifest(key: bytes, manifest: Manifest, /) -> tuple[bytes, str]:
     """Return the bytes of a manifest, and their seal for the log."""
     indexes: list[_DiskIndex] = []
     columns: list[bytes] = []
-    for disk, blocks in manifest.maps.items():
-        numbers = blocks.numbers()
-        indexes.append(_DiskIndex(disk=disk, size=blocks.size, stored_blocks=len(numbers)))
-        columns.append(numbers.astype("<u8").tobytes())
-        columns.append(blocks.digests[numbers].tobytes())
-        places = (blocks.packs, blocks.offsets, blocks.stored)
-        columns.extend(column[numbers].astype("<u4").tobytes() for column in places)
+    for disk, entry in manifest.disks.items():
+        root = entry.root
+        pages = np.flatnonzero(root.objects)
+        indexes.append(_DiskIndex(disk=disk, size=entry.size, pages=len(pages)))
+        columns += [pages.astype("<u4").tobytes()]
+        columns += [root.digests[pages].tobytes(), root.seals[pages].tobytes()]
+        places = (root.objects, root.offsets, root.stored)
+        columns += [column[pages].astype("<u4").tobytes() for column in places]
     plain = b"".join(columns)
     index = _ManifestIndex(
         record=manifest.record,
-        packs=manifest.packs,
+        maps=manifest.maps,
         disks=tuple(indexes),
         columns_size=len(plain),
     )
     head = _json.encode(index)
-    body = b"".join(
-        (
-            MANIFEST_MAGIC,
-            len(head).to_bytes(8, "little"),
-            head,
-            compress(plain, level=_COMPRESSION_LEVEL),
-        )
-    )
+    length = len(head).to_bytes(8, "little")
+    return sealed(key, MANIFEST_MAGIC + length + head + compress(plain, level=METADATA_LEVEL))
+
+
+def sealed(key: bytes, body: bytes, /) -> tuple[bytes, str]:
+    """Return `body` with its seal behind it, and the seal, hexadecimal."""
     seal = blake3(body, key=key)
     return body + seal.digest(), seal.hexdigest()
 
@@ -233,12 +273,12 @@ def decode_manifest(
     if found.digest() != trailer or found.hexdigest() != seal:
         raise ManifestDamagedError(point, "its digest is wrong")
     try:
-        return _decode_sealed(body, block_size=block_size)
+        return _decode_body(body, block_size=block_size)
     except (ValueError, IndexError, ZstdError) as error:
         raise ManifestDamagedError(point, str(error)) from error
 
 
-def _decode_sealed(body: bytes, *, block_size: ByteCount) -> Manifest:
+def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
     if not body.startswith(MANIFEST_MAGIC):
         raise ValueError("it is no manifest")
     start = len(MANIFEST_MAGIC) + 8
@@ -246,24 +286,18 @@ def _decode_sealed(body: bytes, *, block_size: ByteCount) -> Manifest:
     index = _index_decoder.decode(body[start : start + head_size])
     plain = decompress(body[start + head_size :])
     if len(plain) != index.columns_size:
-        raise ValueError("its block maps have the wrong length")
-    maps: dict[DiskId, BlockMap] = {}
-    at = 0
+        raise ValueError("its roots have the wrong length")
+    disks: dict[DiskId, DiskRoot] = {}
+    reader = Columns(plain)
     for entry in index.disks:
-        columns: list[npt.NDArray[np.generic]] = []
-        for kind, width in _COLUMNS:
-            column = np.frombuffer(plain, kind, entry.stored_blocks * width, at)
-            columns.append(column.reshape(-1, width) if width > 1 else column)
-            at += column.nbytes
-        maps[entry.disk] = _dense(entry, columns, block_size=block_size)
-    return Manifest(record=index.record, packs=index.packs, maps=maps)
-
-
-def _dense(
-    entry: _DiskIndex, columns: list[npt.NDArray[np.generic]], *, block_size: ByteCount
-) -> BlockMap:
-    blocks = BlockMap(entry.size, block_size=block_size)
-    numbers = columns[0].astype(np.int64)
-    places = np.stack([column.astype(np.uint32) for column in columns[2:]], axis=1)
-    blocks.assign(numbers, columns[1].astype(np.uint8), places)
-    return blocks
+        blocks = -(-entry.size // block_size)
+        root = Root(-(-blocks // PAGE_BLOCKS))
+        pages = reader.take("<u4", entry.pages).astype(np.int64)
+        root.digests[pages] = reader.take("u1", entry.pages, DIGEST_SIZE)
+        root.seals[pages] = reader.take("u1", entry.pages, DIGEST_SIZE)
+        for column in (root.objects, root.offsets, root.stored):
+            column[pages] = reader.take("<u4", entry.pages)
+        if len(pages) and int(root.objects.max()) > len(index.maps):
+            raise ValueError("it names an object that it does not list")
+        disks[entry.disk] = DiskRoot(size=entry.size, root=root)
+    return Manifest(record=index.record, maps=index.maps, disks=disks)

@@ -1,67 +1,83 @@
-"""Finding a block that is stored already: in the base point, or earlier in the same run.
+"""Finding a block that is stored already, in any point or earlier in the same run.
 
-Not finding one costs space only, so the memory of a run's own blocks may be bounded.
+Not finding one costs space only, so memory is bounded: of more blocks than `KEYS_MAX` the ones
+that were stored last are known.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from reference_engine.repository.block_map import BlockMap, Digests
+from reference_engine.repository.block_map import DIGEST_SIZE, Digests, Places
 
-RECENT_MAX: Final = 1 << 19
-"""Blocks of a run that each of two generations remembers; some 100 MiB in all."""
+KEYS_MAX: Final = 1 << 19
+"""Known blocks, 32 bytes each: 32 GiB of different blocks of 64 KiB."""
 
-PlaceRow = tuple[int, int, int]
-"""Pack number, offset, stored length."""
+RECENT_MAX: Final = 1 << 15
+"""Blocks of the run that are looked up one by one before they are sorted in."""
+
+PlaceRow = tuple[int, int, int, int]
+"""Pack number, offset and stored length of a frame, offset inside what it holds."""
 
 
-class BaseIndex:
-    """Every block of the base point, of whatever disk, found by digest."""
+class _Run:
+    """Blocks sorted by digest."""
 
-    def __init__(self, maps: Iterable[BlockMap], /) -> None:
-        digests: list[Digests] = [np.empty((0, 16), np.uint8)]
-        places = [np.empty((0, 3), np.uint32)]
-        for blocks in maps:
-            numbers = blocks.numbers()
-            digests.append(blocks.digests[numbers])
-            columns = (blocks.packs, blocks.offsets, blocks.stored)
-            places.append(np.stack([column[numbers] for column in columns], axis=1))
-        keys = np.ascontiguousarray(np.concatenate(digests)).view(np.uint64)
+    def __init__(self, digests: Digests, places: Places, /) -> None:
+        keys = np.ascontiguousarray(digests).view(np.uint64)
         order = np.argsort(keys[:, 0], kind="stable")
         self._heads = keys[order, 0]
         self._tails = keys[order, 1]
-        self._places = np.concatenate(places)[order]
+        self._places = places[order]
 
-    def find(self, digests: Digests, /) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint32]]:
-        """Return for each digest whether a block has it, and a place where it is stored."""
-        found = np.zeros(len(digests), np.bool_)
-        places = np.zeros((len(digests), 3), np.uint32)
-        if len(self._heads) == 0:
-            return found, places
-        keys = digests.view(np.uint64)
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def find(self, digests: Digests) -> tuple[npt.NDArray[np.bool_], Places]:
+        keys = np.ascontiguousarray(digests).view(np.uint64)
         # Of several blocks that share half a digest only the first is looked at.
         at = np.minimum(np.searchsorted(self._heads, keys[:, 0]), len(self._heads) - 1)
         found = (self._heads[at] == keys[:, 0]) & (self._tails[at] == keys[:, 1])
-        places[found] = self._places[at[found]]
-        return found, places
+        return found, self._places[at]
 
 
-class RecentBlocks:
-    """The blocks that this run stored last."""
+class KnownBlocks:
+    """Where blocks of known digests are stored."""
 
     def __init__(self) -> None:
-        self._young: dict[bytes, PlaceRow] = {}
-        self._old: dict[bytes, PlaceRow] = {}
+        self._runs: list[_Run] = []
+        self._recent: dict[bytes, PlaceRow] = {}
 
-    def find(self, digest: bytes, /) -> PlaceRow | None:
-        """Return where a block of this digest was stored."""
-        return self._young.get(digest) or self._old.get(digest)
+    def __len__(self) -> int:
+        return sum(len(run) for run in self._runs) + len(self._recent)
+
+    def learn(self, digests: Digests, places: Places, /) -> None:
+        """Know these blocks too; the ones learnt first are forgotten first."""
+        if len(digests):
+            self._runs.append(_Run(digests, places))
+        while len(self._runs) > 1 and len(self) > KEYS_MAX:
+            del self._runs[0]
 
     def remember(self, digest: bytes, place: PlaceRow, /) -> None:
         """Let later blocks of this digest refer to `place`."""
-        if len(self._young) >= RECENT_MAX:
-            self._old, self._young = self._young, {}
-        self._young[digest] = place
+        self._recent[digest] = place
+        if len(self._recent) >= RECENT_MAX:
+            raw = np.frombuffer(b"".join(self._recent), np.uint8).reshape(-1, DIGEST_SIZE)
+            places = np.array(list(self._recent.values()), np.uint32)
+            self._recent = {}
+            self.learn(raw, places)
+
+    def find(self, digests: Digests, /) -> tuple[npt.NDArray[np.bool_], Places]:
+        """Return for each digest whether a block has it, and a place where it is stored."""
+        found = np.zeros(len(digests), np.bool_)
+        places = np.zeros((len(digests), 4), np.uint32)
+        for run in self._runs:
+            here, rows = run.find(digests)
+            places[here] = rows[here]
+            found |= here
+        for at in np.flatnonzero(~found).tolist() if self._recent else ():
+            row = self._recent.get(digests[at].tobytes())
+            if row is not None:
+                found[at], places[at] = True, row
+        return found, places

@@ -1,58 +1,116 @@
-"""Packs: blocks one behind the other, each compressed by itself, up to 16 MiB an object.
+"""Packs: solid frames one behind the other, each a megabyte of blocks or pieces compressed as one.
 
-A block that does not shrink is stored as it is; a stored length equal to the block's own says so.
+Blocks that are compressed together shrink as well as large blocks do, and are still found one by
+one: a place names the frame and the offset inside what the frame holds.
 """
 
+import enum
+from collections.abc import Sequence
 from typing import Final
 
-from backports.zstd import ZstdCompressor, ZstdDecompressor, ZstdError
+from backports.zstd import (
+    ZstdCompressor,
+    ZstdError,
+    decompress,
+    get_frame_info,
+    get_frame_size,
+)
 
 from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.block_map import Place
-from reference_engine.repository.codec import pack_name
+from reference_engine.repository.block_map import NameTable
+from reference_engine.repository.codec import FRAME_MAX, pack_name
 from reference_engine.repository.publish import publish_own
 
 PACK_MAX: Final = ByteCount(16 * MIB)
-_LEVEL: Final = 1
-"""Level 1 keeps up with a fast disk on one core; higher levels gain little on 16 KiB blocks."""
+"""The one pack that is being filled is in memory, so this bounds the engine's memory."""
+
+FRAME_SIZE: Final = ByteCount(1 * MIB)
+"""How much is compressed at once: more gains nothing, less costs some five percent of space."""
+
+
+class Level(enum.Enum):
+    """How hard blocks are compressed."""
+
+    FAST = 1
+    DEFAULT = 2
+    BEST = 6
+
+
+class Frames:
+    """Compresses and decompresses; any number of threads may use it at once."""
+
+    def __init__(self, level: Level, /) -> None:
+        self._level = level
+        self._idle: list[ZstdCompressor] = []
+
+    def compressed(self, content: bytes | memoryview, /) -> bytes:
+        """Return `content` as one frame; equal bytes make equal frames."""
+        # A list's pop and append are atomic, and a compressor's tables are worth keeping.
+        try:
+            compressor = self._idle.pop()
+        except IndexError:
+            compressor = ZstdCompressor(level=self._level.value)
+        compressor.set_pledged_input_size(len(content))
+        frame = compressor.compress(content, ZstdCompressor.FLUSH_FRAME)
+        self._idle.append(compressor)
+        return frame
+
+
+def unpack(stored: bytes | memoryview, /) -> bytes:
+    """Return what a frame holds.
+
+    Raises:
+        ValueError: the bytes are no frame.
+    """
+    try:
+        # The limit keeps an altered frame from unfolding into all of memory.
+        size = get_frame_info(stored).decompressed_size
+        if size is None or size > FRAME_MAX or get_frame_size(stored) != len(stored):
+            raise ValueError("it is no single frame of a known size")
+        return decompress(stored)
+    except ZstdError as error:
+        raise ValueError("it cannot be decompressed") from error
 
 
 class PackWriter:
-    """The packs of one session: gathers blocks, and publishes what is full.
+    """The packs of one session: gathers frames, and publishes what is full."""
 
-    `names` is the session's pack table; it begins with the base point's packs, so that blocks of
-    the base keep their pack numbers.
-    """
-
-    def __init__(self, store: BlobStore, /, *, session: str, inherited: tuple[str, ...]) -> None:
-        self._store = store
-        self._session = session
-        self._compressor = ZstdCompressor(level=_LEVEL)
+    def __init__(self, store: BlobStore, names: NameTable, /, *, session: str) -> None:
+        self._store, self._names, self._session = store, names, session
         self._own = 0
-        self._open = bytearray()
-        self._sealed: dict[str, bytes] = {}
+        self._open, self._filled = bytearray(), 0
+        self._open_number = 0
+        self._sealed: dict[str, bytearray] = {}
         self._publishing = 0
-        self.names = list(inherited)
         self.bytes_stored = 0
 
-    def add(self, content: memoryview | bytes, /) -> Place:
-        """Store one block and return its place; nothing is durable before `flush`."""
-        frame = self._compressor.compress(content, ZstdCompressor.FLUSH_FRAME)
-        stored: memoryview | bytes = frame if len(frame) < len(content) else content
-        if self._open and len(self._open) + len(stored) > PACK_MAX:
-            self._seal()
-        if not self._open:
-            self._own += 1
-            self.names.append(pack_name(self._session, self._own))
-        place = Place(pack=len(self.names), offset=len(self._open), stored=len(stored))
-        self._open += stored
-        self.bytes_stored += len(stored)
-        return place
+    def add(self, frames: Sequence[bytes], /) -> list[tuple[int, int, int]]:
+        """Take frames in this order; return pack number, offset and length of each.
+
+        Nothing is durable before `flush`.
+        """
+        places: list[tuple[int, int, int]] = []
+        for frame in frames:
+            end = self._filled + len(frame)
+            if self._filled and end > PACK_MAX:
+                self._seal()
+                end = len(frame)
+            if not self._filled:
+                self._own += 1
+                self._open_number = self._names.number(pack_name(self._session, self._own))
+                # Growing it frame by frame would leave copies of it all over the heap.
+                self._open = bytearray(max(PACK_MAX, end))
+            places.append((self._open_number, self._filled, len(frame)))
+            self._open[self._filled : end] = frame
+            self._filled = end
+            self.bytes_stored += len(frame)
+        return places
 
     def _seal(self) -> None:
-        self._sealed[self.names[-1]] = bytes(self._open)
-        self._open = bytearray()
+        del self._open[self._filled :]
+        self._sealed[self._names.name(self._open_number)] = self._open
+        self._open, self._filled = bytearray(), 0
 
     async def publish_full(self) -> None:
         """Make every full pack durable; what fails stays in memory for the next attempt.
@@ -79,33 +137,14 @@ class PackWriter:
         Raises:
             TransientError, RefusedError: as `publish_full`.
         """
-        if self._open:
+        if self._filled:
             self._seal()
         await self.publish_full()
         assert not self._publishing, self._publishing
 
     async def discard(self) -> None:
         """Delete the packs of this session, of which no manifest may speak."""
-        self._open = bytearray()
+        self._open, self._filled = bytearray(), 0
         self._sealed = {}
         for number in range(1, self._own + 1):
             await self._store.delete(pack_name(self._session, number))
-
-
-def unpack(stored: bytes | memoryview, /, *, length: int) -> bytes:
-    """Return the block of `length` bytes that was stored as `stored`.
-
-    Raises:
-        ValueError: the bytes are no such block.
-    """
-    if len(stored) == length:
-        return bytes(stored)
-    decompressor = ZstdDecompressor()
-    try:
-        # The limit keeps an altered frame from unfolding into all of memory.
-        plain = decompressor.decompress(stored, max_length=length + 1)
-    except ZstdError as error:
-        raise ValueError("it cannot be decompressed") from error
-    if len(plain) != length or not decompressor.eof:
-        raise ValueError(f"it does not hold {length} bytes")
-    return plain

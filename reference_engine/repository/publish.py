@@ -10,7 +10,7 @@ ATTEMPTS: Final = 3
 """Each attempt may lose its answer; a store that loses three in a row is reported."""
 
 
-async def publish(store: BlobStore, name: str, content: bytes, /) -> bool:
+async def publish(store: BlobStore, name: str, content: bytes | bytearray, /) -> bool:
     """Return whether `name` durably holds `content` now; False: other bytes were there first.
 
     A lost answer is settled by reading: a create may have landed although it reported a failure.
@@ -33,7 +33,7 @@ async def publish(store: BlobStore, name: str, content: bytes, /) -> bool:
     raise failure
 
 
-async def publish_own(store: BlobStore, name: str, content: bytes, /) -> None:
+async def publish_own(store: BlobStore, name: str, content: bytes | bytearray, /) -> None:
     """Leave `content` durable under a `name` that carries this run's token.
 
     Raises:

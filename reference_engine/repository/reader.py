@@ -1,8 +1,8 @@
 """Reading a committed point: every block's digest is checked before anybody sees the block."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from blake3 import blake3
@@ -11,37 +11,81 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import KIB, MIB, ByteCount
+from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.block_map import DIGEST_SIZE, BlockMap, Digests, Numbers, Place
+from reference_engine.ports.runtime import Executor
+from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
+    PAGE_BLOCKS,
+    PIECES,
+    BlockMap,
+    NameTable,
+    Page,
+    PageRow,
+)
 from reference_engine.repository.codec import Header, Manifest
 from reference_engine.repository.errors import BlockDamagedError, DiskDamagedError
-from reference_engine.repository.pack import unpack
+from reference_engine.repository.fetching import (
+    Frame,
+    Unread,
+    Wanted,
+    decoded,
+    described,
+    load_page,
+    runs,
+)
 
-CACHE_MAX: Final = ByteCount(64 * MIB)
-_PAGE: Final = 256 * KIB
-"""Packs are fetched in pages: sequential reads join them, scattered ones waste little."""
+CACHE_MAX: Final = ByteCount(8 * MIB)
+"""Decompressed frames that stay in memory: neighbours often share one."""
 
-_BATCH: Final = ByteCount(4 * MIB)
-"""How much of a disk is decoded at once."""
+BATCH_FRAMES: Final = 8
+"""How many frames are fetched and decompressed at once."""
 
 Progress = Callable[[ByteCount], None]
 """Takes how many bytes were done since the last call."""
 
-Page = tuple[int, int]
-"""Pack number and page number within the pack."""
+
+class Stretch(NamedTuple):
+    """Checked content of neighbouring blocks of a disk."""
+
+    offset: int
+    content: memoryview
 
 
 class PointReader:
     """One committed point's disks, readable at random."""
 
-    def __init__(self, store: BlobStore, header: Header, manifest: Manifest, /) -> None:
-        self._store = store
+    def __init__(
+        self, store: BlobStore, header: Header, manifest: Manifest, /, *, executor: Executor
+    ) -> None:
+        self._store, self._executor = store, executor
         self._key = header.key
         self._manifest = manifest
         self._block_size = header.block_size
-        self._pages: OrderedDict[Page, bytes] = OrderedDict()
-        self._ends = _pack_ends(manifest)
+        self._packs = NameTable()
+        self._maps = {
+            disk: BlockMap(
+                entry.size,
+                block_size=header.block_size,
+                key=header.key,
+                load=self._load,
+                root=entry.root,
+            )
+            for disk, entry in manifest.disks.items()
+        }
+        self._frames: OrderedDict[Frame, bytes | Unread] = OrderedDict()
+        self._held = 0
+
+    async def _load(self, number: int, row: PageRow) -> Page:
+        return await load_page(
+            self._store,
+            self._key,
+            self._packs,
+            name=self._manifest.maps[row.object_number - 1],
+            number=number,
+            row=row,
+            of=self._manifest.record.id,
+        )
 
     @property
     def point(self) -> RecoveryPoint:
@@ -60,185 +104,224 @@ class PointReader:
 
     def size(self, disk: DiskId, /) -> ByteCount:
         """Return how many bytes the disk holds."""
-        return self._manifest.maps[disk].size
+        return self._maps[disk].size
 
-    def allocated(self, disk: DiskId, /) -> ExtentSet:
-        """Return every byte that may be other than zero."""
-        return self._manifest.maps[disk].allocated()
+    async def allocated(self, disk: DiskId, /) -> ExtentSet:
+        """Return every byte that may be other than zero.
 
-    def block_digests(self, disk: DiskId, /) -> Digests:
-        """Return the digest of every block of the disk; sixteen zero bytes for a hole."""
-        return self._manifest.maps[disk].digests.copy()
+        Raises:
+            ManifestDamagedError: a page of the disk's map is damaged.
+        """
+        return await self._maps[disk].allocated()
 
     def root_digest(self, disk: DiskId, /) -> str:
         """Return the digest of the disk's whole content, as its manifest has it."""
-        return self._manifest.maps[disk].root_digest(self._key)
+        return self._maps[disk].root_digest()
 
     async def read(self, disk: DiskId, extents: ExtentSet, /) -> bytes:
         """Return the bytes of `extents`, one range after the other; holes are zeros.
 
         Raises:
-            BlockDamagedError: a block cannot be read back as it was written.
+            CorruptionError: a block cannot be read back as it was written.
         """
-        blocks = self._manifest.maps[disk]
-        assert extents <= ExtentSet.whole(blocks.size), extents
-        parts: list[bytes] = []
-        for part in extents.windows(_BATCH):
-            held = {number: content async for number, content in self.blocks(disk, part)}
-            parts.extend(_cut(blocks, held, extent.offset, extent.end) for extent in part)
-        return b"".join(parts)
+        assert extents <= ExtentSet.whole(self.size(disk)), extents
+        content = bytearray(extents.total)
+        starts = extents.bounds[:, 0]
+        before = np.concatenate(([0], np.cumsum(extents.bounds[:, 1] - starts)))
+        async for stretch in self.stretches(disk, extents):
+            low, high = stretch.offset, stretch.offset + len(stretch.content)
+            first = max(0, int(np.searchsorted(starts, low, side="right")) - 1)
+            for index in range(first, len(starts)):
+                start, end = extents.bounds[index].tolist()
+                if start >= high:
+                    break
+                a, b = max(start, low), min(end, high)
+                if a < b:
+                    at = int(before[index]) + a - start
+                    content[at : at + b - a] = stretch.content[a - low : b - low]
+        return bytes(content)
 
-    async def blocks(self, disk: DiskId, window: ExtentSet, /) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield number and content of every block that `window` touches and that is no hole.
+    async def stretches(self, disk: DiskId, window: ExtentSet, /) -> AsyncIterator[Stretch]:
+        """Yield the blocks that `window` touches and that are no holes, neighbours joined.
 
-        Numbers ascend. Everything yielded has the digest that the manifest states.
+        Offsets ascend. Everything yielded has the digest that the manifest states.
 
         Raises:
-            BlockDamagedError: the next block cannot be read back as it was written.
+            CorruptionError: the next block cannot be read back as it was written.
         """
-        blocks = self._manifest.maps[disk]
-        numbers = window.clipped(blocks.size).pieces(self._block_size)
-        numbers = numbers[blocks.packs[numbers] != 0]
-        step = max(1, _BATCH // self._block_size)
-        for start in range(0, len(numbers), step):
-            batch = numbers[start : start + step]
-            pages = await self._fetch(blocks, batch)
-            for number in batch.tolist():
-                yield number, await self._block(disk, blocks, number, pages)
+        blocks = self._maps[disk]
+        async for batch in self._batches(blocks, window.clipped(blocks.size)):
+            await self._fetch(batch)
+            half = -(-len(batch) // 2)
+            checked = await self._executor.offload_all(
+                [
+                    lambda part=part: self._checked(disk, part)  # type: ignore[misc]
+                    for part in (batch[:half], batch[half:])
+                    if part
+                ]
+            )
+            for stretches, damage in checked:
+                for stretch in stretches:
+                    yield stretch
+                if damage is not None:
+                    raise damage
+            self._trim()
 
     async def verify(self, disk: DiskId, /, *, progress: Progress) -> ByteCount:
         """Read the whole disk, check it against its record, and return how much was read.
 
         Raises:
-            BlockDamagedError: a block cannot be read back as it was written.
+            CorruptionError: a block or a page cannot be read back as it was written.
             DiskDamagedError: the blocks are whole, but not those that were recorded.
         """
         record = self.point.disk(disk)
         assert record is not None, disk
         read = 0
-        async for _, content in self.blocks(disk, ExtentSet.whole(self.size(disk))):
-            read += len(content)
-            progress(ByteCount(len(content)))
+        async for stretch in self.stretches(disk, ExtentSet.whole(self.size(disk))):
+            read += len(stretch.content)
+            progress(ByteCount(len(stretch.content)))
         if self.size(disk) != record.size:
             raise DiskDamagedError(self.point.id, disk, "its size is not the one recorded")
         if self.root_digest(disk) != record.digest:
             raise DiskDamagedError(self.point.id, disk, "its digest is not the one recorded")
+        await self._check_pages(disk)
         return ByteCount(read)
 
-    async def _block(
-        self, disk: DiskId, blocks: BlockMap, number: int, pages: dict[Page, bytes]
-    ) -> bytes:
-        place = blocks.place(number)
-        assert place is not None, number
-        stored = _joined(pages, place)
-        if stored is None:
-            stored = await self._stored(disk, number, place)
-        try:
-            content = unpack(stored, length=blocks.length(number))
-        except ValueError as error:
-            raise BlockDamagedError(self.point.id, disk, number, str(error)) from error
-        digest = blake3(content, key=self._key).digest(length=DIGEST_SIZE)
-        if digest != blocks.digests[number].tobytes():
-            raise BlockDamagedError(self.point.id, disk, number, "its digest is wrong")
-        return content
+    async def _check_pages(self, disk: DiskId) -> None:
+        """Make sure that the blocks of each page are those that the root speaks of."""
+        blocks = self._maps[disk]
+        for number in blocks.pages():
+            page = await blocks.page(number)
+            if page.digest(self._key) != blocks.root.digests[number].tobytes():
+                raise DiskDamagedError(self.point.id, disk, f"page {number} is another one's")
 
-    async def _stored(self, disk: DiskId, number: int, place: Place) -> bytes:
-        """Return one block's stored bytes where its page could not be read as a whole."""
+    async def _batches(
+        self, blocks: BlockMap, window: ExtentSet
+    ) -> AsyncIterator[Sequence[Wanted]]:
+        """Yield the window's blocks in parts that need few frames at once."""
+        batch: list[Wanted] = []
+        frames: set[Frame] = set()
+        for number in self._pages_of(blocks, window):
+            start = number * PAGE_BLOCKS
+            base = start * self._block_size
+            part = window & ExtentSet.of([(base, base + PAGE_BLOCKS * self._block_size)])
+            if not part:
+                continue
+            page = await blocks.page(number)
+            wanted = part.pieces(self._block_size) - start
+            for each in described(blocks, page, start, wanted[page.places[wanted, 0] != 0]):
+                needed = {each.base, *(frame for _, frame, _ in each.pieces)}
+                if batch and len(frames | needed) > BATCH_FRAMES:
+                    yield batch
+                    batch, frames = [], set()
+                batch.append(each)
+                frames |= needed
+        if batch:
+            yield batch
+
+    @staticmethod
+    def _pages_of(blocks: BlockMap, window: ExtentSet) -> Sequence[int]:
+        touched = window.pieces(ByteCount(PAGE_BLOCKS * blocks.block_size))
+        return [int(n) for n in touched[blocks.root.objects[touched] != 0]]
+
+    async def _fetch(self, batch: Sequence[Wanted]) -> None:
+        """Have every frame of the batch in memory, or the reason why it cannot be read."""
+        needed: set[Frame] = set()
+        for each in batch:
+            needed.add(each.base)
+            needed.update(frame for _, frame, _ in each.pieces)
+        missing = sorted(needed - self._frames.keys())
+        for frame in needed & self._frames.keys():
+            self._frames.move_to_end(frame)
+        stored: dict[Frame, bytes | memoryview | Unread] = {}
+        for run in runs(missing):
+            stored.update(await self._stored(run))
+        half = -(-len(missing) // 2)
+        unpacked = await self._executor.offload_all(
+            [
+                lambda part=part: [decoded(stored[frame]) for frame in part]  # type: ignore[misc]
+                for part in (missing[:half], missing[half:])
+                if part
+            ]
+        )
+        for frame, content in zip(missing, [c for part in unpacked for c in part], strict=True):
+            self._frames[frame] = content
+            self._held += len(content)
+
+    def _trim(self) -> None:
+        while self._held > CACHE_MAX and len(self._frames) > 1:
+            self._held -= len(self._frames.popitem(last=False)[1])
+
+    async def _stored(self, run: Sequence[Frame]) -> dict[Frame, bytes | memoryview | Unread]:
+        pack, start, _ = run[0]
+        length = run[-1][1] + run[-1][2] - start
+        name = self._packs.name(pack)
         try:
-            return await self._store.read_range(
-                self._pack(place.pack), offset=place.offset, length=place.stored
-            )
+            view = memoryview(await self._store.read_range(name, offset=start, length=length))
         except CorruptionError as error:
-            raise BlockDamagedError(self.point.id, disk, number, str(error)) from error
+            if len(run) == 1:
+                return {run[0]: str(error)}
+            # Which frame is lost shows when they are read one by one.
+            found: dict[Frame, bytes | memoryview | Unread] = {}
+            for frame in run:
+                found.update(await self._stored([frame]))
+            return found
+        return {frame: view[frame[1] - start : frame[1] - start + frame[2]] for frame in run}
 
-    def _pack(self, number: int) -> str:
-        return self._manifest.packs[number - 1]
+    def _checked(
+        self, disk: DiskId, batch: Sequence[Wanted]
+    ) -> tuple[list[Stretch], BlockDamagedError | None]:
+        """Return the batch's content up to its end, or up to its first damaged block."""
+        found: list[Stretch] = []
+        start: Wanted | None = None
+        last: Wanted | None = None
 
-    async def _fetch(self, blocks: BlockMap, numbers: Numbers) -> dict[Page, bytes]:
-        """Return the pages that these blocks lie in, but those that cannot be read."""
-        packs = blocks.packs[numbers].astype(np.int64)
-        first = blocks.offsets[numbers].astype(np.int64)
-        last = (first + blocks.stored[numbers] - 1) // _PAGE
-        wanted: set[Page] = set()
-        for pack, low, high in zip(
-            packs.tolist(), (first // _PAGE).tolist(), last.tolist(), strict=True
-        ):
-            wanted.update((pack, page) for page in range(low, high + 1))
-        pages: dict[Page, bytes] = {}
-        missing: list[Page] = []
-        for page in sorted(wanted):
-            held = self._pages.get(page)
-            if held is None:
-                missing.append(page)
-            else:
-                self._pages.move_to_end(page)
-                pages[page] = held
-        for pack, start, count in _runs(missing):
-            pages.update(await self._fetch_run(pack, start, count))
-        return pages
+        def close() -> None:
+            if start is not None and last is not None:
+                raw = self._frames[start.base]
+                assert isinstance(raw, bytes), start
+                view = memoryview(raw)[start.at : last.at + last.length]
+                found.append(Stretch(start.number * self._block_size, view))
 
-    async def _fetch_run(self, pack: int, first: int, count: int) -> dict[Page, bytes]:
-        start = first * _PAGE
-        end = min((first + count) * _PAGE, self._ends[pack])
-        try:
-            content = await self._store.read_range(
-                self._pack(pack), offset=start, length=end - start
+        for each in batch:
+            content, cause = self._content(each)
+            if not cause and self._digest(content) != each.digest:
+                cause = "its digest is wrong"
+            joins = (
+                last is not None
+                and not each.pieces
+                and each.base == last.base
+                and each.number == last.number + 1
+                and each.at == last.at + last.length
             )
-        except CorruptionError:
-            # Which block is lost shows when the blocks are read one by one.
-            return {}
-        found: dict[Page, bytes] = {}
-        for number in range(count):
-            page = (pack, first + number)
-            found[page] = content[number * _PAGE : (number + 1) * _PAGE]
-            self._pages[page] = found[page]
-        while len(self._pages) * _PAGE > CACHE_MAX:
-            self._pages.popitem(last=False)
-        return found
+            if cause or not joins:
+                close()
+                start = last = None
+            if cause:
+                return found, BlockDamagedError(self.point.id, disk, each.number, cause)
+            if each.pieces:
+                found.append(Stretch(each.number * self._block_size, content))
+            else:
+                start, last = start or each, each
+        close()
+        return found, None
 
+    def _digest(self, content: memoryview) -> bytes:
+        return blake3(content, key=self._key).digest(length=DIGEST_SIZE)
 
-def _pack_ends(manifest: Manifest) -> list[int]:
-    """Return for each pack number the end of the last block that this point has in it."""
-    ends = np.zeros(len(manifest.packs) + 1, np.int64)
-    for blocks in manifest.maps.values():
-        numbers = blocks.numbers()
-        reach = blocks.offsets[numbers].astype(np.int64) + blocks.stored[numbers]
-        np.maximum.at(ends, blocks.packs[numbers], reach)
-    listed: list[int] = ends.tolist()
-    return listed
-
-
-def _runs(pages: list[Page]) -> list[tuple[int, int, int]]:
-    """Join neighbouring pages of one pack: pack, first page, number of pages."""
-    runs: list[tuple[int, int, int]] = []
-    for pack, page in pages:
-        if runs and runs[-1][0] == pack and sum(runs[-1][1:]) == page:
-            runs[-1] = (pack, runs[-1][1], runs[-1][2] + 1)
-        else:
-            runs.append((pack, page, 1))
-    return runs
-
-
-def _joined(pages: dict[Page, bytes], place: Place) -> bytes | memoryview | None:
-    """Return a block's stored bytes out of the pages; None where one of them is missing."""
-    end = place.offset + place.stored
-    first, last = place.offset // _PAGE, (end - 1) // _PAGE
-    parts: list[memoryview] = []
-    for number in range(first, last + 1):
-        page = pages.get((place.pack, number))
-        if page is None:
-            return None
-        start = number * _PAGE
-        parts.append(memoryview(page)[max(0, place.offset - start) : end - start])
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _cut(blocks: BlockMap, held: dict[int, bytes], start: int, end: int) -> bytes:
-    """Return the bytes `[start, end)` out of whole blocks; a block that is not held is zero."""
-    parts: list[bytes] = []
-    for number in range(start // blocks.block_size, -(-end // blocks.block_size)):
-        begin = number * blocks.block_size
-        low, high = max(start - begin, 0), min(end - begin, blocks.length(number))
-        content = held.get(number)
-        parts.append(bytes(high - low) if content is None else content[low:high])
-    return b"".join(parts)
+    def _content(self, each: Wanted) -> tuple[memoryview, str]:
+        """Return the block as it is put together, and why it cannot be."""
+        base = self._frames[each.base]
+        if isinstance(base, str):
+            return memoryview(b""), base
+        view = memoryview(base)[each.at : each.at + each.length]
+        if not each.pieces:
+            return view, ""
+        size = self._block_size // PIECES
+        patched = bytearray(view)
+        for piece, frame, at in each.pieces:
+            raw = self._frames[frame]
+            if isinstance(raw, str):
+                return memoryview(b""), raw
+            patched[piece * size : (piece + 1) * size] = raw[at : at + size]
+        return memoryview(patched), ""

@@ -1,11 +1,15 @@
 """The front door: create, open, list, open a run, read a point."""
 
-from reference_engine.model.errors import CorruptionError
+from typing import Final
+
+from reference_engine.model.errors import CorruptionError, RefusedError
 from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.runtime import Executor, Inline
 from reference_engine.repository.codec import (
+    HEADER_COPIES,
     HEADER_NAME,
     Entry,
     Header,
@@ -15,6 +19,7 @@ from reference_engine.repository.codec import (
     decode_header,
     decode_manifest,
     encode_header,
+    manifest_copy_name,
     new_header,
     object_digest,
 )
@@ -26,23 +31,43 @@ from reference_engine.repository.errors import (
     RepositoryForeignError,
 )
 from reference_engine.repository.log import Log
-from reference_engine.repository.publish import publish
+from reference_engine.repository.pack import Level
+from reference_engine.repository.publish import publish, publish_own
 from reference_engine.repository.reader import PointReader, Progress
 from reference_engine.repository.write_session import WriteSession
+
+INLINE: Final = Inline()
 
 
 class Repository:
     """The recovery points behind one blob store."""
 
-    def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        header: Header,
+        log: Log,
+        /,
+        *,
+        executor: Executor,
+        missing: tuple[str, ...],
+    ) -> None:
         self._store = store
+        self._executor = executor
+        self._missing = missing
         self._header = header
         self._log = log
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
 
     @classmethod
     async def create(
-        cls, store: BlobStore, /, *, identity_token: str, block_size: ByteCount
+        cls,
+        store: BlobStore,
+        /,
+        *,
+        identity_token: str,
+        block_size: ByteCount,
+        executor: Executor = INLINE,
     ) -> "Repository":
         """Make an empty store a repository of blocks of `block_size` bytes.
 
@@ -57,11 +82,16 @@ class Repository:
             raise RepositoryForeignError(f"it holds {present[0]}")
         if not await publish(store, HEADER_NAME, content):
             raise RepositoryExistsError
-        return await cls.open(store)
+        for name in HEADER_COPIES:
+            await publish_own(store, name, content)
+        return await cls.open(store, executor=executor)
 
     @classmethod
-    async def open(cls, store: BlobStore, /) -> "Repository":
+    async def open(cls, store: BlobStore, /, *, executor: Executor = INLINE) -> "Repository":
         """Open the repository and read its whole history.
+
+        `executor` does what burns a core; without one it is done in place. One sound copy of the
+        header is enough.
 
         Raises:
             RepositoryAbsentError: there is none.
@@ -69,13 +99,25 @@ class Repository:
             RepositoryNewerError: a later program wrote it.
             LogDamagedError: its history is not what was written.
         """
-        content = await store.read(HEADER_NAME)
-        if content is None:
-            raise RepositoryAbsentError
-        header = decode_header(content)
+        found: dict[str, bytes] = {}
+        refusal: RefusedError = RepositoryAbsentError()
+        sound: tuple[Header, bytes] | None = None
+        for name in (HEADER_NAME, *HEADER_COPIES):
+            content = await store.read(name)
+            if content is None:
+                continue
+            found[name] = content
+            try:
+                sound = sound or (decode_header(content), content)
+            except RefusedError as error:
+                refusal = error if isinstance(refusal, RepositoryAbsentError) else refusal
+        if sound is None:
+            raise refusal
+        header, content = sound
         log = Log(store, header, header_digest=object_digest(header.key, content))
         await log.check_complete()
-        return cls(store, header, log)
+        missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
+        return cls(store, header, log, executor=executor, missing=missing)
 
     @property
     def identity(self) -> str:
@@ -135,15 +177,19 @@ class Repository:
         own = [entry for entry in self._log.entries if entry.machine == machine]
         return bool(own) and not isinstance(own[-1], PointCommittedEntry)
 
-    async def open_run(self, machine: MachineId, /, *, token: str) -> WriteSession:
+    async def open_run(
+        self, machine: MachineId, /, *, token: str, level: Level = Level.DEFAULT
+    ) -> WriteSession:
         """Open a run: older runs of the machine can no longer commit.
 
         `token` is this call's own, never used before; it names the run's packs. A newest point
-        whose manifest is damaged is no base: the run starts from nothing.
+        whose manifest is damaged is no base: the run starts from nothing. So it does after a run
+        that failed, if a page of the newest point's maps is damaged.
 
         Raises:
             TransientError: the store failed; opening again takes the next epoch.
         """
+        await self._complete_header()
 
         def decide(history: tuple[Entry, ...]) -> Entry:
             opened = [e.epoch for e in history if e.machine == machine]
@@ -160,7 +206,15 @@ class Repository:
             run=RunTag(machine=machine, epoch=opened.epoch),
             session=token,
             base=await self._base(machine),
+            executor=self._executor,
+            level=level,
         )
+
+    async def _complete_header(self) -> None:
+        """Write the copies of the header that a crash left out, or that were lost."""
+        for name in self._missing:
+            await publish_own(self._store, name, encode_header(self._header))
+        self._missing = ()
 
     async def reader(self, point: RecoveryPointId, /) -> PointReader:
         """Return a reader of one committed point.
@@ -170,7 +224,7 @@ class Repository:
             ManifestDamagedError: its manifest is not what was written.
         """
         manifest = await self._manifest(await self._entry(point))
-        return PointReader(self._store, self._header, manifest)
+        return PointReader(self._store, self._header, manifest, executor=self._executor)
 
     async def verify(self, point: RecoveryPointId, /, *, progress: Progress) -> ByteCount:
         """Read one point to the last block, and return how many bytes were checked.
@@ -198,10 +252,18 @@ class Repository:
         ]
         if not entries:
             return None
+        own = [entry for entry in self._log.entries if entry.machine == machine]
         try:
-            return await self._manifest(entries[-1])
+            manifest = await self._manifest(entries[-1])
+            if isinstance(own[-2], RunOpenedEntry):
+                # The run before came to nothing. Should a damaged page of the base be the reason,
+                # then every run would end like it.
+                reader = PointReader(self._store, self._header, manifest, executor=self._executor)
+                for disk in reader.disks:
+                    await reader.allocated(disk)
         except CorruptionError:
             return None
+        return manifest
 
     async def _record(self, entry: PointCommittedEntry) -> RecoveryPoint:
         known = self._records.get(entry.point)
@@ -211,16 +273,24 @@ class Repository:
         return known
 
     async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
-        content = await self._store.read(entry.manifest)
-        if content is None:
-            raise ManifestDamagedError(entry.point, "it is missing")
-        manifest = decode_manifest(
-            self._header.key,
-            content,
-            point=entry.point,
-            seal=entry.digest,
-            block_size=self._header.block_size,
-        )
-        if manifest.record.id != entry.point:
-            raise ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
-        return manifest
+        """Return the point's manifest from whichever of its two copies is whole."""
+        damage = ManifestDamagedError(entry.point, "it is missing")
+        for name in (entry.manifest, manifest_copy_name(entry.point)):
+            content = await self._store.read(name)
+            if content is None:
+                continue
+            try:
+                manifest = decode_manifest(
+                    self._header.key,
+                    content,
+                    point=entry.point,
+                    seal=entry.digest,
+                    block_size=self._header.block_size,
+                )
+            except ManifestDamagedError as error:
+                damage = error
+                continue
+            if manifest.record.id == entry.point:
+                return manifest
+            damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
+        raise damage

@@ -1,32 +1,48 @@
 """One run's writing: blocks go to packs at once, the point exists only after `commit`."""
 
 import enum
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
-from blake3 import blake3
 
 from reference_engine.model.errors import SupersededError
-from reference_engine.model.extents import ExtentSet
+from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.block_map import DIGEST_SIZE, BlockMap, Digests, Numbers
+from reference_engine.ports.runtime import Executor
+from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
+    OVERLAID_MAX,
+    PAGE_BLOCKS,
+    PIECES,
+    BlockMap,
+    Digests,
+    NameTable,
+    Numbers,
+    Page,
+    PageRow,
+)
 from reference_engine.repository.codec import (
+    DiskRoot,
     Entry,
     Header,
     Manifest,
     PointCommittedEntry,
     encode_manifest,
+    manifest_copy_name,
     manifest_name,
 )
-from reference_engine.repository.dedup import BaseIndex, RecentBlocks
+from reference_engine.repository.fetching import load_page
 from reference_engine.repository.log import Log
-from reference_engine.repository.pack import PackWriter
+from reference_engine.repository.map_writer import MapWriter
+from reference_engine.repository.pack import Level
+from reference_engine.repository.pages import decode_page, encode_page, page_seal
 from reference_engine.repository.publish import publish_own
 from reference_engine.repository.reader import PointReader
+from reference_engine.repository.storing import BlockStorer, Draft, equal
 
 
 class _Progress(enum.Enum):
@@ -37,18 +53,19 @@ class _Progress(enum.Enum):
     ABANDONED = "abandoned"
 
 
-class _Draft(msgspec.Struct, frozen=True, kw_only=True):
-    """One disk in the making: its map, and which blocks were new to the repository."""
+class _Standing(NamedTuple):
+    """What a disk holds so far at some blocks."""
 
-    blocks: BlockMap
-    fresh: npt.NDArray[np.bool_]
-    inherit: DiskId | None
+    digests: Digests
+    stored: npt.NDArray[np.bool_]
+    overlaid: npt.NDArray[np.uint16]
 
 
 class WriteSession:
     """Writes one recovery point of one machine, under the epoch that the log gave to this run.
 
-    Disks may be written by several tasks at once; `stage` and `commit` come when all have ended.
+    Disks may be written by several tasks at once, each by one; `stage` and `commit` come when all
+    have ended. What one task writes lies in the packs in the order in which it was put.
     """
 
     def __init__(
@@ -61,22 +78,27 @@ class WriteSession:
         run: RunTag,
         session: str,
         base: Manifest | None,
+        executor: Executor,
+        level: Level,
     ) -> None:
-        self._store, self._log = store, log
+        self._store, self._header, self._log = store, header, log
+        self._executor = executor
         self._key, self._block_size = header.key, header.block_size
+        self._piece = ByteCount(header.block_size // PIECES)
         self._run = run
         self._base = base
-        self._base_reader = None if base is None else PointReader(store, header, base)
-        self._base_index: BaseIndex | None = None
-        self._recent = RecentBlocks()
-        self._packs = PackWriter(
-            store, session=session, inherited=() if base is None else base.packs
+        self._objects = NameTable()
+        for name in () if base is None else base.maps:
+            self._objects.number(name)
+        self._names = NameTable()
+        self._storer = BlockStorer(
+            store, header, log, self._names, session=session, executor=executor, level=level
         )
-        self._drafts: dict[DiskId, _Draft] = {}
-        self._zero_digests: dict[int, bytes] = {}
+        self._packs = self._storer.packs
+        self._maps = MapWriter(store, session, self._objects)
+        self._drafts: dict[DiskId, Draft] = {}
         self._progress = _Progress.WRITING
         self._entry: PointCommittedEntry | None = None
-        self._bytes_sent = 0
 
     @property
     def run(self) -> RunTag:
@@ -96,7 +118,7 @@ class WriteSession:
     @property
     def bytes_sent(self) -> ByteCount:
         """How many bytes were new to the repository, before compression."""
-        return ByteCount(self._bytes_sent)
+        return ByteCount(self._storer.bytes_sent)
 
     @property
     def bytes_stored(self) -> ByteCount:
@@ -109,58 +131,83 @@ class WriteSession:
         Where the sizes differ, the image is cut off or goes on with zeros.
 
         Raises:
-            BlockDamagedError: the base's last block, needed after a change of size, is damaged.
+            CorruptionError: what is needed of the base after a change of size is damaged.
         """
         assert self._progress is _Progress.WRITING, self._progress
         assert disk not in self._drafts, disk
-        blocks = BlockMap(size, block_size=self._block_size)
-        if inherit is not None:
-            assert self._base is not None, "only a base point can be inherited from"
-            blocks = self._base.maps[inherit].resized(size)
-        self._drafts[disk] = _Draft(
-            blocks=blocks, fresh=np.zeros(blocks.count, np.bool_), inherit=inherit
+        blocks = BlockMap(
+            size, block_size=self._block_size, key=self._key, load=self._load, save=self._save
         )
-        if inherit is not None:
-            try:
-                await self._rewrite_edge(disk, inherit)
-            except BaseException:
-                del self._drafts[disk]
-                raise
+        self._drafts[disk] = Draft(blocks)
+        if inherit is None:
+            return
+        assert self._base is not None, "only a base point can be inherited from"
+        try:
+            entry = self._base.disks[inherit]
+            before = BlockMap(
+                entry.size,
+                block_size=self._block_size,
+                key=self._key,
+                load=self._load,
+                root=entry.root,
+            )
+            self._drafts[disk] = Draft(await before.resized(size, save=self._save))
+            await self._rewrite_edge(disk, inherit, before)
+        except BaseException:
+            del self._drafts[disk]
+            raise
 
-    async def _rewrite_edge(self, disk: DiskId, inherit: DiskId) -> None:
+    async def _load(self, number: int, row: PageRow) -> Page:
+        """Return a page of the base, or one that this run wrote before."""
+        name = self._objects.name(row.object_number)
+        held = self._maps.held(name, row.offset, row.stored)
+        if held is None:
+            base = None if self._base is None else self._base.record.id
+            return await load_page(
+                self._store, self._key, self._names, name=name, number=number, row=row, of=base
+            )
+        return decode_page(self._key, held, self._names, seal=row.seal)
+
+    def _save(self, page: Page) -> PageRow:
+        content = encode_page(page, self._names)
+        number, offset = self._maps.add(content)
+        return PageRow(number, offset, len(content), page_seal(self._key, content))
+
+    async def _rewrite_edge(self, disk: DiskId, inherit: DiskId, before: BlockMap) -> None:
         """Write the one block whose length differs between the base's size and this one."""
         assert self._base is not None, inherit
-        assert self._base_reader is not None, inherit
-        before, after = self._base.maps[inherit], self._drafts[disk].blocks
+        after = self._drafts[disk].blocks
         edge = min(before.count, after.count) - 1
-        if edge < 0 or after.packs[edge] == 0 or before.length(edge) == after.length(edge):
+        if edge < 0 or before.length(edge) == after.length(edge):
+            return
+        page = await after.page(edge // PAGE_BLOCKS)
+        if page.places[edge % PAGE_BLOCKS, 0] == 0:
             return
         start, length = edge * self._block_size, before.length(edge)
-        old = await self._base_reader.read(inherit, ExtentSet.of([(start, start + length)]))
+        reader = PointReader(self._store, self._header, self._base, executor=self._executor)
+        old = await reader.read(inherit, ExtentSet.of([(start, start + length)]))
         # As long as the old block's digest stood here, equal content could be taken for present.
-        after.clear(np.array([edge]))
+        page = await after.page(edge // PAGE_BLOCKS)
+        page.clear(np.array([edge % PAGE_BLOCKS]))
+        after.touch(edge // PAGE_BLOCKS)
         length = after.length(edge)
         await self.put(disk, edge, old[:length].ljust(length, b"\0"))
 
-    def base_digests(self, disk: DiskId, /) -> Digests:
-        """Return the digest of each block that this disk began with; zeros for a hole."""
-        inherit = self._drafts[disk].inherit
-        blocks = self._drafts[disk].blocks
-        if inherit is None or self._base is None:
-            return np.zeros((blocks.count, DIGEST_SIZE), np.uint8)
-        return self._base.maps[inherit].resized(blocks.size).digests
+    async def keep_only(self, disk: DiskId, extents: ExtentSet, /) -> None:
+        """Make holes of the blocks that `extents` does not touch.
 
-    def differs(
-        self, disk: DiskId, numbers: Numbers, content: memoryview | bytes, /
-    ) -> npt.NDArray[np.bool_]:
-        """Return for each block whether `content` is other than what the disk holds so far.
-
-        `content` has the blocks one after the other. Nothing is written.
+        Raises:
+            ManifestDamagedError: a page of the base's map is damaged.
         """
         blocks = self._drafts[disk].blocks
-        digests, zero = self._digests(blocks, numbers, memoryview(content))
-        here: npt.NDArray[np.bool_] = blocks.packs[numbers] != 0
-        return ~np.where(zero, ~here, blocks.same(numbers, digests))
+        for number in blocks.pages():
+            start = number * PAGE_BLOCKS * self._block_size
+            part = extents & ExtentSet.of([(start, start + PAGE_BLOCKS * self._block_size)])
+            page = await blocks.page(number)
+            gone = np.setdiff1d(page.numbers(), part.pieces(self._block_size) % PAGE_BLOCKS)
+            if len(gone):
+                page.clear(gone)
+                blocks.touch(number)
 
     async def put(self, disk: DiskId, number: int, content: bytes | memoryview, /) -> bool:
         """Let block `number` of the disk hold `content`; return whether new bytes were stored.
@@ -171,88 +218,94 @@ class WriteSession:
         return bool((await self.put_blocks(disk, np.array([number]), content))[0])
 
     async def put_blocks(
-        self, disk: DiskId, numbers: Numbers, content: bytes | memoryview, /
+        self,
+        disk: DiskId,
+        numbers: Numbers,
+        content: bytes | memoryview,
+        /,
+        *,
+        changed: ExtentSet | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Let these blocks hold `content`; return for each whether new bytes were stored.
 
         `numbers` ascend; `content` has the blocks one after the other, each of its exact length:
-        the block size, or less for the disk's last block. A block of zeros becomes a hole.
+        the block size, or less for the disk's last block. A block of zeros becomes a hole. Given
+        `changed`, the blocks are as the disk has them outside of it, and only pieces that it
+        touches are stored: as an overlay, as long as at most half of a block is overlaid.
 
         Raises:
             TransientError: the store failed; the blocks are kept and sent again with later ones.
             RefusedError: the store cannot be written to.
+            ManifestDamagedError: a page of the base's map is damaged.
         """
         assert self._progress is _Progress.WRITING, self._progress
-        draft, view = self._drafts[disk], memoryview(content)
-        blocks = draft.blocks
-        digests, zero = self._digests(blocks, numbers, view)
-        blocks.clear(numbers[zero])
-        wanted = ~(zero | blocks.same(numbers, digests))
-        fresh = np.zeros(len(numbers), np.bool_)
-        if wanted.any():
-            found, places = self._index().find(digests)
-            for at in np.flatnonzero(wanted & ~found).tolist():
-                start = at * self._block_size
-                places[at], fresh[at] = self._stored(
-                    digests[at].tobytes(), view[start : start + blocks.length(int(numbers[at]))]
-                )
-            blocks.assign(numbers[wanted], digests[wanted], places[wanted])
-        draft.fresh[numbers[fresh]] = True
-        await self._packs.publish_full()
-        return fresh
-
-    def _index(self) -> BaseIndex:
-        if self._base_index is None:
-            self._base_index = BaseIndex(() if self._base is None else self._base.maps.values())
-        return self._base_index
-
-    def _stored(self, digest: bytes, content: memoryview) -> tuple[tuple[int, int, int], bool]:
-        known = self._recent.find(digest)
-        if known is not None:
-            return known, False
-        place = self._packs.add(content)
-        row = (place.pack, place.offset, place.stored)
-        self._recent.remember(digest, row)
-        self._bytes_sent += len(content)
-        return row, True
-
-    def _digests(
-        self, blocks: BlockMap, numbers: Numbers, view: memoryview
-    ) -> tuple[Digests, npt.NDArray[np.bool_]]:
-        """Return each block's digest, and whether it is all zero."""
         assert len(numbers) > 0, "no block"
         assert (np.diff(numbers) > 0).all(), numbers
-        tail = blocks.length(int(numbers[-1]))
-        size, key = self._block_size, self._key
-        assert view.nbytes == (len(numbers) - 1) * size + tail, view.nbytes
-        assert len(view) == view.nbytes, "bytes, not items"
-        raw = b"".join(
-            [
-                blake3(view[at : at + size], key=key).digest(length=DIGEST_SIZE)
-                for at in range(0, len(view), size)
-            ]
-        )
-        digests = np.frombuffer(raw, np.uint8).reshape(-1, DIGEST_SIZE)
-        zero: npt.NDArray[np.bool_] = (digests == self._zero_digest(size)).all(axis=1)
-        zero[-1] = bool((digests[-1] == self._zero_digest(tail)).all())
-        return digests, zero
+        draft, view = self._drafts[disk], memoryview(content)
+        blocks = draft.blocks
+        digests, zero = await self._storer.digests(blocks, numbers, view)
+        standing = await self._standing(blocks, numbers)
+        same = standing.stored & equal(standing.digests, digests)
+        await self._clear(blocks, numbers[zero & standing.stored])
+        wanted = ~(zero | same)
+        fresh = np.zeros(len(numbers), np.bool_)
+        if wanted.any():
+            masks = self._masks(numbers, changed)
+            covered = np.bitwise_count(masks | standing.overlaid) <= OVERLAID_MAX
+            whole = (numbers + 1) * self._block_size <= blocks.size
+            overlay = wanted & standing.stored & (masks != 0) & covered & whole
+            fresh |= await self._storer.overlay(
+                draft, numbers, view, digests, masks=masks, chosen=overlay
+            )
+            fresh |= await self._storer.store_whole(
+                draft, numbers, view, digests, wanted=wanted & ~overlay
+            )
+        await self._packs.publish_full()
+        await self._maps.publish_full()
+        return fresh
 
-    def _zero_digest(self, length: int) -> Digests:
-        if length not in self._zero_digests:
-            content = blake3(bytes(length), key=self._key)
-            self._zero_digests[length] = content.digest(length=DIGEST_SIZE)
-        return np.frombuffer(self._zero_digests[length], np.uint8)
+    async def _standing(self, blocks: BlockMap, numbers: Numbers) -> _Standing:
+        standing = _Standing(
+            digests=np.zeros((len(numbers), DIGEST_SIZE), np.uint8),
+            stored=np.zeros(len(numbers), np.bool_),
+            overlaid=np.zeros(len(numbers), np.uint16),
+        )
+        for number, part, inside in blocks.spans(numbers):
+            page = await blocks.page(number)
+            standing.digests[part] = page.digests[inside]
+            standing.stored[part] = page.places[inside, 0] != 0
+            standing.overlaid[part] = page.overlaid[inside]
+        return standing
+
+    async def _clear(self, blocks: BlockMap, numbers: Numbers) -> None:
+        for number, _, inside in blocks.spans(numbers):
+            page = await blocks.page(number)
+            page.clear(inside)
+            blocks.touch(number)
+
+    def _masks(self, numbers: Numbers, changed: ExtentSet | None) -> npt.NDArray[np.uint16]:
+        """Return for each block a bit for each of its pieces that `changed` touches."""
+        masks = np.zeros(len(numbers), np.uint16)
+        if changed is not None and changed:
+            pieces = changed.pieces(self._piece)
+            at = np.searchsorted(numbers, pieces // PIECES)
+            inside = at < len(numbers)
+            at, pieces = at[inside], pieces[inside]
+            ours = numbers[at] == pieces // PIECES
+            bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
+            np.bitwise_or.at(masks, at[ours], bits)
+        return masks
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
-        draft = self._drafts[disk]
-        return ExtentSet.of_pieces(
-            np.flatnonzero(draft.fresh), piece=self._block_size, size=draft.blocks.size
-        )
+        bounds = self._drafts[disk].fresh
+        if not bounds:
+            return EMPTY
+        return ExtentSet.of([(a, b) for a, b in np.concatenate(bounds).tolist()])
 
     def root_digest(self, disk: DiskId, /) -> str:
         """Return one digest of the disk's whole content so far: equal for equal content only."""
-        return self._drafts[disk].blocks.root_digest(self._key)
+        return self._drafts[disk].blocks.root_digest()
 
     async def stage(self, point: RecoveryPoint, /) -> None:
         """Make everything but the log entry durable; `point` records every disk of the session.
@@ -271,9 +324,13 @@ class WriteSession:
             assert recorded[disk].size == draft.blocks.size, recorded[disk].size
             assert recorded[disk].digest == self.root_digest(disk), recorded[disk].digest
         await self._packs.flush()
+        for record in point.disks:
+            self._drafts[record.disk].blocks.settle()
+        await self._maps.flush()
         content, seal = encode_manifest(self._key, self._manifest(point))
         name = manifest_name(point.id)
         await publish_own(self._store, name, content)
+        await publish_own(self._store, manifest_copy_name(point.id), content)
         self._entry = PointCommittedEntry(
             machine=self._run.machine,
             epoch=self._run.epoch,
@@ -284,18 +341,19 @@ class WriteSession:
         self._progress = _Progress.STAGED
 
     def _manifest(self, point: RecoveryPoint) -> Manifest:
-        """Return the point's manifest with only those packs that it uses."""
-        maps = {record.disk: self._drafts[record.disk].blocks for record in point.disks}
-        packs = [np.unique(blocks.packs) for blocks in maps.values()]
-        used = np.unique(np.concatenate([np.zeros(1, np.uint32), *packs]))[1:].astype(np.int64)
-        renumbered = np.zeros(len(self._packs.names) + 1, np.uint32)
-        renumbered[used] = np.arange(1, len(used) + 1)
-        compacted: dict[DiskId, BlockMap] = {}
-        for disk, blocks in maps.items():
-            compacted[disk] = blocks.resized(blocks.size)
-            compacted[disk].packs[:] = renumbered[blocks.packs]
-        names = tuple(self._packs.names[number - 1] for number in used.tolist())
-        return Manifest(record=point, packs=names, maps=compacted)
+        """Return the point's manifest with only those objects of pages that it uses."""
+        roots = {record.disk: self._drafts[record.disk].blocks for record in point.disks}
+        parts = [np.zeros(1, np.uint32), *(blocks.root.objects for blocks in roots.values())]
+        used = np.unique(np.concatenate(parts))[1:].astype(np.int64)
+        numbers = np.zeros(int(used.max(initial=0)) + 1, np.uint32)
+        numbers[used] = np.arange(1, len(used) + 1)
+        disks: dict[DiskId, DiskRoot] = {}
+        for disk, blocks in roots.items():
+            root = blocks.root.resized(len(blocks.root.objects))
+            root.objects[:] = numbers[blocks.root.objects]
+            disks[disk] = DiskRoot(size=blocks.size, root=root)
+        names = tuple(self._objects.name(number) for number in used.tolist())
+        return Manifest(record=point, maps=names, disks=disks)
 
     async def commit(self) -> None:
         """Make the staged point exist. Called again after an error, it settles what became of it.
@@ -317,6 +375,7 @@ class WriteSession:
             self._progress = _Progress.STAGED
             raise
         self._progress = _Progress.COMMITTED
+        await self._storer.publish_index()
 
     def _decide(self, history: tuple[Entry, ...]) -> Entry | None:
         assert self._entry is not None, self._progress
@@ -334,4 +393,6 @@ class WriteSession:
         self._progress = _Progress.ABANDONED
         if self._entry is not None:
             await self._store.delete(self._entry.manifest)
+            await self._store.delete(manifest_copy_name(self._entry.point))
+        await self._maps.discard()
         await self._packs.discard()

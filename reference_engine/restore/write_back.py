@@ -1,17 +1,13 @@
 """Writing one disk of a point into a new image."""
 
 from collections.abc import Callable
-from typing import Final
 
 from reference_engine.formats.writer import DiskWriter
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId
-from reference_engine.model.units import MIB, ByteCount
+from reference_engine.model.units import ByteCount
 from reference_engine.repository.errors import DiskDamagedError
 from reference_engine.repository.reader import PointReader
-
-JOINED_MAX: Final = MIB
-"""Neighbouring blocks are joined up to this size before they are written."""
 
 
 async def restore_disk(
@@ -36,22 +32,9 @@ async def restore_disk(
     assert writer.size == reader.size(disk), (writer.size, reader.size(disk))
     if reader.root_digest(disk) != record.digest:
         raise DiskDamagedError(reader.point.id, disk, "its digest is not the one recorded")
-    gathered: list[bytes] = []
-    start = end = written = 0
-
-    def flush() -> None:
-        if gathered:
-            writer.write(ByteCount(start), b"".join(gathered))
-            progress(ByteCount(end - start))
-            gathered.clear()
-
-    async for number, content in reader.blocks(disk, ExtentSet.whole(reader.size(disk))):
-        offset = number * reader.block_size
-        if offset != end or end - start >= JOINED_MAX:
-            flush()
-            start = offset
-        gathered.append(content)
-        end = offset + len(content)
-        written += len(content)
-    flush()
+    written = 0
+    async for stretch in reader.stretches(disk, ExtentSet.whole(reader.size(disk))):
+        writer.write(ByteCount(stretch.offset), stretch.content)
+        written += len(stretch.content)
+        progress(ByteCount(len(stretch.content)))
     return ByteCount(written)

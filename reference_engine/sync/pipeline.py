@@ -9,17 +9,18 @@ import numpy.typing as npt
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import Transfer, TransferKind
-from reference_engine.model.units import MIB, ByteCount
+from reference_engine.model.units import ByteCount
 from reference_engine.ports.disk_io import DiskIo
+from reference_engine.ports.runtime import Runtime
 
-WINDOW: Final = ByteCount(1 * MIB)
-
+WINDOW_BLOCKS: Final = 64
+"""How many blocks are read at once; two windows are in memory, one read and one written."""
 
 Patch = Callable[[ExtentSet, bytes], bytes]
 """Returns the image's bytes of a window, given the snapshot's."""
 
-Put = Callable[[npt.NDArray[np.int64], bytes], Awaitable[object]]
-"""Takes the contents of these blocks, one after the other."""
+Put = Callable[[ExtentSet, npt.NDArray[np.int64], bytes], Awaitable[object]]
+"""Takes a window, the numbers of its blocks, and their contents, one after the other."""
 
 
 def needed(
@@ -33,8 +34,10 @@ def needed(
 ) -> ExtentSet:
     """Return what has to be read: whole blocks, the last one as long as the disk lasts.
 
-    A full copy and a comparison start from an empty disk, so what is not allocated needs no
-    reading; an incremental one must also learn that a block became empty.
+    What is not allocated needs no reading by a full copy, which starts from an empty disk, nor by
+    a comparison, which is told what is allocated; an incremental one must also learn that a block
+    became empty. Whole blocks are read also where a part of one changed: the digest of the block
+    is that of its content, not of the history by which it came about.
     """
     wanted = delta if transfer.kind is TransferKind.INCREMENTAL else allocated
     return wanted.aligned(block, size=size)
@@ -51,16 +54,33 @@ async def copy_disk(
     block: ByteCount,
     patch: Patch,
     put: Put,
+    runtime: Runtime,
 ) -> ByteCount:
     """Bring `extents`, which are whole blocks, of the reconciled image to `put`; return their size.
+
+    While one window is put the next one is read; windows are put one after the other.
 
     Raises:
         SnapshotLostError: the snapshot went away; nothing of it may be committed.
     """
-    read = 0
-    for window in extents.windows(ByteCount(max(WINDOW // block, 1) * block)):
+
+    async def fetched(window: ExtentSet) -> bytes:
         raw = await source.read(snapshot, disk, window, through=through)
         assert len(raw) == window.total, (len(raw), window.total)
-        read += len(raw)
-        await put(window.pieces(block), patch(window, raw))
-    return ByteCount(read)
+        return raw
+
+    async def stored(window: ExtentSet, raw: bytes) -> None:
+        await put(window, window.pieces(block), patch(window, raw))
+
+    windows = extents.windows(ByteCount(WINDOW_BLOCKS * block))
+    window = next(windows, None)
+    raw = b"" if window is None else await fetched(window)
+    while window is not None:
+        ahead = next(windows, None)
+        async with runtime.task_group() as group:
+            group.spawn(stored(window, raw), name=f"put/{disk}")
+            raw = b""
+            if ahead is not None:
+                raw = await fetched(ahead)
+        window = ahead
+    return extents.total

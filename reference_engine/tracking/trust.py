@@ -39,7 +39,8 @@ def _doubt(
 ) -> TransferReason | None:
     if machine.disk(disk).size != base_size:
         return TransferReason.DISK_RESIZED
-    if machine.back_end is BackEnd.DISK_FILE or base.machine.back_end is not machine.back_end:
+    unwatched = machine.back_end is BackEnd.DISK_FILE and not trackers
+    if unwatched or base.machine.back_end is not machine.back_end:
         return TransferReason.NO_TRACKER
     if machine.back_end is BackEnd.REFERENCE_POINT:
         return None if base.tracker is not None else TransferReason.NO_TRACKER

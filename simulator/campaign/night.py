@@ -51,7 +51,7 @@ class _WatchedStore(MemoryStore):
         super().__init__()
         self._log_grew = log_grew
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store an object."""
         created = await super().create(name, content)
         if created and name.startswith("log/"):

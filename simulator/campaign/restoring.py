@@ -44,7 +44,7 @@ class RestoredDisk:
         self.size = size
         self.raw = np.zeros(size, np.uint8)
 
-    def write(self, offset: ByteCount, data: bytes, /) -> None:
+    def write(self, offset: ByteCount, data: bytes | memoryview, /) -> None:
         """Put `data` at `offset`."""
         self.raw[offset : offset + len(data)] = np.frombuffer(data, np.uint8)
 

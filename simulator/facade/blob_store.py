@@ -22,7 +22,7 @@ class BlobStoreFacade:
         """The repository is its own machine; a fault names the kind of object."""
         return Address(subject=str(args[0]).split("/", maxsplit=1)[0], node=None)
 
-    async def create(self, name: str, content: bytes, /) -> bool:
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store an object unless there is one of this name."""
         await self._link.transfer(ByteCount(len(content) + 1))
         return await self._kept.create(name, content)

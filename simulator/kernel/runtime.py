@@ -1,6 +1,6 @@
 """The engine's `Runtime` in virtual time, bound to the node on which the engine runs."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -192,6 +192,10 @@ class SimRuntime:
     async def offload(self, work: Callable[[], Result], /) -> Result:
         """Return what `work` returns, at once: the simulator models its cost elsewhere."""
         return work()
+
+    async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
+        """Return what each of `works` returns, at once."""
+        return [work() for work in works]
 
     def run(self, main: Coroutine[Any, Any, Any], /) -> Any:
         """Run `main` on this runtime's node to its end; used by the contract suite."""

@@ -391,3 +391,16 @@ def test_offloaded_work_answers_or_fails_as_if_called(runtime: RunnableRuntime) 
             await runtime.offload(lambda: 1 // 0)
 
     run(runtime, scenario)
+
+
+def test_work_offloaded_together_answers_in_order(runtime: RunnableRuntime) -> None:
+    """Results come in the order of the works, and the first error is raised."""
+
+    async def scenario(runtime: Runtime) -> None:
+        assert await runtime.offload_all([lambda n=n: n * n for n in range(20)]) == [
+            n * n for n in range(20)
+        ]
+        with pytest.raises(ZeroDivisionError):
+            await runtime.offload_all([lambda: 1, lambda: 1 // 0])
+
+    run(runtime, scenario)

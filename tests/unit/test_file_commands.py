@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.adapters.files.change_tracking import NoTracking
 from reference_engine.adapters.files.disk_files import LOCAL, DiskFiles
 from reference_engine.adapters.files.disk_io import FileDiskIo
 from reference_engine.adapters.files.host import FileHost
@@ -26,6 +27,7 @@ from reference_engine.model.errors import SnapshotLostError, SourceChangedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, Epoch, MachineId, RunTag
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 
 MIB = 1 << 20
@@ -128,7 +130,7 @@ def test_the_second_backup_stores_what_changed(place: Place) -> None:
 
     assert first["base"] is None
     assert second["base"] == first["point"]
-    assert second["bytes_sent"] == 16384
+    assert second["bytes_sent"] == 65536
     for point, image in ((first["point"], before), (second["point"], bytes(after))):
         target = place.root / f"{point}.raw"
         assert place.run("restore", point[:12], "--repo", place.repo, "--to", target)[0] == 0
@@ -193,7 +195,7 @@ def test_verification_tells_intact_from_damaged(place: Place) -> None:
 
     code, out, _ = place.run("verify", point, "--repo", place.repo)
     assert code == 1
-    assert f"block 1 of disk web.raw in point {point}" in out
+    assert f"block 0 of disk web.raw in point {point}" in out
     assert place.run("points", "--repo", place.repo)[0] == 0
     target = place.root / "restored.vhdx"
     before = place.files()
@@ -205,6 +207,8 @@ def test_a_damaged_manifest_is_a_finding(place: Place) -> None:
     """Points that cannot be trusted are listed as damaged, the others as they are."""
     lost, kept = place.back_up()["point"], place.back_up()["point"]
     (place.repo / "points" / lost).write_bytes(b"")
+    assert place.run("points", "--repo", place.repo)[0] == 0
+    (place.repo / "copies" / "points" / lost).write_bytes(b"")
 
     code, out, _ = place.run("points", "--repo", place.repo)
     assert code == 1
@@ -250,8 +254,9 @@ def test_a_foreign_directory_is_left_alone(place: Place, name: str) -> None:
 def test_a_newer_repository_asks_for_a_newer_program(place: Place) -> None:
     """What a later format means cannot be known, so nothing is read and nothing written."""
     place.back_up()
-    header = place.repo / "repository.json"
-    header.write_text(header.read_text().replace('"format": 1', '"format": 2'))
+    copies = place.repo / "copies"
+    for header in (place.repo / "repository.json", *copies.glob("repository-*.json")):
+        header.write_text(header.read_text().replace('"format": 2', '"format": 3'))
     before = place.files()
 
     assert "newer program" in place.refused(2, "points", "--repo", place.repo)
@@ -380,12 +385,26 @@ def test_a_file_that_changes_while_it_is_read_is_no_image(place: Place) -> None:
         )
         files = DiskFiles(MachineId("web"), (place.source,))
         with pytest.raises(SourceChangedError, match=r"web\.raw"):
-            await back_up_files(repository, files, runtime=runtime, progress=touching)
+            await back_up_files(
+                repository,
+                files,
+                tracking=NoTracking(),
+                level=Level.DEFAULT,
+                runtime=runtime,
+                progress=touching,
+            )
         assert files.open_checkpoints == ()
         assert await repository.points() == ()
         assert await store.names("packs/") == ()
 
-        point = await back_up_files(repository, files, runtime=runtime, progress=lambda _: None)
+        point = await back_up_files(
+            repository,
+            files,
+            tracking=NoTracking(),
+            level=Level.DEFAULT,
+            runtime=runtime,
+            progress=lambda _: None,
+        )
         assert await repository.points() == (point,)
         assert point.run.epoch == 2
 
@@ -520,3 +539,30 @@ def test_a_process_without_assertions_refuses_to_start(place: Place) -> None:
 
     assert ended.returncode == 2
     assert b"-O" in ended.stderr
+
+
+def test_a_change_map_is_all_that_is_read(place: Place) -> None:
+    """With a change map only what it touches is read, and only pieces of 4 KiB are stored."""
+    place.back_up()
+    after = bytearray(place.source.read_bytes())
+    after[300_000:300_004] = b"edit"
+    place.source.write_bytes(after)
+    changed = place.root / "changed.json"
+    changed.write_text("[[300000, 4]]")
+    summary = place.records(
+        "backup", place.source, "--repo", place.repo, "--changed", changed, "--level", "best"
+    )[-1]
+
+    assert (summary["bytes_read"], summary["bytes_sent"]) == (65536, 4096)
+    target = place.root / "restored.raw"
+    assert place.run("restore", "latest", "--repo", place.repo, "--to", target)[0] == 0
+    assert target.read_bytes() == bytes(after)
+
+
+@pytest.mark.parametrize("text", ["{}", "[[1]]", "[[-1, 5]]", "no JSON"])
+def test_what_is_no_change_map_is_refused(place: Place, text: str) -> None:
+    """A map that cannot be understood must not be taken as an empty one."""
+    changed = place.root / "changed.json"
+    changed.write_text(text)
+    refusal = place.refused(2, "backup", place.source, "--repo", place.repo, "--changed", changed)
+    assert "no change map" in refusal

@@ -1,6 +1,5 @@
 """Change trackers tell every write since a switch, perhaps more, and say when they cannot."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,5 +1,6 @@
-"""Change tracking of disk files: there is none, so every later backup compares."""
+"""Change tracking of disk files: nobody watches them, but somebody may know what changed."""
 
+from reference_engine.adapters.files.disk_files import LOCAL
 from reference_engine.model.errors import TrackerUnusableError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, ReferencePointId, RunTag, SnapshotId
@@ -45,3 +46,20 @@ class NoTracking(ChangeTracking):
         """
         del since, until
         raise TrackerUnusableError(disk, "a disk file has no change tracking")
+
+
+class GivenTracking(NoTracking):
+    """Somebody says what changed since the newest point, of one disk."""
+
+    def __init__(self, changed: ExtentSet, /) -> None:
+        self._changed = changed
+
+    async def trackers(self, disk: DiskId, /) -> tuple[TrackerState, ...]:
+        """Return the one who says so."""
+        del disk
+        return (TrackerState(node=LOCAL, reachable=True, intact=True),)
+
+    async def frozen(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> ExtentSet:
+        """Return what was said."""
+        del node, disk, run
+        return self._changed

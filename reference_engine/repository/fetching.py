@@ -1,0 +1,120 @@
+"""What has to be fetched to read a block, and from where."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from reference_engine.model.errors import CorruptionError
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.units import KIB, MIB
+from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
+    PIECES,
+    BlockMap,
+    NameTable,
+    Numbers,
+    Page,
+    PageRow,
+)
+from reference_engine.repository.errors import ManifestDamagedError
+from reference_engine.repository.pack import unpack
+from reference_engine.repository.pages import decode_page
+
+_GAP_MAX: Final = 64 * KIB
+"""Frames of one pack no further apart than this are fetched in one read."""
+
+_READ_MAX: Final = 4 * MIB
+
+Frame = tuple[int, int, int]
+"""Pack number, offset in the pack, stored length."""
+
+Unread = str
+"""Why a frame cannot be read."""
+
+
+class Wanted(NamedTuple):
+    """One block to read: its base and the pieces that lie over it."""
+
+    number: int
+    length: int
+    digest: bytes
+    base: Frame
+    at: int
+    pieces: tuple[tuple[int, Frame, int], ...]
+
+
+async def load_page(
+    store: BlobStore,
+    key: bytes,
+    packs: NameTable,
+    /,
+    *,
+    name: str,
+    number: int,
+    row: PageRow,
+    of: RecoveryPointId | None,
+) -> Page:
+    """Return the page that `row` of the root speaks of, from object `name`, checked.
+
+    Raises:
+        ManifestDamagedError: it cannot be read back as it was written.
+    """
+    try:
+        content = await store.read_range(name, offset=row.offset, length=row.stored)
+        return decode_page(key, content, packs, seal=row.seal)
+    except (CorruptionError, ValueError) as error:
+        point = of or RecoveryPointId("?")
+        raise ManifestDamagedError(point, f"page {number} in {name}: {error}") from error
+
+
+def described(blocks: BlockMap, page: Page, start: int, inside: Numbers, /) -> list[Wanted]:
+    """Return these blocks of a page, which are no holes, with where they are."""
+    places = page.places[inside].tolist()
+    digests = page.digests[inside].tobytes()
+    overlaid = page.overlaid[inside].tolist()
+    wanted: list[Wanted] = []
+    for index, number in enumerate(inside.tolist()):
+        pack, offset, stored, at = places[index]
+        pieces: tuple[tuple[int, Frame, int], ...] = ()
+        if overlaid[index]:
+            low, high = np.searchsorted(page.piece_keys, [number * PIECES, (number + 1) * PIECES])
+            keys = (page.piece_keys[low:high] % PIECES).tolist()
+            rows = page.piece_places[low:high].tolist()
+            pieces = tuple((k, (r[0], r[1], r[2]), r[3]) for k, r in zip(keys, rows, strict=True))
+        wanted.append(
+            Wanted(
+                number=start + number,
+                length=blocks.length(start + number),
+                digest=digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
+                base=(pack, offset, stored),
+                at=at,
+                pieces=pieces,
+            )
+        )
+    return wanted
+
+
+def runs(frames: Sequence[Frame], /) -> list[list[Frame]]:
+    """Join frames that lie close together in one pack."""
+    found: list[list[Frame]] = []
+    for frame in frames:
+        if found:
+            pack, offset, stored = found[-1][-1]
+            near = frame[0] == pack and frame[1] - offset - stored <= _GAP_MAX
+            if near and frame[1] + frame[2] - found[-1][0][1] <= _READ_MAX:
+                found[-1].append(frame)
+                continue
+        found.append([frame])
+    return found
+
+
+def decoded(stored: bytes | memoryview | Unread, /) -> bytes | Unread:
+    """Return what a frame holds, or why it cannot be read."""
+    if isinstance(stored, str):
+        return stored
+    try:
+        return unpack(stored)
+    except ValueError as error:
+        return str(error)
