@@ -1,7 +1,9 @@
 """What files hold: text, programs, database pages, logs and media, made up from a seed.
 
-Each kind is a string of phrases drawn from a vocabulary by Zipf's law, so that it compresses about
-as files of its kind do (see `reports/README.md` for the ratios).
+Each kind is a string of phrases drawn from a vocabulary by Zipf's law, and was adjusted until it
+compressed about as files of its kind do. With zstd, in blocks of 1 MiB at levels 1 and 3, and of
+64 KiB at level 3: text 3.7, 3.9, 3.4; programs 2.1, 2.7, 2.4; databases 2.9, 3.1, 2.4; logs 6.4,
+6.0, 4.5; media 1. A disk with real files of `/usr` and a database gave 3.2, 3.5 and 3.1.
 """
 
 import enum

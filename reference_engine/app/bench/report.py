@@ -26,7 +26,8 @@ def tell(rows: Sequence[Row], findings: Sequence[Finding], output: Output, /) ->
     """Write one line for each job and tool, and one for each finding."""
     for row in rows:
         output.record("measurement", **row_record(row))
-    output.table(COLUMNS, [row_cells(row) for row in rows])
+    if rows:
+        output.table(COLUMNS, [row_cells(row) for row in rows])
     for finding in findings:
         output.say(
             f"FAIL {finding.tool}, {finding.job.value}, run {finding.run + 1}: {finding.what}"
@@ -144,19 +145,19 @@ def tell_scaling(steps: Sequence[Step], costs: Sequence[PerTib], output: Output,
     output.table(SCALING_COLUMNS, cells)
     if costs:
         output.say("for each TiB of data, from the smallest size to the largest:")
-    per_tib = [
-        (
-            cost.job.value,
-            f"{cost.cpu_s:.0f}",
-            sized(cost.memory),
-            str(cost.objects),
-            "-" if cost.stored is None else sized(cost.stored),
-        )
-        for cost in costs
-    ]
-    output.table(PER_TIB_COLUMNS, per_tib) if costs else None
+        output.table(PER_TIB_COLUMNS, [_cost_cells(cost) for cost in costs])
     for cost in costs:
         output.record("per-tib", **msgspec.to_builtins(cost))
+
+
+def _cost_cells(cost: PerTib) -> tuple[str, ...]:
+    return (
+        cost.job.value,
+        f"{cost.cpu_s:.0f}",
+        sized(cost.memory),
+        str(cost.objects),
+        "-" if cost.stored is None else sized(cost.stored),
+    )
 
 
 def _cpu_bar(row: Row) -> Bar:
