@@ -1,5 +1,6 @@
 """A benchmark's images are the same everywhere, its maps exact, and a wrong restore is noticed."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from reference_engine.app.bench.changes import PIECE, ChangeRequest, Changes, change_image
 from reference_engine.app.bench.ext4 import ext4_version
 from reference_engine.app.bench.images import (
+    CHUNK,
     ImageMade,
     ImageRequest,
     Layout,
@@ -74,6 +76,32 @@ def test_the_map_names_exactly_what_differs(tmp_path: Path) -> None:
 
     assert changes.pieces == truly_changed(made.path, tmp_path / "b.raw")
     assert 0.045 < changes.changed / SIZE < 0.06
+
+
+def test_holes_stay_where_they_were(tmp_path: Path) -> None:
+    """A day moves no hole: tools that start blocks behind holes find the rest of a disk again."""
+    made = image(tmp_path / "a.raw")
+    change_image(made.path, tmp_path / "b.raw", ChangeRequest(permille=10, seed=7))
+
+    starts = [stretches(tmp_path / name) for name in ("a.raw", "b.raw")]
+
+    assert [offset % CHUNK for start in starts for offset in start] == [0] * sum(map(len, starts))
+    assert len(starts[0]) > 1
+
+
+def stretches(path: Path) -> list[int]:
+    """Return where in a file data begins behind a hole."""
+    found: list[int] = []
+    end = 0
+    with path.open("rb") as file:
+        while end < SIZE:
+            try:
+                start = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            except OSError:
+                break
+            found.append(start)
+            end = os.lseek(file.fileno(), start, os.SEEK_HOLE)
+    return found
 
 
 def test_stretches_of_a_map_join_neighbours() -> None:

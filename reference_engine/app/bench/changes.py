@@ -6,7 +6,6 @@ content edits a few bytes in place, half is file data, a quarter is incompressib
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +13,7 @@ import msgspec
 
 from reference_engine.app.bench.contents import Contents, Kind
 from reference_engine.app.bench.draws import Draws
-from reference_engine.app.bench.images import CHUNK, chunks_of
+from reference_engine.app.bench.images import CHUNK, chunks_of, copy_image
 from reference_engine.model.units import KIB, MIB, ByteCount
 
 PIECE: Final = 4 * KIB
@@ -54,24 +53,13 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def write_map(self, path: Path, /) -> None:
-        """Write the map as JSON: the disk's size, the granularity, offsets with lengths."""
-        content = {"size": self.size, "granularity": PIECE, "extents": self.extents()}
-        path.write_bytes(msgspec.json.encode(content))
-
-
-def copy_image(source: Path, target: Path, /) -> None:
-    """Copy an image; zeros become holes."""
-    with target.open("xb", buffering=0) as file:
-        file.truncate(source.stat().st_size)
-        for offset, content in chunks_of(source):
-            os.pwrite(file.fileno(), content, offset)
-    shutil.copystat(source, target)
+        """Write the map as `twinshot backup --changed` takes it: a list of [offset, length]."""
+        path.write_bytes(msgspec.json.encode(self.extents()))
 
 
 def change_image(source: Path, target: Path, request: ChangeRequest, /) -> Changes:
     """Return what is different in `target`, a new image that is the next generation of `source`."""
     copy_image(source, target)
-    target.touch()
     size = source.stat().st_size
     used = [offset for offset, _ in chunks_of(source)]
     taken = frozenset(used)

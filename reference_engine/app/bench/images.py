@@ -83,18 +83,21 @@ def make_image(path: Path, request: ImageRequest, /, *, advance: Advance) -> Ima
     """Return a new image at `path`; the same request gives the same bytes."""
     assert request.size >= SMALLEST, request.size
     assert request.size % MIB == 0, request.size
-    with path.open("xb") as file:
+    raw = path.with_suffix(".making")
+    with raw.open("xb") as file:
         file.truncate(request.size)
     part = Extent(offset=ByteCount(MIB), length=ByteCount(request.size - 2 * MIB))
     match request.layout:
         case Layout.EXT4:
-            _write_ext4(path, part, request, advance)
+            _write_ext4(raw, part, request, advance)
         case Layout.PLAIN:
-            _write_plain(path, part, request, advance)
-    with path.open("r+b") as file:
+            _write_plain(raw, part, request, advance)
+    with raw.open("r+b") as file:
         for offset, content in _partition_table(request.size, part, Draws(request.seed, "gpt")):
             file.seek(offset)
             file.write(content)
+    copy_image(raw, path)
+    raw.unlink()
     return describe_image(path)
 
 
@@ -235,6 +238,18 @@ def _partition_table(size: int, part: Extent, draws: Draws) -> list[tuple[int, b
         ((sectors - 33) * _SECTOR, table),
         ((sectors - 1) * _SECTOR, header(sectors - 1, 1, sectors - 33)),
     ]
+
+
+def copy_image(source: Path, target: Path, /) -> None:
+    """Copy an image; every 64 KiB of zeros becomes a hole, and nothing else does.
+
+    All generations get their holes in this way. A tool that starts its blocks anew behind each
+    hole would otherwise find nothing again where a hole has moved by a few KiB.
+    """
+    with target.open("xb", buffering=0) as file:
+        file.truncate(source.stat().st_size)
+        for offset, content in chunks_of(source):
+            os.pwrite(file.fileno(), content, offset)
 
 
 def usual_use(size: ByteCount, /) -> ByteCount:

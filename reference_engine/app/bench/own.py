@@ -12,55 +12,89 @@ from reference_engine.app.bench.contestants import Contestant, Place
 from reference_engine.app.bench.measuring import Call, measure
 
 OWN: Final = "twinshot"
-SCAN: Final = "twinshot scan"
 _PROGRAM: Final = (sys.executable, "-m", "reference_engine.app.command_line")
 _CHANGED: Final = "--changed"
+_LEVEL: Final = "--level"
 _READ_DATA: Final = "--read-data"
 
 
-class Abilities(msgspec.Struct, frozen=True, kw_only=True):
-    """What this version's commands can do."""
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """One way of using this engine."""
+
+    name: str
+    what: str
+    options: tuple[str, ...]
+    """What every backup is given."""
 
     takes_map: bool
     checks_repository: bool
+    starts_as: str | None
 
 
-def abilities() -> Abilities:
-    """Return what this version's commands say that they can do."""
-    return Abilities(
-        takes_map=_CHANGED in _help("backup"), checks_repository=_READ_DATA in _help("repo check")
+def ways() -> tuple[Way, ...]:
+    """Return the ways that this version's commands say that they offer; the first is the usual."""
+    said = _help("backup")
+    usual = Way(
+        name=OWN,
+        what="with a change map" if _CHANGED in said else "reads and compares",
+        options=(),
+        takes_map=_CHANGED in said,
+        checks_repository=_READ_DATA in _help("repo check"),
+        starts_as=None,
     )
+    found = [usual]
+    if usual.takes_map:
+        found.append(
+            msgspec.structs.replace(
+                usual,
+                name=f"{OWN} scan",
+                what="reads and compares",
+                takes_map=False,
+                # Until the second backup both are the same.
+                starts_as=OWN,
+            )
+        )
+    if _LEVEL in said and "fast" in said:
+        found.append(
+            msgspec.structs.replace(
+                usual,
+                name=f"{OWN} fast",
+                what=f"{usual.what}, {_LEVEL} fast",
+                options=(_LEVEL, "fast"),
+            )
+        )
+    return tuple(found)
+
+
+def is_ours(tool: str, /) -> bool:
+    """Return whether a name in the results is this engine's, used in any way."""
+    return tool == OWN or tool.startswith(f"{OWN} ")
 
 
 class OwnEngine(Contestant):
-    """This engine, with a change map or without."""
+    """This engine, used in one way."""
 
-    def __init__(self, found: Abilities, /, *, name: str) -> None:
-        self._found = found
-        self._name = name
+    def __init__(self, way: Way, /) -> None:
+        self._way = way
 
     @property
     def name(self) -> str:
         """Return its name in the results."""
-        return self._name
+        return self._way.name
 
     @property
     def version(self) -> str:
-        """Return the version, and whether it is given the map of changes."""
+        """Return the version, and how it is used."""
         try:
             number = importlib.metadata.version("twinshot")
         except importlib.metadata.PackageNotFoundError:
             number = "from source"
-        return f"{number}, {'with a change map' if self._maps else 'reads and compares'}"
+        return f"{number}, {self._way.what}"
 
     @property
     def starts_as(self) -> str | None:
-        """Return whose full backup it goes on from: both are the same until the second one."""
-        return None if self._name == OWN else OWN
-
-    @property
-    def _maps(self) -> bool:
-        return self._found.takes_map and self._name == OWN
+        """Return whose full backup it goes on from."""
+        return self._way.starts_as
 
     def prepare(self, place: Place, /) -> Call | None:
         """Return nothing: the first backup makes the repository, and that is measured with it."""
@@ -69,8 +103,8 @@ class OwnEngine(Contestant):
 
     def store(self, generation: int, place: Place, /, *, changed: Path | None) -> Call | None:
         """Return how the source is stored."""
-        extra = (_CHANGED, str(changed)) if generation and changed and self._maps else ()
-        return _call(place, "backup", str(place.source), *_in(place), *extra)
+        told = (_CHANGED, str(changed)) if generation and changed and self._way.takes_map else ()
+        return _call(place, "backup", str(place.source), *_in(place), *self._way.options, *told)
 
     def restore(self, generation: int, newest: int, place: Place, /) -> Call | None:
         """Return how a generation is restored."""
@@ -79,7 +113,7 @@ class OwnEngine(Contestant):
 
     def verify(self, place: Place, /) -> Call | None:
         """Return how every stored byte is checked once; by points where nothing else is offered."""
-        if self._found.checks_repository:
+        if self._way.checks_repository:
             return _call(place, "repo", "check", *_in(place), _READ_DATA)
         return _call(place, "verify", *_in(place))
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from reference_engine.app.bench.contestants import WRITING, Job
-from reference_engine.app.bench.samples import OURS, Finding, Row, Spread
+from reference_engine.app.bench.own import is_ours
+from reference_engine.app.bench.samples import Finding, Row, Spread
 from reference_engine.app.bench.scaling import PerTib, Step
 from reference_engine.app.output import Output, sized
 from reference_engine.model.units import MIB, SECOND
@@ -168,7 +169,7 @@ def _cpu_bar(row: Row) -> Bar:
         most=row.cpu_s.most,
         said=f"{row.cpu_s.median:.2f} s",
         note="" if row.cpu_ratio is None else f"{row.cpu_ratio:.2f} x ours",
-        is_ours=row.tool in OURS,
+        is_ours=is_ours(row.tool),
     )
 
 
@@ -181,7 +182,7 @@ def _stored_bar(row: Row) -> Bar:
         most=amount,
         said=sized(amount),
         note="" if row.stored_ratio is None else f"{row.stored_ratio:.2f} x ours",
-        is_ours=row.tool in OURS,
+        is_ours=is_ours(row.tool),
     )
 
 
@@ -194,7 +195,7 @@ def _memory_bar(row: Row) -> Bar:
         most=amount,
         said=sized(amount),
         note="",
-        is_ours=row.tool in OURS,
+        is_ours=is_ours(row.tool),
     )
 
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from reference_engine.app.bench.samples import OURS, Row, Sample
+from reference_engine.app.bench.own import is_ours
+from reference_engine.app.bench.samples import Row, Sample
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import SECOND
 
@@ -110,7 +111,7 @@ def _benchmark(row: Row, samples: Sequence[Sample], about: Mapping[str, Any]) ->
         "param": row.tool,
         "extra_info": {
             "tool": row.tool,
-            "is_ours": row.tool in OURS,
+            "is_ours": is_ours(row.tool),
             "cpu_s": [each.cost.cpu / SECOND for each in samples],
             "peak_memory_bytes": row.peak_memory,
             "stored_bytes": row.stored,

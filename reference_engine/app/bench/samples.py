@@ -2,16 +2,13 @@
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import msgspec
 
 from reference_engine.app.bench.contestants import Job
 from reference_engine.app.bench.measuring import Cost
-from reference_engine.app.bench.own import OWN, SCAN
+from reference_engine.app.bench.own import OWN, is_ours
 from reference_engine.model.units import MIB, SECOND, ByteCount
-
-OURS: Final = (OWN, SCAN)
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,8 +74,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 def rows_of(
     samples: Sequence[Sample], findings: Sequence[Finding], size: ByteCount, /
 ) -> tuple[Row, ...]:
-    """Return a row for every job and tool, in the order in which they were measured."""
-    tools = tuple(dict.fromkeys(sample.tool for sample in samples))
+    """Return a row for every job and tool: ours first, the others in the order of their turns."""
+    # Ours come first, also those that join after the first backup.
+    tools = sorted(dict.fromkeys(each.tool for each in samples), key=lambda tool: not is_ours(tool))
     groups = {
         (job, tool): [each for each in samples if (each.job, each.tool) == (job, tool)]
         for job in Job

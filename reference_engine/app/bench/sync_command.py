@@ -20,7 +20,7 @@ from reference_engine.app.bench.images import (
     make_image,
     usual_use,
 )
-from reference_engine.app.bench.own import OWN, SCAN, OwnEngine, abilities
+from reference_engine.app.bench.own import OwnEngine, is_ours, ways
 from reference_engine.app.bench.peers import chosen_peers
 from reference_engine.app.bench.report import render_page, tell, tell_scaling
 from reference_engine.app.bench.results import machine_information, write_result
@@ -152,10 +152,8 @@ def _scale(largest: ByteCount, work: Path, out: Path, output: Output) -> ExitCod
 
 
 def _own() -> list[Contestant]:
-    """Return this engine, and once more without a map where it can take one."""
-    found = abilities()
-    names = (OWN, SCAN) if found.takes_map else (OWN,)
-    return [OwnEngine(found, name=name) for name in names]
+    """Return this engine in every way that it offers, the usual one first."""
+    return [OwnEngine(way) for way in ways()]
 
 
 def _images(
@@ -215,7 +213,7 @@ def _require_room(work: Path, needed: ByteCount) -> None:
 
 def _code(findings: Sequence[Finding]) -> ExitCode:
     """Return a finding for a wrong restore or our own failure, a part for a peer's failure."""
-    if any(each.is_wrong_restore or each.tool in {OWN, SCAN} for each in findings):
+    if any(each.is_wrong_restore or is_ours(each.tool) for each in findings):
         return ExitCode.FINDING
     return ExitCode.PARTIAL if findings else ExitCode.OK
 
