@@ -56,7 +56,20 @@ _COMMANDS: Final = (
         "Tell the story of one recovery point.",
     ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
+    (
+        "bench sync",
+        "reference_engine.app.bench.sync_command:sync",
+        "Measure backup and restore beside other tools.",
+    ),
+    (
+        "bench compare",
+        "reference_engine.app.bench.compare_command:compare",
+        "Say what became slower or larger.",
+    ),
 )
+
+_GROUPS: Final = {"bench": "Measure speed and size, and hold results against each other."}
+"""What the first word of commands with two words stands for."""
 
 
 class Options:
@@ -77,8 +90,12 @@ def command_line(options: Options, /) -> App:
         suppress_keyboard_interrupt=False,
         console=PipeConsole(),
     )
+    groups = {name: App(name=name, help=purpose) for name, purpose in _GROUPS.items()}
     for name, target, purpose in _COMMANDS:
-        app.command(target, name=name, help=purpose)
+        group, _, word = name.rpartition(" ")
+        (groups[group] if group else app).command(target, name=word, help=purpose)
+    for each in groups.values():
+        app.command(each)
 
     app.meta.suppress_keyboard_interrupt = False
 
@@ -143,11 +160,19 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError):
         # The error's own text would import every command to list it.
         wanted = (error.unused_tokens or [""])[0]
-        names = [name for name, _, _ in _COMMANDS]
+        group = " ".join(word for word in error.command_chain or () if word in _GROUPS)
+        names = _words_below(group)
         similar = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(names)}"
         return f"there is no command {wanted!r}; {hint}"
     return _sentence(str(error))
+
+
+def _words_below(group: str) -> list[str]:
+    """Return what may stand behind a group's name, or first where there is none."""
+    if not group:
+        return list(dict.fromkeys(name.split()[0] for name, _, _ in _COMMANDS))
+    return [name.split()[1] for name, _, _ in _COMMANDS if name.split()[0] == group]
 
 
 def _sentence(message: str) -> str:

@@ -1,0 +1,140 @@
+"""This engine as a contestant: its own command line, as a process of its own."""
+
+import importlib.metadata
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from reference_engine.app.bench.contestants import Contestant, Place
+from reference_engine.app.bench.measuring import Call, measure
+
+OWN: Final = "twinshot"
+_PROGRAM: Final = (sys.executable, "-m", "reference_engine.app.command_line")
+_CHANGED: Final = "--changed"
+_LEVEL: Final = "--level"
+_READ_DATA: Final = "--read-data"
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """One way of using this engine."""
+
+    name: str
+    what: str
+    options: tuple[str, ...]
+    """What every backup is given."""
+
+    takes_map: bool
+    checks_repository: bool
+    starts_as: str | None
+
+
+def ways() -> tuple[Way, ...]:
+    """Return the ways that this version's commands say that they offer; the first is the usual."""
+    said = _help("backup")
+    usual = Way(
+        name=OWN,
+        what="with a change map" if _CHANGED in said else "reads and compares",
+        options=(),
+        takes_map=_CHANGED in said,
+        checks_repository=_READ_DATA in _help("repo check"),
+        starts_as=None,
+    )
+    found = [usual]
+    if usual.takes_map:
+        found.append(
+            msgspec.structs.replace(
+                usual,
+                name=f"{OWN} scan",
+                what="reads and compares",
+                takes_map=False,
+                # Until the second backup both are the same.
+                starts_as=OWN,
+            )
+        )
+    if _LEVEL in said and "fast" in said:
+        found.append(
+            msgspec.structs.replace(
+                usual,
+                name=f"{OWN} fast",
+                what=f"{usual.what}, {_LEVEL} fast",
+                options=(_LEVEL, "fast"),
+            )
+        )
+    return tuple(found)
+
+
+def is_ours(tool: str, /) -> bool:
+    """Return whether a name in the results is this engine's, used in any way."""
+    return tool == OWN or tool.startswith(f"{OWN} ")
+
+
+class OwnEngine(Contestant):
+    """This engine, used in one way."""
+
+    def __init__(self, way: Way, /) -> None:
+        self._way = way
+
+    @property
+    def name(self) -> str:
+        """Return its name in the results."""
+        return self._way.name
+
+    @property
+    def version(self) -> str:
+        """Return the version, and how it is used."""
+        try:
+            number = importlib.metadata.version("twinshot")
+        except importlib.metadata.PackageNotFoundError:
+            number = "from source"
+        return f"{number}, {self._way.what}"
+
+    @property
+    def starts_as(self) -> str | None:
+        """Return whose full backup it goes on from."""
+        return self._way.starts_as
+
+    def prepare(self, place: Place, /) -> Call | None:
+        """Return nothing: the first backup makes the repository, and that is measured with it."""
+        del place
+        return None
+
+    def store(self, generation: int, place: Place, /, *, changed: Path | None) -> Call | None:
+        """Return how the source is stored."""
+        told = (_CHANGED, str(changed)) if generation and changed and self._way.takes_map else ()
+        return _call(place, "backup", str(place.source), *_in(place), *self._way.options, *told)
+
+    def restore(self, generation: int, newest: int, place: Place, /) -> Call | None:
+        """Return how a generation is restored."""
+        point = "latest" if generation == newest else _point(generation, place)
+        return _call(place, "restore", point, *_in(place), "--to", str(place.target / "disk.raw"))
+
+    def verify(self, place: Place, /) -> Call | None:
+        """Return how every stored byte is checked once; by points where nothing else is offered."""
+        if self._way.checks_repository:
+            return _call(place, "repo", "check", *_in(place), _READ_DATA)
+        return _call(place, "verify", *_in(place))
+
+
+def _in(place: Place) -> tuple[str, str]:
+    return ("--repo", str(place.repository))
+
+
+def _call(place: Place, *arguments: str) -> Call:
+    # The source's directory could hold a package of the engine's name, but never does.
+    return Call(argv=(*_PROGRAM, *arguments), cwd=place.source.parent)
+
+
+def _help(command: str) -> str:
+    measured = measure(Call(argv=(*_PROGRAM, *command.split(), "--help"), cwd=Path.cwd()))
+    return "" if measured.exit_code else measured.said
+
+
+def _point(generation: int, place: Place) -> str:
+    """Return the id of a generation's point: points are listed in the order of their commits."""
+    said = measure(_call(place, "--json", "points", *_in(place))).said
+    records: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
+    ids = [str(record["id"]) for record in records if record.get("type") == "point"]
+    return ids[generation] if generation < len(ids) else f"point-{generation}-is-missing"
