@@ -65,6 +65,8 @@ TABLE: Final[Mapping[tuple[FreezeState, FreezeEvent], FreezeState]] = MappingPro
         (FreezeState.THAW_SENT, FreezeEvent.THAW): FreezeState.THAW_SENT,
         (FreezeState.THAW_SENT, FreezeEvent.CONFIRMATION): FreezeState.DONE,
         (FreezeState.DONE, FreezeEvent.THAW): FreezeState.THAW_SENT,
+        # Two thaws were under way: the run's own, and one that outlasts a late answer.
+        (FreezeState.DONE, FreezeEvent.CONFIRMATION): FreezeState.DONE,
     }
 )
 
