@@ -99,8 +99,10 @@ class PackWriter:
             if not self._filled:
                 self._own += 1
                 self._open_number = self._names.number(pack_name(self._session, self._own))
+            if end > len(self._open):
                 # Growing it frame by frame would leave copies of it all over the heap.
-                self._open = bytearray(max(PACK_MAX, end))
+                room = max(end, min(2 * len(self._open), PACK_MAX))
+                self._open += bytes(room - len(self._open))
             places.append((self._open_number, self._filled, len(frame)))
             self._open[self._filled : end] = frame
             self._filled = end
