@@ -17,7 +17,6 @@ from reference_engine.reconcile.overlay import NOTHING, Overlay, lay_over
 from reference_engine.repository.pack import PackWriter
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.sync.pipeline import needed
-from reference_engine.sync.route import Route, RouteKind, choose_route
 from reference_engine.tracking import change_map, trust
 from reference_engine.tracking.lineage import Contribution, SwitchMoment, contributions
 
@@ -258,18 +257,11 @@ def silent_node_ignored() -> list[Patch]:
 
 def direct_writes_in_hold() -> list[Patch]:
     """A volume is not redirected before the snapshot's hold."""
-    original = choose_route
 
-    def never_redirected(*args: Any, **kwargs: Any) -> Route:
-        route = original(*args, **kwargs)
-        if route.kind is RouteKind.REDIRECTED:
-            return replace(route, kind=RouteKind.DIRECT)
-        return route
+    async def nothing(*_: object) -> None:
+        return None
 
-    return [
-        (snapshotting, "choose_route", never_redirected),
-        (snapshotting, "CoordinatorMoveRefusedError", ZeroDivisionError),
-    ]
+    return [(backup.BackupRun, "_redirect", nothing)]
 
 
 def reference_point_dropped() -> list[Patch]:
