@@ -8,7 +8,7 @@ from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Duration
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import PointBecameVisible
+from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
 from simulator.campaign.restoring import Restorer
 from simulator.oracle.evidence import Evidence, LaterRestore, PointProof, replay
@@ -120,7 +120,13 @@ def _as_proven(prover: Prover, point: RecoveryPointId) -> LaterRestore:
 
 
 def _frozen_maps(night: Night) -> list[str]:
+    """Return maps that are frozen still; what went with its node's power is not."""
     world = night.world
+    gone = {
+        (fact.node, fact.disk, fact.run)
+        for fact in night.facts
+        if isinstance(fact, MapDropped) and fact.why == "node-crash"
+    }
     return [
         f"{run} on {node} of {disk.id}"
         for machine in world.machines.values()
@@ -128,6 +134,7 @@ def _frozen_maps(night: Night) -> list[str]:
         for node, kept in world.maps.known(disk.id)
         if world.running(node)
         for run in kept.frozen
+        if (node, disk.id, run) not in gone
     ]
 
 

@@ -42,7 +42,8 @@ class SimDisk:
             self.diff_area = np.empty(0, np.int64)
             usable = free
         else:
-            area = max(64, self.cells // 16)
+            # Half of a very small disk at most, so that something is left for the guest.
+            area = min(max(64, self.cells // 16), self.cells // 2)
             self.diff_area = np.arange(self.cells - area - 1, self.cells - 1)
             # The last cell, often a partial one, stays with the guest: it must be backed up too.
             usable = np.append(np.arange(self.cells - area - 1), self.cells - 1)

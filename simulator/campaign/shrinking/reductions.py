@@ -18,7 +18,7 @@ Reduction = Callable[[Table], Iterator[Table]]
 Path = tuple[str | int, ...]
 
 _SIMPLER: Final[dict[str, tuple[Any, ...]]] = {
-    "size": ("256 KiB", "512 KiB", "1 MiB"),
+    "size": ("512 KiB", "1 MiB"),
     "bursts_per_hour": (0, 60, 600),
     "burst_cells": (1, 8),
     "used_percent": (10, 90),

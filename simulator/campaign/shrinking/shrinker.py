@@ -52,6 +52,7 @@ class Shrinker:
         """`told` is told how many runs were made, and how large the scenario is."""
         self._runs_most, self._told = runs, told
         self._tried: dict[str, bool] = {}
+        self._been: set[str] = set()
         self.runs = 0
         # The variants of a scenario are trials of their own, so one of them was chosen before.
         self._best = {**without_defaults(scenario), "why": _WHY, "variants": []}
@@ -127,9 +128,11 @@ class Shrinker:
             self.runs += 1
             self._tried[key] = self._broken_by(scenario) is not None
             self._told(self.runs, _size(self._best))
-        if self._tried[key]:
-            self._best = data
-        return self._tried[key]
+        if not self._tried[key] or key in self._been:
+            return False  # what was left behind once is no step forward, or nothing would end
+        self._been.add(key)
+        self._best = data
+        return True
 
     def _broken_by(self, scenario: Scenario) -> Breach | None:
         assert self._breach is not None
