@@ -184,8 +184,8 @@ def _disk_sizes(
         yield (*place, "size"), "comes from the image; leave one of the two out"
     elif disk.size is not None and disk.size % 512:
         yield (*place, "size"), "is no multiple of 512 bytes, a disk's sector"
-    elif disk.size is not None and disk.size < 128 * scenario.cell:
-        yield (*place, "size"), "is less than 128 cells, too small for a file system"
+    elif disk.size is not None and disk.size < 64 * scenario.cell:
+        yield (*place, "size"), "is less than 64 cells, too small for a file system"
     elif disk.size is not None and disk.size > 64 << 40:
         yield (*place, "size"), "is more than 64 TiB, the largest VHDX"
 

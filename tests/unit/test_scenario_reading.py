@@ -107,7 +107,7 @@ def test_every_scenario_of_the_library_is_read() -> None:
             changed('"1 MiB"', '"4 KiB"'),
             '"4 KiB"',
             "machines[1].disks[0].size",
-            "less than 128 cells",
+            "less than 64 cells",
         ),
         (
             changed('"1 MiB"', '"1 MiB + 1 B"'),
