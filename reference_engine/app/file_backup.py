@@ -11,7 +11,7 @@ from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.adapters.files.disk_io import FileDiskIo
 from reference_engine.adapters.files.host import FileHost
 from reference_engine.jobs.backup import BackupRun
-from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import RecoveryPoint
@@ -70,7 +70,9 @@ async def back_up_files(
         repository=repository,
         tracer=_forget,
     )
-    return await BackupRun(ports, _POLICY, VolumeLedger(), files.machine).back_up()
+    return await BackupRun(
+        ports, _POLICY, VolumeLedger(), files.machine, concession=Concession.NONE
+    ).back_up()
 
 
 def _forget(event: Event) -> None:

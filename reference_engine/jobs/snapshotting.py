@@ -2,11 +2,16 @@
 
 import msgspec
 
-from reference_engine.jobs.owner import confirm_unmoved
+from reference_engine.jobs.owner import confirm_unchanged, confirm_unmoved
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
-from reference_engine.model.errors import CoordinatorMoveRefusedError, OperationFailedError
+from reference_engine.model.errors import (
+    CoordinatorMoveRefusedError,
+    MachineChangedError,
+    OperationFailedError,
+    VolumeBusyError,
+)
 from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId, VolumeName
-from reference_engine.model.machine import BackEnd, GuestKind, Machine, Placement
+from reference_engine.model.machine import BackEnd, GuestKind, Machine, Placement, VolumeState
 from reference_engine.model.units import Instant
 from reference_engine.ports.change_tracking import TrackerState
 from reference_engine.ports.consistency import GuestSnapshot
@@ -43,6 +48,31 @@ class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no guest snapshot."""
 
 
+class VolumeHold(msgspec.Struct, frozen=True, kw_only=True):
+    """How a volume was written when the run prepared it; it has to stay so through the cut."""
+
+    volume: VolumeName
+    coordinator: NodeName
+    redirections: int | None
+    """None where the run does not rely on redirected writes."""
+
+
+async def await_settled(ports: Ports, policy: Policy, volume: VolumeName, /) -> VolumeState:
+    """Return the volume's state once its coordinator is not changing.
+
+    Raises:
+        VolumeBusyError: it takes longer than the policy's limit; come back later.
+    """
+    began = ports.runtime.now()
+    state = await ports.cluster.volume(volume)
+    while not state.settled:
+        if ports.runtime.now() - began >= policy.settle_limit:
+            raise VolumeBusyError(volume, "its coordinator is changing")
+        await ports.runtime.sleep(policy.poll)
+        state = await ports.cluster.volume(volume)
+    return state
+
+
 async def prepare_volumes(
     ports: Ports,
     policy: Policy,
@@ -52,11 +82,15 @@ async def prepare_volumes(
     /,
     *,
     run: RunTag,
-) -> tuple[VolumeName, ...]:
-    """Have each volume coordinated, or redirected, as the run needs; return the redirected ones."""
-    redirected: list[VolumeName] = []
+    redirected: list[VolumeName],
+) -> tuple[VolumeHold, ...]:
+    """Have each volume coordinated, or redirected, as the run needs.
+
+    `redirected` takes the volumes that were redirected, also where this fails half-way.
+    """
+    holds: list[VolumeHold] = []
     for volume in sorted({disk.volume for disk in machine.disks}):
-        state = await ports.cluster.volume(volume)
+        state = await await_settled(ports, policy, volume)
         route = choose_route(
             state,
             placement.owner,
@@ -83,7 +117,29 @@ async def prepare_volumes(
                 at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
             )
         )
-    return tuple(redirected)
+        now = await ports.cluster.volume(volume)
+        holds.append(
+            VolumeHold(
+                volume=volume,
+                coordinator=now.coordinator,
+                redirections=now.redirections if kind is RouteKind.REDIRECTED else None,
+            )
+        )
+    return tuple(holds)
+
+
+async def confirm_held(ports: Ports, machine: Machine, holds: tuple[VolumeHold, ...], /) -> None:
+    """Return if every volume was written as it was prepared, without a break.
+
+    Raises:
+        MachineChangedError: writes may have passed the hold; start over.
+    """
+    for hold in holds:
+        now = await ports.cluster.volume(hold.volume)
+        if now.coordinator != hold.coordinator:
+            raise MachineChangedError(machine.id, f"{now.coordinator} coordinates {hold.volume}")
+        if hold.redirections not in (None, now.redirections):
+            raise MachineChangedError(machine.id, f"{hold.volume} was written past the snapshot")
 
 
 async def switch_trackers(
@@ -138,10 +194,16 @@ async def cut_disks(
     run: RunTag,
     guest: GuestSnapshot | None,
     cause: str,
+    holds: tuple[VolumeHold, ...],
 ) -> Snapshots:
     """Have the host cut the disks, with or without the guest's snapshot."""
     if machine.back_end is BackEnd.HOST_SNAPSHOT:
-        return await _host_snapshots(ports, machine, placement, run=run, guest=guest, cause=cause)
+        snapshots = await _host_snapshots(
+            ports, machine, placement, run=run, guest=guest, cause=cause
+        )
+        await confirm_held(ports, machine, holds)
+        await confirm_unchanged(ports, placement, machine)
+        return snapshots
     try:
         checkpoint = await ports.host.take_checkpoint(
             placement.owner, run=run, at_rest=None if guest is None else guest.id
@@ -153,6 +215,8 @@ async def cut_disks(
         guest, cause = None, str(failure)
         checkpoint = await ports.host.take_checkpoint(placement.owner, run=run, at_rest=None)
     _say_cut(ports, run, checkpoint.id, tuple(disk.id for disk in machine.disks))
+    if machine.back_end is BackEnd.REFERENCE_POINT:
+        await confirm_unchanged(ports, placement, machine)
     source = SourceSnapshot(snapshot=checkpoint.id, through=placement.owner)
     return Snapshots(
         sources={disk.id: source for disk in machine.disks},

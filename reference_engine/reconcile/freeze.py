@@ -23,7 +23,6 @@ from reference_engine.model.units import SECOND, Duration
 from reference_engine.ports.consistency import Consistency, GuestSnapshot
 from reference_engine.ports.runtime import Runtime
 
-
 _THAW_TRIES: Final = 4
 
 
@@ -101,6 +100,8 @@ class FreezeDriver:
         self._run, self._node, self._limits = run, node, limits
         self.state = FreezeState.RUNNING
         self._silent = False
+        self.held = False
+        """Whether the guest still stood still when it was first told to go on."""
 
     async def freeze(self) -> tuple[GuestSnapshot | None, str]:
         """Return the guest's snapshot, or None and why there is none.
@@ -139,13 +140,14 @@ class FreezeDriver:
             try:
                 # A frozen guest is an outage: no thaw may wait as long as other calls do.
                 async with self._runtime.deadline(self._limits.thaw):
-                    await self._consistency.thaw(self._node, run=self._run)
+                    stood = await self._consistency.thaw(self._node, run=self._run)
             except HostUnreachableError:
                 raise
             except TransientError:
                 if attempt == _THAW_TRIES - 1:
                     raise
             else:
+                self.held = self.held or stood
                 self.state = moved(self.state, FreezeEvent.CONFIRMATION)
                 return
 
