@@ -13,6 +13,7 @@ from simulator.campaign.night import Night, Watcher
 from simulator.campaign.restoring import Restorer
 from simulator.oracle.evidence import Evidence, LaterRestore, PointProof, replay
 from simulator.world.content import DiskContent
+from simulator.world.lifecycle import FOREIGN_EPOCH
 from simulator.world.stamps import StampImage
 
 
@@ -134,11 +135,14 @@ def _frozen_maps(night: Night) -> list[str]:
 def _leftovers(night: Night) -> list[str]:
     """Return snapshots that outlived their run; at rest there is none."""
     kept: list[str] = [
-        f"snapshot {snapshot.id}" for snapshot in night.world.snapshots.values() if snapshot.exists
+        f"snapshot {snapshot.id}"
+        for snapshot in night.world.snapshots.values()
+        if snapshot.exists and snapshot.id not in night.world.foreign
     ]
     for machine in night.world.machines.values():
         if machine.guest.shadow is not None:
             kept.append(f"guest snapshot of {MachineId(machine.id)}")
-        if len(machine.references) > 1:
-            kept.append(f"{len(machine.references)} reference points of {machine.id}")
+        ours = [point for point in machine.references.values() if point.run.epoch < FOREIGN_EPOCH]
+        if len(ours) > 1:
+            kept.append(f"{len(ours)} reference points of {machine.id}")
     return kept

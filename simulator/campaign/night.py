@@ -91,6 +91,7 @@ class Night:
         self.unfinished = ""
         self._watcher, self._progress = watcher, progress
         self._engine_node = SimNode("engine")
+        self._engines = [self._engine_node]
         self._incarnation = 0
         self._engine_task: SimTask | None = None
         self._nemesis: Nemesis | None = None
@@ -117,9 +118,9 @@ class Night:
         if self._nemesis is not None:
             self._nemesis.watch(fact)
 
-    def _hear_engine(self, fact: Fact) -> None:
-        """Take a fact of the engine, unless the engine has just lost its power in mid-sentence."""
-        if self._engine_node.running:
+    def _hear_engine(self, node: SimNode, fact: Fact) -> None:
+        """Take a fact of an engine, unless it has just lost its power in mid-sentence."""
+        if node.running:
             self.emit(fact)
 
     def _show_new_points(self) -> None:
@@ -171,8 +172,40 @@ class Night:
 
         self.sim.spawn(back(), name="engine/power-on")
 
+    def twin(self, *, cut_off: Duration, ends_after: Duration) -> None:
+        """Start a second engine on another machine, while the first one goes on for a while."""
+        zombie, task = self._engine_node, self._engine_task
+        if not zombie.running or task is None or task.done:
+            return
+        self._door.cut_off(zombie, until=Instant(self.sim.now() + cut_off))
+        self._incarnation += 1
+        self._engine_node = SimNode(f"engine-{self._incarnation + 1}")
+        self._engines.append(self._engine_node)
+        self._start_engine()
+
+        async def end() -> None:
+            await self.sim.sleep(ends_after)
+            zombie.power_off()
+            self.world.end_session()
+            name = NodeName(zombie.name)
+            off = NodeChanged(at=self.sim.now(), node=name, running=False, why="switched off")
+            self.emit(off)
+
+        self.sim.spawn(end(), name="engine/zombie-ends")
+
+    def damage(self, objects: str, damage: str, /) -> None:
+        """Damage the newest object of a kind, on the repository's own disks."""
+        names = [name for name in self.kept.objects if name.startswith(f"{objects}/")]
+        if names:
+            content = self.kept.objects.pop(names[-1])
+            if damage == "flipped":
+                middle = len(content) // 2
+                flipped = bytes([content[middle] ^ 1])
+                self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
+
     async def _engine(self) -> None:
-        runtime = SimRuntime(self.sim, node=self._engine_node, incarnation=self._incarnation)
+        node = self._engine_node
+        runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
         protection = self.scenario.protection
         try:
             repository = await Repository.open(self._store)
@@ -190,13 +223,15 @@ class Night:
             tracking=self._tracking,
             disk_io=self._disk_io,
             repository=repository,
-            tracer=self._hear_engine,
+            tracer=lambda fact: self._hear_engine(node, fact),
         )
         policy = Policy(
             application_required=protection.application_required,
             attempts=protection.attempts,
             retry_delay=Duration(protection.retry_delay),
             runs_at_once=protection.runs_at_once,
+            runs_per_volume=protection.runs_per_volume,
+            runs_per_node=protection.runs_per_node,
         )
         await protect(ports, policy, self._slots(), volumes=tuple(sorted(self.world.volumes)))
 

@@ -277,9 +277,9 @@ def reference_point_dropped() -> list[Patch]:
     """The reference point that the newest point needs is dropped."""
     original = clearing.drop_reference_points
 
-    async def drop(ports: Any, machine: Any, left: Any, /, *, keep: Any) -> list[str]:
+    async def drop(ports: Any, machine: Any, left: Any, /, *, keep: Any, upto: Any) -> list[str]:
         del keep
-        return await original(ports, machine, left, keep=None)
+        return await original(ports, machine, left, keep=None, upto=upto)
 
     return [(backup, "drop_reference_points", drop), (clearing, "drop_reference_points", drop)]
 
@@ -290,7 +290,7 @@ def leftovers_not_cleared() -> list[Patch]:
     async def nothing(*_: object, **__: object) -> None:
         return None
 
-    return [(backup, "clear_leftovers", nothing), (schedule, "clear_leftovers", nothing)]
+    return [(backup, "clear_leftovers", nothing), (schedule, "clear_behind", nothing)]
 
 
 def windows_shifted() -> list[Patch]:

@@ -27,7 +27,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 running[fact.run] = fact.at
             case RunEnded():
                 running.pop(fact.run, None)
-            case NodeChanged(node="engine", running=False):
+            case NodeChanged(running=False) if fact.node.startswith("engine"):
                 running.clear()  # a dead engine's runs end with it; its successor clears up
             case JobEnded() | PointCommitted():
                 pass
