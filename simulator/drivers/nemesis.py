@@ -38,7 +38,6 @@ from simulator.faults.kinds import (
     RedirectionDropped,
     ReferencePointsRemoved,
     StorageMigration,
-    TrackerLies,
     TrackerLost,
     TrackerOverReports,
     Trigger,
@@ -217,7 +216,7 @@ class Nemesis:
                 self._spawn(lifecycle.stale(world, machine, node, lasts=lasts), happening.kind)
             case ForeignCheckpoint():
                 lifecycle.foreign_checkpoint(world, machine)
-            case TrackerLost() | TrackerOverReports() | TrackerLies() | ReferencePointsRemoved():
+            case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved():
                 self._happen_to_trackers(happening, machine)
             case UserCheckpoint():
                 lifecycle.take_user_checkpoint(machine)
@@ -254,8 +253,6 @@ class Nemesis:
 
     def _happen_to_trackers(self, happening: OfMachine, machine: SimMachine) -> None:
         machine.advance()
-        if isinstance(happening, TrackerLies):
-            machine.lies_per_mille = happening.per_mille
         for point in list(machine.references.values()):
             foreign = point.run.epoch >= FOREIGN_EPOCH
             if isinstance(happening, ReferencePointsRemoved) and not foreign:
@@ -264,7 +261,7 @@ class Nemesis:
             for _, kept in self._world.maps.known(disk.id):
                 if isinstance(happening, TrackerOverReports):
                     kept.mark_everything()
-                elif not isinstance(happening, TrackerLies):
+                else:
                     kept.lose_running()
             for point in machine.references.values():
                 if isinstance(happening, TrackerOverReports):

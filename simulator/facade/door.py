@@ -8,6 +8,7 @@ import msgspec
 from reference_engine.model.errors import HostUnreachableError, OperationFailedError
 from reference_engine.model.identity import NodeName
 from reference_engine.model.units import MILLISECOND, Duration, Instant
+from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
@@ -73,6 +74,9 @@ class Door:
         )
         latency = sim.stream("latency", address.subject, operation, occurrence)
         answer = self._plan.consult(address.subject, operation, occurrence)
+        if answer.kind is not AnswerKind.TRUE or answer.delay:
+            what = f"{operation} on {address.subject}, call {occurrence}: {answer.kind.value}"
+            self._world.emit(FaultInjected(at=sim.now(), kind="call-disturbed", what=what))
         if answer.moment is Moment.BEFORE:
             await self._disturb(answer)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))

@@ -221,13 +221,6 @@ class TrackerOverReports(OfMachine):
     kind: Literal["tracker-over-reports"]
 
 
-class TrackerLies(OfMachine):
-    """From now on a machine's trackers miss a share of its writes, and do not know it."""
-
-    kind: Literal["tracker-lies"]
-    per_mille: int = Field(default=100, ge=1, le=1000)
-
-
 class ReferencePointsRemoved(OfMachine):
     """A second backup product removes our reference points, or resets the filter's maps."""
 
@@ -310,7 +303,6 @@ Happening = Annotated[
     | ObjectDamaged
     | TrackerLost
     | TrackerOverReports
-    | TrackerLies
     | ReferencePointsRemoved
     | ClockJump
     | DiskReplaced

@@ -130,6 +130,7 @@ class World:
         """Have `node` coordinate the volume from this instant."""
         volume.coordinator = node
         volume.redirections += 1
+        volume.moved_by_engine = why == "engine"
         self.emit(CoordinatorChanged(at=self.sim.now(), volume=volume.name, node=node, why=why))
 
     def other_node(self, node: NodeName | None, /) -> NodeName | None:

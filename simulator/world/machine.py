@@ -18,7 +18,6 @@ from simulator.world.truth import Cut, Truth, WriteBatch
 from simulator.world.workload import Workload
 
 _TRIM: Final = np.uint64(TRIMMED)
-_ORDER: Final = np.uint64(TRIMMED - 1)
 
 ELSEWHERE: Final = NodeName("elsewhere")
 """Where a disk was changed past every node of the cluster."""
@@ -65,7 +64,6 @@ class SimMachine:
         self.checkpoint: dict[DiskId, StampImage] = {}
         """The administrator's own checkpoint."""
 
-        self.lies_per_mille = 0
         self.holders: set[NodeName] = set()
         """The nodes whose host snapshots hold the machine's writes in this instant."""
 
@@ -74,7 +72,6 @@ class SimMachine:
         self.checkpoints: list[str] = []
         self.merging_until = Instant(0)
         self._workloads, self._maps, self._truth = [workload], maps, truth
-        self._lie = sim.stream("lie", machine)
         self._clock = guest_clock
         self._canary_per_mille = canary_per_mille
         self._chance = sim.stream("canary", machine)
@@ -240,10 +237,7 @@ class SimMachine:
     def _put(self, disk: SimDisk, cells: Cells, stamps: Stamps) -> None:
         assert self.node is not None
         disk.stamps.write(cells, stamps)
-        if self.lies_per_mille and self._lie.chance(self.lies_per_mille):
-            disk.unseen.append((int(stamps[0] & _ORDER), int(stamps[-1] & _ORDER)))
-        else:
-            self._maps.of(self.node, disk).note(cells)
+        self._maps.of(self.node, disk).note(cells)
         self._truth.writes[self.id].append(
             WriteBatch(disk=disk.id, node=self.node, cells=cells, stamps=stamps)
         )

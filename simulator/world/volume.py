@@ -25,6 +25,7 @@ class SimVolume:
         self.preferred = coordinator
         self.redirected = False
         self.moving = False
+        self.moved_by_engine = False
         self.foreign = False
         """Another backup product has a snapshot in progress."""
 
