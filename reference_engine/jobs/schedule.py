@@ -9,6 +9,7 @@ from reference_engine.jobs.backup import BackupRun
 from reference_engine.jobs.clearing import clear_behind
 from reference_engine.jobs.copying import doubts, scanned
 from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
+from reference_engine.jobs.volume_use import give_back
 from reference_engine.model.errors import (
     ConsistencyLostError,
     CorruptionError,
@@ -83,7 +84,9 @@ async def _protect_one(
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         async with permits:
-            await run_job(ports, policy, ledger, plan.machine, slot=slot)
+            if await run_job(ports, policy, ledger, plan.machine, slot=slot) is None:
+                # Between attempts a volume stays where it was moved to, then it goes home.
+                await _bounded(ports, policy, give_back(ports, ledger))
         following = max(slot + 1, plan.due(ports.runtime.now()))
         if following > slot + 1:
             _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")

@@ -134,6 +134,10 @@ class VolumeLedger:
         """Return when the engine last moved the volume's coordinator."""
         return self._moved.get(volume)
 
+    def moved(self) -> tuple[VolumeName, ...]:
+        """Return the volumes whose coordinator the engine ever moved."""
+        return tuple(sorted(self._moved))
+
     def note_move(self, volume: VolumeName, at: Instant, /) -> None:
         """Remember a move."""
         self._moved[volume] = at

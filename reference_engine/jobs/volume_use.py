@@ -54,17 +54,18 @@ class VolumeUse:
         await self.let_direct()
 
     async def go_home(self) -> None:
-        """Release, and give volumes back to the nodes that should coordinate them.
-
-        Only volumes that this engine moved, and that nobody uses.
-        """
-        used = () if self._taken is None else self._taken[2]
+        """Release, and give volumes back to the nodes that should coordinate them."""
         await self.release()
-        for volume in used:
-            state = await self._ports.cluster.volume(volume)
-            if self._ledger.may_restore(volume, state.coordinator, state.preferred):
-                try:
-                    await self._ports.cluster.move_coordinator(volume, target=state.preferred)
-                    self._ledger.note_move(volume, self._ports.runtime.now())
-                except TwinshotError:
-                    continue  # a preference, not a promise: it is tried again after the next run
+        await give_back(self._ports, self._ledger)
+
+
+async def give_back(ports: Ports, ledger: VolumeLedger, /) -> None:
+    """Give every volume back that this engine moved and that nobody uses."""
+    for volume in ledger.moved():
+        state = await ports.cluster.volume(volume)
+        if ledger.may_restore(volume, state.coordinator, state.preferred):
+            try:
+                await ports.cluster.move_coordinator(volume, target=state.preferred)
+                ledger.note_move(volume, ports.runtime.now())
+            except TwinshotError:
+                continue  # a preference, not a promise: it is tried again after the next run

@@ -113,9 +113,20 @@ def gather(
             if volume.moved_by_engine and volume.coordinator != volume.preferred
         ),
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
-        suspects=suspects(night.happenings),
+        suspects=_suspects(night),
         able=frozenset(machine.id for machine in machines if _able(night, machine)),
     )
+
+
+def _suspects(night: Night) -> frozenset[MachineId] | None:
+    """Return to whom something happened; a diff area that is too small happens by itself."""
+    named = suspects(night.happenings)
+    tight = (
+        machine.id
+        for machine in night.world.machines.values()
+        if any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
+    )
+    return None if named is None else named.union(tight)
 
 
 def _able(night: Night, machine: SimMachine) -> bool:

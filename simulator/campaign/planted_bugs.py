@@ -118,7 +118,8 @@ def late_answer_not_outlasted() -> list[Patch]:
     return [(FreezeDriver, "outlast_late_answer", nothing)]
 
 
-def _describing(change: Callable[[RecoveryPoint], RecoveryPoint]) -> list[Patch]:
+def describing(change: Callable[[RecoveryPoint], RecoveryPoint]) -> list[Patch]:
+    """Have every point described with a change."""
     original = backup.BackupRun._describe  # noqa: SLF001 - a planted bug
 
     def describe(self: Any, *args: Any, **kwargs: Any) -> RecoveryPoint:
@@ -140,12 +141,12 @@ def instants_swapped() -> list[Patch]:
             host_instant=point.guest_instant,
         )
 
-    return _describing(swapped)
+    return describing(swapped)
 
 
 def host_time_on_label() -> list[Patch]:
     """The point claims the host's instant for the guest's image."""
-    return _describing(lambda point: replace(point, instant=point.host_instant))
+    return describing(lambda point: replace(point, instant=point.host_instant))
 
 
 def label_not_downgraded() -> list[Patch]:

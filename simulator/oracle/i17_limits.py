@@ -10,12 +10,12 @@ from simulator.oracle.verdict import Finding, Invariant
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
-    for run, depth in evidence.truth.depths:
-        finding.check(run, f"took a checkpoint on top of {depth} others", holds=depth <= 1)
     if any(
         isinstance(fact, FaultInjected) and fact.kind == "engine-twin" for fact in evidence.facts
     ):
-        return  # an engine keeps its own limits; two know nothing of each other
+        return  # an engine keeps its limits; two engines know nothing of each other
+    for run, depth in evidence.truth.depths:
+        finding.check(run, f"took a checkpoint on top of {depth} others", holds=depth <= 1)
     taken: dict[RunTag, VolumesTaken] = {}
     for fact in evidence.facts:
         match fact:
