@@ -44,11 +44,10 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     latest = await ports.repository.latest(machine)
     keep = None if latest is None else latest.tracker
     remains: list[str] = []
-    for clearing in (
-        release_snapshots(ports, machine, left, upto=upto),
-        drop_reference_points(ports, machine, left, keep=keep, upto=upto),
-    ):
-        await _as_far_as_it_goes(clearing, found, remains)
+    snapshots = release_snapshots(ports, machine, left, upto=upto)
+    await _as_far_as_it_goes(snapshots, found, remains)
+    points = drop_reference_points(ports, machine, left, keep=keep, upto=upto)
+    await _as_far_as_it_goes(points, found, remains)
     if found:
         ports.tracer(LeftoversCleared(at=ports.runtime.now(), machine=machine, found=tuple(found)))
     if remains:

@@ -22,6 +22,7 @@ from simulator.faults.kinds import (
     ForeignCheckpoint,
     ForeignSnapshot,
     GuestSilence,
+    GuestThawed,
     Happening,
     LiveMigration,
     MachineDeleted,
@@ -218,6 +219,9 @@ class Nemesis:
                 lifecycle.foreign_checkpoint(world, machine)
             case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved():
                 self._happen_to_trackers(happening, machine)
+            case GuestThawed():
+                machine.guest.go_on("administrator")
+                machine.canary()
             case UserCheckpoint():
                 lifecycle.take_user_checkpoint(machine)
             case UserRevert():

@@ -179,6 +179,12 @@ class GuestSilence(Strict):
     late: TimeSpan | None = None
 
 
+class GuestThawed(OfMachine):
+    """Somebody in the guest lets it go on: a watchdog, an administrator with `fsfreeze -u`."""
+
+    kind: Literal["guest-thawed"]
+
+
 class WriterFailure(Strict):
     """A writer in the guest fails at the freeze, and says which one it is."""
 
@@ -298,6 +304,7 @@ Happening = Annotated[
     | EngineCrash
     | EngineTwin
     | GuestSilence
+    | GuestThawed
     | WriterFailure
     | CallDisturbed
     | ObjectDamaged

@@ -15,7 +15,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
     ):
         return  # an engine keeps its limits; two engines know nothing of each other
     for run, depth in evidence.truth.depths:
-        finding.check(run, f"took a checkpoint on top of {depth} others", holds=depth <= 1)
+        finding.check(run, f"took a checkpoint on top of {depth} others", holds=depth == 0)
     taken: dict[RunTag, VolumesTaken] = {}
     for fact in evidence.facts:
         match fact:

@@ -1,9 +1,14 @@
 """I22: what happens to one machine alone changes no other machine's outcome."""
 
+from typing import Final
+
 from reference_engine.model.outcome import Outcome
 from reference_engine.trace.engine import JobEnded
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
+
+_ALLOWED: Final = (Outcome.OK, Outcome.OK_SCAN, Outcome.OK_CRASH, Outcome.DEFERRED)
+"""To wait for one's turn is no contagion."""
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
@@ -18,7 +23,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         finding.check(
             f"{fact.machine} slot {fact.slot + 1}",
             f"ended as {fact.outcome} ({fact.cause}) though nothing happened to it",
-            holds=fact.outcome in (Outcome.OK, Outcome.OK_SCAN, Outcome.OK_CRASH),
+            holds=fact.outcome in _ALLOWED,
         )
 
 

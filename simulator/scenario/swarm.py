@@ -361,6 +361,7 @@ _KINDS: Final[dict[str, Drawer]] = {
     "user-revert": _rare("user-revert"),
     "machine-stopped": _rare("machine-stopped", lasts=_seconds(10, 1800)),
     "machine-deleted": _rare("machine-deleted"),
+    "guest-thawed": _rare("guest-thawed"),
     "writer-failure": _writer,
     "clock-jump": _clock_jump,
     "engine-twin": _twin,
