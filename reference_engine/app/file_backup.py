@@ -10,7 +10,7 @@ from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.adapters.files.disk_io import FileDiskIo
 from reference_engine.adapters.files.host import FileHost
 from reference_engine.jobs.backup import BackupRun
-from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import RecoveryPoint
@@ -81,7 +81,9 @@ async def back_up_files(
         tracer=_forget,
     )
     policy = msgspec.structs.replace(_POLICY, level=level)
-    return await BackupRun(ports, policy, VolumeLedger(), files.machine).back_up()
+    return await BackupRun(
+        ports, policy, VolumeLedger(), files.machine, concession=Concession.NONE
+    ).back_up()
 
 
 def _forget(event: Event) -> None:

@@ -1,29 +1,33 @@
 """One run: the steps S0 to S16 of one machine's backup, and their undoing."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
+
+from msgspec.structs import replace
 
 from reference_engine.jobs.clearing import (
     clear_leftovers,
     drop_reference_points,
     release_snapshots,
 )
-from reference_engine.jobs.copying import Plan, copy, enumerate_delta, reconcile, scanned
+from reference_engine.jobs.copying import Plan, copy, doubts, enumerate_delta, reconcile, scanned
 from reference_engine.jobs.describing import describe_point
-from reference_engine.jobs.owner import resolve_owner
+from reference_engine.jobs.owner import await_merge, resolve_owner
 from reference_engine.jobs.snapshotting import (
     Snapshots,
     Switched,
     cut_disks,
     freeze_guest,
     goes_on_by_itself,
-    prepare_volumes,
-    restore_preference,
     switch_trackers,
 )
-from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
+from reference_engine.jobs.volume_use import VolumeUse
 from reference_engine.model.errors import (
+    GuestSnapshotLostError,
+    LeftoversRemainError,
+    MachineChangedError,
     SupersededError,
     TransientError,
     TwinshotError,
@@ -34,7 +38,6 @@ from reference_engine.model.identity import (
     RecoveryPointId,
     ReferencePointId,
     RunTag,
-    VolumeName,
 )
 from reference_engine.model.machine import BackEnd, Machine, Placement
 from reference_engine.model.outcome import Outcome, Step
@@ -62,13 +65,19 @@ class BackupRun:
     """One attempt to make one recovery point. Used once."""
 
     def __init__(
-        self, ports: Ports, policy: Policy, ledger: VolumeLedger, machine: MachineId, /
+        self,
+        ports: Ports,
+        policy: Policy,
+        ledger: VolumeLedger,
+        machine: MachineId,
+        /,
+        *,
+        concession: Concession,
     ) -> None:
-        self._ports, self._policy, self._ledger = ports, policy, ledger
-        self._machine_id = machine
+        self._ports, self._policy = ports, policy
+        self._machine_id, self._concession = machine, concession
         self._run: RunTag | None = None
-        self._redirected: tuple[VolumeName, ...] = ()
-        self._used: tuple[VolumeName, ...] = ()
+        self._volumes = VolumeUse(ports, policy, ledger)
         self._freeze: FreezeDriver | None = None
         self._committed = False
 
@@ -96,7 +105,7 @@ class BackupRun:
             outcome = Outcome.OK_CRASH
         elif scanned(point.disks):
             outcome = Outcome.OK_SCAN
-        self._end(outcome, cause=point.downgrade, point=point)
+        self._end(outcome, cause=point.downgrade or doubts(point.disks), point=point)
         return point
 
     async def _open(self) -> WriteSession:
@@ -118,17 +127,20 @@ class BackupRun:
             )
         )
         # Older runs can no longer commit, so what they left can be judged for good.
-        await clear_leftovers(ports, self._machine_id)
+        with suppress(LeftoversRemainError):  # what only takes room must not keep a run from it
+            await clear_leftovers(ports, self._machine_id, upto=session.run.epoch)
         return session
 
     async def _make(self, session: WriteSession) -> RecoveryPoint:
         ports, policy, run = self._ports, self._policy, session.run
-        async with self._step(Step.RESOLVE, limit=policy.settle_limit + policy.step_limit):
+        async with self._step(Step.RESOLVE, limit=2 * policy.settle_limit + policy.step_limit):
             placement = await resolve_owner(ports, policy, self._machine_id)
             machine = await ports.host.describe(placement.owner, self._machine_id)
+            if machine.back_end is BackEnd.REFERENCE_POINT:
+                await await_merge(ports, policy, machine.id)
             ports.tracer(OwnerResolved(at=ports.runtime.now(), run=run, node=placement.owner))
-        async with self._step(Step.COORDINATE):
-            await self._take_volumes(machine, placement)
+        async with self._step(Step.COORDINATE, limit=policy.copy_limit):
+            await self._volumes.take(machine, placement, run=run)
         async with ports.runtime.task_group() as beside:
             snapshots, switched = await self._snapshot(machine, placement, beside)
             point = await self._store(session, machine, placement, snapshots, switched=switched)
@@ -155,6 +167,7 @@ class BackupRun:
                     placement.owner, checkpoint=checkpoint, run=run
                 )
         async with self._step(Step.RECONCILE):
+            snapshots, overlays = await self._reconcile(machine, snapshots)
             label = choose_label(
                 machine.id,
                 at_rest=snapshots.guest is not None,
@@ -162,7 +175,6 @@ class BackupRun:
                 cuts=snapshots.cuts,
                 application_required=policy.application_required,
             )
-            overlays = await reconcile(ports, machine, snapshots, run=run)
         plans: dict[DiskId, Plan] = {}
         async with self._step(Step.ENUMERATE):
             for disk in machine.disks:
@@ -200,27 +212,23 @@ class BackupRun:
         await self._finish(machine, point)
         return point
 
-    async def _take_volumes(self, machine: Machine, placement: Placement) -> None:
-        self._used = tuple(sorted({disk.volume for disk in machine.disks}))
-        for volume in self._used:
-            self._ledger.use(volume)
-        assert self._run is not None, machine.id
-        await prepare_volumes(
-            self._ports,
-            self._policy,
-            self._ledger,
-            machine,
-            placement,
-            run=self._run,
-            redirect=self._redirect,
-        )
+    async def _reconcile(
+        self, machine: Machine, snapshots: Snapshots
+    ) -> tuple[Snapshots, dict[DiskId, Overlay]]:
+        """Return the overlays; where the guest gave its snapshot up, perhaps without its instant.
 
-    async def _redirect(self, volume: VolumeName) -> None:
-        """Send the volume's writes through its coordinator until this run's snapshots exist."""
-        if volume not in self._redirected:
-            self._ledger.redirect(volume)
-            self._redirected = (*self._redirected, volume)
-        await self._ports.cluster.enter_redirected(volume)
+        Raises:
+            GuestSnapshotLostError: another attempt may do better.
+        """
+        assert self._run is not None, machine.id
+        try:
+            overlays = await reconcile(self._ports, machine, snapshots, run=self._run)
+        except GuestSnapshotLostError as lost:
+            if self._concession is Concession.NONE:
+                raise
+            snapshots = replace(snapshots, guest=None, cause=str(lost))
+            overlays = await reconcile(self._ports, machine, snapshots, run=self._run)
+        return snapshots, overlays
 
     async def _snapshot(
         self, machine: Machine, placement: Placement, beside: TaskGroup
@@ -253,11 +261,14 @@ class BackupRun:
                 run=run,
                 guest=guest,
                 cause=cause,
-                redirect=self._redirect,
+                holds=self._volumes.holds,
+                redirect=self._volumes.redirect,
             )
         async with self._step(Step.THAW):
             await self._freeze.thaw()
-            await self._let_direct()
+            if stands and machine.back_end is BackEnd.HOST_SNAPSHOT and not self._freeze.held:
+                raise MachineChangedError(machine.id, "its guest went on before it was told to")
+            await self._volumes.let_direct()
         return snapshots, switched
 
     async def _copy(
@@ -308,35 +319,17 @@ class BackupRun:
                     if run == point.run:
                         await ports.tracking.drop(node, disk, run=run)
             async with self._step(Step.RELEASE):
-                await release_snapshots(ports, machine.id, left)
-                await drop_reference_points(ports, machine.id, left, keep=point.tracker)
+                upto = point.run.epoch
+                await release_snapshots(ports, machine.id, left, upto=upto)
+                await drop_reference_points(ports, machine.id, left, keep=point.tracker, upto=upto)
             async with self._step(Step.SETTLE, limit=self._policy.merge_limit):
-                await self._go_home()
+                await self._volumes.go_home()
                 while not await ports.host.merged(machine.id):
                     await ports.runtime.sleep(self._policy.poll)
             async with self._step(Step.MAINTAIN):
-                await clear_leftovers(ports, machine.id)
+                await clear_leftovers(ports, machine.id, upto=point.run.epoch)
         except TwinshotError:
             await self._clear_up()
-
-    async def _go_home(self) -> None:
-        """Give volumes that this engine moved back to the nodes that should coordinate them."""
-        used = self._used
-        await self._release_volumes()
-        for volume in used:
-            await restore_preference(self._ports, self._policy, self._ledger, volume)
-
-    async def _let_direct(self) -> None:
-        redirected, self._redirected = self._redirected, ()
-        for volume in redirected:
-            if self._ledger.unredirect(volume):
-                await self._ports.cluster.leave_redirected(volume)
-
-    async def _release_volumes(self) -> None:
-        for volume in self._used:
-            self._ledger.leave(volume)
-        self._used = ()
-        await self._let_direct()
 
     async def _undo(self, session: WriteSession | None) -> None:
         """Leave the machine as it was; what cannot be undone now is cleared by the next run."""
@@ -363,8 +356,9 @@ class BackupRun:
         for attempt in range(_CLEAR_TRIES):
             try:
                 async with runtime.deadline(self._policy.step_limit):
-                    await self._release_volumes()
-                    await clear_leftovers(self._ports, self._machine_id)
+                    await self._volumes.release()
+                    if self._run is not None:
+                        await clear_leftovers(self._ports, self._machine_id, upto=self._run.epoch)
             except TwinshotError:
                 await runtime.sleep(Duration(5 * SECOND << attempt))
             else:

@@ -1,7 +1,14 @@
 """Clearing what runs left on hosts and guests: after a run, before one, and after a restart."""
 
+from collections.abc import Awaitable
+
 from reference_engine.jobs.surroundings import Ports
-from reference_engine.model.errors import ConsistencyLostError, HostUnreachableError
+from reference_engine.model.errors import (
+    ConsistencyLostError,
+    HostUnreachableError,
+    LeftoversRemainError,
+    TransientError,
+)
 from reference_engine.model.identity import (
     DiskId,
     Epoch,
@@ -11,33 +18,74 @@ from reference_engine.model.identity import (
     RunTag,
 )
 from reference_engine.ports.host import Leftovers
-from reference_engine.trace.engine import LeftoversCleared
+from reference_engine.trace.engine import LeftoversCleared, RunsFenced
 
 
-async def clear_leftovers(ports: Ports, machine: MachineId, /) -> None:
-    """Leave nothing of ours on the machine but what its newest committed point needs.
+async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -> None:
+    """Leave nothing on the machine of runs up to `upto` but what its newest point needs.
 
     Safe to repeat and safe after a crash at any instant: whether a run committed is asked of the
-    repository, never remembered.
+    repository, never remembered. Tags above `upto` belong to a newer run, or to another product.
 
     Raises:
-        TransientError: something did not answer; what is left is cleared next time.
+        LeftoversRemainError: guest and trackers are in order, but something that only takes room
+            could not be removed; it is cleared next time.
+        TransientError: something that matters did not answer.
     """
     left = await ports.host.leftovers(machine)
     found: list[str] = []
     # The guest comes first: a frozen guest is an outage, everything else only takes room.
-    if left.frozen_guest:
+    if left.frozen_guest is not None and left.frozen_guest.epoch <= upto:
         found.append("frozen guest")
-        await thaw_wherever(ports, machine)
-    found += await release_snapshots(ports, machine, left)
+        await thaw_wherever(ports, left.frozen_guest)
     for node, disk, run in left.frozen_maps:
-        found.append(await settle_map(ports, node, disk, run=run))
+        if run.epoch <= upto:
+            found.append(await settle_map(ports, node, disk, run=run))
     latest = await ports.repository.latest(machine)
-    found += await drop_reference_points(
-        ports, machine, left, keep=None if latest is None else latest.tracker
-    )
+    keep = None if latest is None else latest.tracker
+    remains: list[str] = []
+    snapshots = release_snapshots(ports, machine, left, upto=upto)
+    await _as_far_as_it_goes(snapshots, found, remains)
+    points = drop_reference_points(ports, machine, left, keep=keep, upto=upto)
+    await _as_far_as_it_goes(points, found, remains)
     if found:
         ports.tracer(LeftoversCleared(at=ports.runtime.now(), machine=machine, found=tuple(found)))
+    if remains:
+        raise LeftoversRemainError(machine, "; ".join(remains))
+
+
+async def _as_far_as_it_goes(
+    clearing: Awaitable[list[str]], found: list[str], remains: list[str]
+) -> None:
+    try:
+        found += await clearing
+    except (TransientError, ConsistencyLostError) as failure:
+        remains.append(str(failure))
+
+
+async def clear_behind(ports: Ports, machine: MachineId, /) -> None:
+    """After a restart, clear up behind whoever ran before, having fenced him off.
+
+    An engine that was believed dead may live on: only once the repository refuses its commit may
+    what it made be taken away.
+
+    Raises:
+        TransientError: something did not answer; the next run clears it.
+    """
+    left = await ports.host.leftovers(machine)
+    latest = await ports.repository.latest(machine)
+    needed = None if latest is None else latest.tracker
+    spare = [point for point, _ in left.reference_points if point != needed]
+    if not (left.snapshots or left.guest_snapshots or left.frozen_maps or spare) and (
+        left.frozen_guest is None
+    ):
+        return
+    if left.frozen_guest is not None:
+        await thaw_wherever(ports, left.frozen_guest)
+    token = ports.runtime.random(f"fence/{machine}").token()
+    fence = await ports.repository.open_run(machine, token=f"{token}{ports.runtime.now():x}")
+    ports.tracer(RunsFenced(at=ports.runtime.now(), run=fence.run))
+    await clear_leftovers(ports, machine, upto=fence.run.epoch)
 
 
 async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:
@@ -49,37 +97,47 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
     return f"map of {disk} on {node} of aborted run {run}"
 
 
-async def thaw_wherever(ports: Ports, machine: MachineId, /) -> None:
-    """Thaw the guest on whatever node it runs now."""
-    placement = await ports.cluster.locate(machine)
+async def thaw_wherever(ports: Ports, run: RunTag, /) -> None:
+    """Thaw the guest that stands still for `run` on whatever node it runs now."""
+    placement = await ports.cluster.locate(run.machine)
     try:
-        await ports.consistency.thaw(placement.owner, run=RunTag(machine=machine, epoch=Epoch(0)))
+        await ports.consistency.thaw(placement.owner, run=run)
     except (ConsistencyLostError, HostUnreachableError):
         # It moved in between, or lost power: then the next look finds it elsewhere, or thawed.
-        again = await ports.cluster.locate(machine)
+        again = await ports.cluster.locate(run.machine)
         if again.owner != placement.owner:
-            await ports.consistency.thaw(again.owner, run=RunTag(machine=machine, epoch=Epoch(0)))
+            await ports.consistency.thaw(again.owner, run=run)
 
 
-async def release_snapshots(ports: Ports, machine: MachineId, left: Leftovers, /) -> list[str]:
-    """Delete every host snapshot, checkpoint and guest snapshot of ours."""
+async def release_snapshots(
+    ports: Ports, machine: MachineId, left: Leftovers, /, *, upto: Epoch
+) -> list[str]:
+    """Delete every host snapshot, checkpoint and guest snapshot of runs up to `upto`."""
     found: list[str] = []
     for snapshot, run in left.snapshots:
-        await ports.host.release(snapshot)
-        found.append(f"snapshot of run {run}")
+        if run.epoch <= upto:
+            await ports.host.release(snapshot)
+            found.append(f"snapshot of run {run}")
     for _, run in left.guest_snapshots:
-        await ports.consistency.delete_snapshot(machine, run=run)
-        found.append(f"guest snapshot of run {run}")
+        if run.epoch <= upto:
+            await ports.consistency.delete_snapshot(machine, run=run)
+            found.append(f"guest snapshot of run {run}")
     return found
 
 
 async def drop_reference_points(
-    ports: Ports, machine: MachineId, left: Leftovers, /, *, keep: ReferencePointId | None
+    ports: Ports,
+    machine: MachineId,
+    left: Leftovers,
+    /,
+    *,
+    keep: ReferencePointId | None,
+    upto: Epoch,
 ) -> list[str]:
-    """Drop every reference point of ours but the one that the newest point names."""
+    """Drop every reference point of runs up to `upto` but the one that the newest point names."""
     found: list[str] = []
     for point, run in left.reference_points:
-        if point != keep:
+        if point != keep and run.epoch <= upto:
             await ports.host.drop_reference_point(machine, point)
             found.append(f"reference point of run {run}")
     return found

@@ -201,6 +201,15 @@ async def copy(
     )
 
 
+def doubts(records: tuple[DiskRecord, ...], /) -> str:
+    """Return why disks were compared, or nothing where none was."""
+    return ", ".join(
+        f"{record.disk}: {record.transfer.reason.value}"
+        for record in records
+        if record.transfer.kind is TransferKind.COMPARE
+    )
+
+
 def scanned(records: tuple[DiskRecord, ...], /) -> bool:
     """Return whether a disk was compared although the machine's back end has trackers."""
     return any(

@@ -1,9 +1,9 @@
 """Which node runs the machine: the cluster's claim, and the node's own word."""
 
 from reference_engine.jobs.surroundings import Policy, Ports
-from reference_engine.model.errors import MachineBusyError, NotOwnerError
+from reference_engine.model.errors import MachineBusyError, MachineChangedError, NotOwnerError
 from reference_engine.model.identity import MachineId
-from reference_engine.model.machine import Placement
+from reference_engine.model.machine import Machine, Placement
 
 
 async def resolve_owner(ports: Ports, policy: Policy, machine: MachineId, /) -> Placement:
@@ -23,6 +23,38 @@ async def resolve_owner(ports: Ports, policy: Policy, machine: MachineId, /) -> 
     if not await ports.host.confirms(placement.owner, machine):
         raise NotOwnerError(machine, placement.owner)
     return placement
+
+
+async def await_merge(ports: Ports, policy: Policy, machine: MachineId, /) -> None:
+    """Return once no difference disk of the machine waits to be merged.
+
+    Another checkpoint on top would make the chain longer with every run.
+
+    Raises:
+        MachineBusyError: it takes longer than the policy's limit; come back later.
+    """
+    began = ports.runtime.now()
+    while not await ports.host.merged(machine):
+        if ports.runtime.now() - began >= policy.settle_limit:
+            raise MachineBusyError(machine, "merging a checkpoint")
+        await ports.runtime.sleep(policy.poll)
+
+
+async def confirm_unchanged(ports: Ports, placement: Placement, machine: Machine, /) -> None:
+    """Return if the machine has the disks, where they lay, that the run began with.
+
+    Raises:
+        MachineChangedError: a disk was added, replaced or moved; start over.
+        NotOwnerError: the machine has moved; start over.
+    """
+    now = await ports.host.describe(placement.owner, machine.id)
+    for disk in now.disks:
+        if disk not in machine.disks:
+            raise MachineChangedError(machine.id, f"{disk.id} is not what it was")
+    if len(now.disks) != len(machine.disks):
+        raise MachineChangedError(machine.id, "a disk is gone")
+    if now.back_end is not machine.back_end:
+        raise MachineChangedError(machine.id, f"its host is of another version ({now.back_end})")
 
 
 async def confirm_unmoved(ports: Ports, placement: Placement, /) -> None:

@@ -6,10 +6,11 @@ from contextlib import AbstractAsyncContextManager
 import msgspec
 
 from reference_engine.jobs.backup import BackupRun
-from reference_engine.jobs.clearing import clear_leftovers
-from reference_engine.jobs.copying import scanned
+from reference_engine.jobs.clearing import clear_behind
+from reference_engine.jobs.copying import doubts, scanned
 from reference_engine.jobs.snapshotting import restore_preference
-from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
+from reference_engine.jobs.volume_use import give_back
 from reference_engine.model.errors import (
     ConsistencyLostError,
     CorruptionError,
@@ -17,12 +18,13 @@ from reference_engine.model.errors import (
     RefusedError,
     TransientError,
     TwinshotError,
+    VolumeBusyError,
 )
 from reference_engine.model.identity import MachineId, VolumeName
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Duration, Instant
-from reference_engine.trace.engine import JobEnded
+from reference_engine.trace.engine import JobEnded, SlotsMissed
 
 Permits = AbstractAsyncContextManager[None]
 
@@ -78,15 +80,34 @@ async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
 async def _protect_one(
     ports: Ports, policy: Policy, ledger: VolumeLedger, permits: Permits, plan: Slots
 ) -> None:
-    await _bounded(ports, policy, clear_leftovers(ports, plan.machine))
+    interrupted = await _was_interrupted(ports, policy, plan.machine)
+    await _bounded(ports, policy, clear_behind(ports, plan.machine))
     slot = plan.due(ports.runtime.now())
-    if slot > 0 and await _was_interrupted(ports, policy, plan.machine):
+    if slot > 0 and interrupted:
         slot -= 1  # its time is past, but nothing came of it: it is run at once
+    if slot > 0:
+        _miss(ports, plan, first=0, last=slot - 1, cause="the engine was not running")
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         async with permits:
-            await run_job(ports, policy, ledger, plan.machine, slot=slot)
-        slot = max(slot + 1, plan.due(ports.runtime.now()))
+            if await run_job(ports, policy, ledger, plan.machine, slot=slot) is None:
+                # Between attempts a volume stays where it was moved to, then it goes home.
+                await _bounded(ports, policy, give_back(ports, policy, ledger))
+        following = max(slot + 1, plan.due(ports.runtime.now()))
+        if following > slot + 1:
+            _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")
+        slot = following
+
+
+def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) -> None:
+    """Say that slots were over before they could be run; they may have been run before a crash."""
+    last = min(last, plan.count - 1)
+    if first <= last:
+        ports.tracer(
+            SlotsMissed(
+                at=ports.runtime.now(), machine=plan.machine, first=first, last=last, cause=cause
+            )
+        )
 
 
 async def _was_interrupted(ports: Ports, policy: Policy, machine: MachineId) -> bool:
@@ -104,8 +125,11 @@ async def run_job(
     cause = ""
     for attempt in range(1, policy.attempts + 1):
         try:
-            point = await BackupRun(ports, policy, ledger, machine).back_up()
-        except MachineBusyError as busy:
+            last = attempt == policy.attempts
+            concession = Concession.CRASH_CONSISTENT if last else Concession.NONE
+            run = BackupRun(ports, policy, ledger, machine, concession=concession)
+            point = await run.back_up()
+        except (MachineBusyError, VolumeBusyError) as busy:
             _end(ports, machine, slot, Outcome.DEFERRED, attempts=attempt, cause=str(busy))
             return None
         except (TransientError, ConsistencyLostError) as failure:
@@ -120,7 +144,7 @@ async def run_job(
                 slot,
                 _outcome(point, attempt),
                 attempts=attempt,
-                cause=point.downgrade or cause,
+                cause=point.downgrade or cause or doubts(point.disks),
             )
             return point
         if attempt < policy.attempts:

@@ -1,20 +1,22 @@
 """Steps S2 to S6: everything until both snapshots exist and the guest goes on."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import msgspec
 
-from reference_engine.jobs.owner import confirm_unmoved
+from reference_engine.jobs.owner import confirm_unchanged, confirm_unmoved
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
 from reference_engine.model.errors import (
     CoordinatorMoveRefusedError,
+    MachineChangedError,
     OperationFailedError,
     RefusedError,
     TransientError,
+    VolumeBusyError,
 )
 from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId, VolumeName
-from reference_engine.model.machine import BackEnd, GuestKind, Machine, Placement
+from reference_engine.model.machine import BackEnd, GuestKind, Machine, Placement, VolumeState
 from reference_engine.model.units import Instant
 from reference_engine.ports.change_tracking import TrackerState
 from reference_engine.ports.consistency import GuestSnapshot
@@ -51,6 +53,35 @@ class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
     """Why there is no guest snapshot."""
 
 
+class VolumeHold(msgspec.Struct, frozen=True, kw_only=True):
+    """How a volume was written when the run prepared it; it has to stay so through the cut."""
+
+    volume: VolumeName
+    coordinator: NodeName
+    redirections: int | None
+    """None where the run does not rely on redirected writes."""
+
+
+Redirect = Callable[[VolumeName], Awaitable[VolumeHold]]
+"""Sends a volume's writes through its coordinator until the run's snapshots exist."""
+
+
+async def await_settled(ports: Ports, policy: Policy, volume: VolumeName, /) -> VolumeState:
+    """Return the volume's state once its coordinator is not changing.
+
+    Raises:
+        VolumeBusyError: it takes longer than the policy's limit; come back later.
+    """
+    began = ports.runtime.now()
+    state = await ports.cluster.volume(volume)
+    while not state.settled:
+        if ports.runtime.now() - began >= policy.settle_limit:
+            raise VolumeBusyError(volume, "its coordinator is changing")
+        await ports.runtime.sleep(policy.poll)
+        state = await ports.cluster.volume(volume)
+    return state
+
+
 async def prepare_volumes(
     ports: Ports,
     policy: Policy,
@@ -60,11 +91,12 @@ async def prepare_volumes(
     /,
     *,
     run: RunTag,
-    redirect: Callable[[VolumeName], Awaitable[None]],
-) -> None:
+    redirect: Redirect,
+) -> tuple[VolumeHold, ...]:
     """Have each volume coordinated, or redirected, as the run needs."""
+    holds: list[VolumeHold] = []
     for volume in sorted({disk.volume for disk in machine.disks}):
-        state = await ports.cluster.volume(volume)
+        state = await await_settled(ports, policy, volume)
         route = choose_route(
             state,
             placement.owner,
@@ -83,12 +115,17 @@ async def prepare_volumes(
                 kind, reason = RouteKind.REDIRECTED, str(refusal)
         if kind is RouteKind.REDIRECTED:
             # A direct write inside the hold would tear the snapshot (CSV v1).
-            await redirect(volume)
+            hold = await redirect(volume)
+        else:
+            now = await ports.cluster.volume(volume)
+            hold = VolumeHold(volume=volume, coordinator=now.coordinator, redirections=None)
+        holds.append(hold)
         ports.tracer(
             RouteChosen(
                 at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
             )
         )
+    return tuple(holds)
 
 
 async def restore_preference(
@@ -107,6 +144,22 @@ async def restore_preference(
         if state.coordinator != state.preferred:
             await ports.cluster.move_coordinator(volume, target=state.preferred)
         ledger.forget_move(volume)
+
+
+async def confirm_held(ports: Ports, machine: Machine, holds: Iterable[VolumeHold], /) -> None:
+    """Return if every volume was written as it was prepared, without a break.
+
+    Raises:
+        MachineChangedError: writes may have passed the hold; start over.
+    """
+    for hold in holds:
+        now = await ports.cluster.volume(hold.volume)
+        if now.coordinator != hold.coordinator:
+            raise MachineChangedError(machine.id, f"{now.coordinator} coordinates {hold.volume}")
+        if hold.redirections is None:
+            continue
+        if not now.redirected or now.redirections != hold.redirections:
+            raise MachineChangedError(machine.id, f"{hold.volume} was written past the snapshot")
 
 
 async def switch_trackers(
@@ -161,12 +214,20 @@ async def cut_disks(
     run: RunTag,
     guest: GuestSnapshot | None,
     cause: str,
-    redirect: Callable[[VolumeName], Awaitable[None]],
+    holds: tuple[VolumeHold, ...],
+    redirect: Redirect,
 ) -> Snapshots:
     """Have the host cut the disks, with or without the guest's snapshot."""
     if machine.back_end is BackEnd.HOST_SNAPSHOT:
         return await _host_snapshots(
-            ports, machine, placement, run=run, guest=guest, cause=cause, redirect=redirect
+            ports,
+            machine,
+            placement,
+            run=run,
+            guest=guest,
+            cause=cause,
+            holds=holds,
+            redirect=redirect,
         )
     try:
         checkpoint = await ports.host.take_checkpoint(
@@ -179,6 +240,8 @@ async def cut_disks(
         guest, cause = None, str(failure)
         checkpoint = await ports.host.take_checkpoint(placement.owner, run=run, at_rest=None)
     _say_cut(ports, run, checkpoint.id, tuple(disk.id for disk in machine.disks))
+    if machine.back_end is BackEnd.REFERENCE_POINT:
+        await confirm_unchanged(ports, placement, machine)
     source = SourceSnapshot(snapshot=checkpoint.id, through=placement.owner)
     return Snapshots(
         sources={disk.id: source for disk in machine.disks},
@@ -197,14 +260,17 @@ async def _host_snapshots(
     run: RunTag,
     guest: GuestSnapshot | None,
     cause: str,
-    redirect: Callable[[VolumeName], Awaitable[None]],
+    holds: tuple[VolumeHold, ...],
+    redirect: Redirect,
 ) -> Snapshots:
+    held = {hold.volume: hold for hold in holds}
     by_node: dict[NodeName, list[DiskId]] = {}
     for disk in machine.disks:
         state = await ports.cluster.volume(disk.volume)
-        if state.coordinator != placement.owner:
-            # It may have been moved since the route was chosen: direct writes would tear the cut.
-            await redirect(disk.volume)
+        kept = state.redirected and held[disk.volume].redirections == state.redirections
+        if state.coordinator != placement.owner and not kept:
+            # It was moved or written directly since the route was chosen: that would tear the cut.
+            held[disk.volume] = await redirect(disk.volume)
         by_node.setdefault(state.coordinator, []).append(disk.id)
     sources: dict[DiskId, SourceSnapshot] = {}
     instants: list[Instant] = []
@@ -214,6 +280,8 @@ async def _host_snapshots(
         instants.append(taken.clock)
         sources |= dict.fromkeys(disks, SourceSnapshot(snapshot=taken.id, through=node))
     await confirm_unmoved(ports, placement)
+    await confirm_held(ports, machine, held.values())
+    await confirm_unchanged(ports, placement, machine)
     return Snapshots(
         sources=sources,
         cuts=len(by_node),

@@ -1,8 +1,10 @@
 """What a job works with: its ports, its limits, and what the engine remembers of volumes."""
 
+import enum
+
 import msgspec
 
-from reference_engine.model.identity import VolumeName
+from reference_engine.model.identity import NodeName, VolumeName
 from reference_engine.model.units import MINUTE, SECOND, Duration, Instant
 from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.cluster import Cluster
@@ -29,6 +31,16 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     tracer: Tracer
 
 
+class Concession(enum.Enum):
+    """What a run does about a guest snapshot that was lost while the host's is whole."""
+
+    NONE = "none"
+    """It is void: another attempt may do better."""
+
+    CRASH_CONSISTENT = "crash-consistent"
+    """It keeps the host's image and says so."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the administrator decided, and the limits of every wait."""
 
@@ -49,6 +61,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     merge_limit: Duration = Duration(10 * MINUTE)
     coordinator_hysteresis: Duration = Duration(20 * MINUTE)
     runs_at_once: int = 4
+    runs_per_volume: int = 4
+    runs_per_node: int = 4
     freeze: FreezeLimits = DEFAULT_LIMITS
     level: Level = Level.DEFAULT
     """How hard blocks are compressed."""
@@ -61,6 +75,29 @@ class VolumeLedger:
         self._uses: dict[VolumeName, int] = {}
         self._redirections: dict[VolumeName, int] = {}
         self._moved: dict[VolumeName, Instant] = {}
+        self._nodes: dict[NodeName, int] = {}
+        self._owed: dict[VolumeName, None] = {}
+
+    def has_room(
+        self, node: NodeName, volumes: tuple[VolumeName, ...], /, *, policy: Policy
+    ) -> bool:
+        """Return whether one more run fits within the limits of a node and of volumes."""
+        return self._nodes.get(node, 0) < policy.runs_per_node and all(
+            self.in_use(volume) < policy.runs_per_volume for volume in volumes
+        )
+
+    def enter(self, node: NodeName, volumes: tuple[VolumeName, ...], /) -> None:
+        """Count one more run on a node and on volumes."""
+        self._nodes[node] = self._nodes.get(node, 0) + 1
+        for volume in volumes:
+            self.use(volume)
+
+    def exit(self, node: NodeName, volumes: tuple[VolumeName, ...], /) -> None:
+        """Count one run less on a node and on volumes."""
+        assert self._nodes.get(node, 0) > 0, node
+        self._nodes[node] -= 1
+        for volume in volumes:
+            self.leave(volume)
 
     def in_use(self, volume: VolumeName, /) -> int:
         """Return how many runs use the volume."""
@@ -79,10 +116,18 @@ class VolumeLedger:
         """Count one more run that needs the volume redirected."""
         self._redirections[volume] = self._redirections.get(volume, 0) + 1
 
-    def unredirect(self, volume: VolumeName, /) -> bool:
-        """Count one such run less; return whether nobody needs it any more."""
+    def unredirect(self, volume: VolumeName, /) -> None:
+        """Count one such run less; where it was the last, the volume is owed its direct writes."""
         self._redirections[volume] = max(0, self._redirections.get(volume, 0) - 1)
-        return self._redirections[volume] == 0
+        self._owed[volume] = None
+
+    def owed(self) -> tuple[VolumeName, ...]:
+        """Return the volumes whose redirection nobody needs and nobody has ended yet."""
+        return tuple(volume for volume in self._owed if not self.redirected(volume))
+
+    def settle(self, volume: VolumeName, /) -> None:
+        """Forget a volume that writes directly again."""
+        self._owed.pop(volume, None)
 
     def redirected(self, volume: VolumeName, /) -> bool:
         """Return whether a run needs the volume redirected."""

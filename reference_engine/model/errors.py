@@ -94,6 +94,28 @@ class MachineBusyError(TransientError):
         return f"{self.machine} is {self.doing}"
 
 
+class VolumeBusyError(TransientError):
+    """A volume takes no snapshot now: its coordinator changes, or another product has one."""
+
+    def __init__(self, volume: VolumeName, doing: str, /) -> None:
+        super().__init__(volume, doing)
+        self.volume, self.doing = volume, doing
+
+    def __str__(self) -> str:
+        return f"volume {self.volume} is busy: {self.doing}"
+
+
+class LeftoversRemainError(TransientError):
+    """Something that runs left behind, and that only takes room, could not be removed now."""
+
+    def __init__(self, machine: MachineId, what: str, /) -> None:
+        super().__init__(machine, what)
+        self.machine, self.what = machine, what
+
+    def __str__(self) -> str:
+        return f"leftovers of {self.machine} remain: {self.what}"
+
+
 class SnapshotLostError(ConsistencyLostError):
     """A snapshot that this run was reading is gone; whatever was read from it is void."""
 
@@ -103,6 +125,28 @@ class SnapshotLostError(ConsistencyLostError):
 
     def __str__(self) -> str:
         return f"snapshot {self.snapshot} is gone"
+
+
+class GuestSnapshotLostError(ConsistencyLostError):
+    """The guest gave its own snapshot up (its diff area overflowed); the host's is whole."""
+
+    def __init__(self, machine: MachineId, /) -> None:
+        super().__init__(machine)
+        self.machine = machine
+
+    def __str__(self) -> str:
+        return f"the guest of {self.machine} gave up its snapshot: its diff area overflowed"
+
+
+class MachineChangedError(ConsistencyLostError):
+    """A machine's disks, or how a volume is written, changed while it was being snapshotted."""
+
+    def __init__(self, machine: MachineId, what: str, /) -> None:
+        super().__init__(machine, what)
+        self.machine, self.what = machine, what
+
+    def __str__(self) -> str:
+        return f"{self.machine} changed while it was being snapshotted: {self.what}"
 
 
 class SourceChangedError(ConsistencyLostError):
@@ -158,6 +202,17 @@ class CoordinatorMoveRefusedError(RefusedError):
 
     def __str__(self) -> str:
         return f"the coordinator of {self.volume} was not moved to {self.node}"
+
+
+class MachineUnknownError(RefusedError):
+    """The cluster has no machine of this identity (any more)."""
+
+    def __init__(self, machine: MachineId, /) -> None:
+        super().__init__(machine)
+        self.machine = machine
+
+    def __str__(self) -> str:
+        return f"the cluster has no machine {self.machine}; take it out of the schedule"
 
 
 class SupersededError(RefusedError):

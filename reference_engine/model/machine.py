@@ -40,6 +40,9 @@ class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
     id: DiskId
     size: ByteCount
     volume: VolumeName
+    lineage: str = ""
+    """Differs once the content was changed past every tracker: detached and changed elsewhere, or
+    reverted. Empty where nothing can tell. Source: MS-VHDX, DataWriteGuid."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +78,13 @@ class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
     coordinator: NodeName
     preferred: NodeName
     """The node that should coordinate it when nobody has a reason against it."""
+
+    settled: bool = True
+    """False while its coordinator is changing: no snapshot can be taken of it."""
+
+    redirections: int = 0
+    """How often the volume fell back to direct writes or changed its coordinator: it tells a
+    redirection that lasted from one that was lost and asked for again."""
 
     redirected: bool
     """True while every write goes through the coordinator (CSV v1 during a snapshot)."""

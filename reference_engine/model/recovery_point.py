@@ -46,6 +46,7 @@ class TransferReason(enum.StrEnum):
     TRACKER_UNREACHABLE = "tracker-node-unreachable"
     DISK_REPLACED = "disk-replaced"
     DISK_RESIZED = "disk-resized"
+    BACK_END_CHANGED = "back-end-changed"
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):

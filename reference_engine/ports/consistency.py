@@ -52,14 +52,19 @@ class Consistency(Protocol):
             NotOwnerError: the machine has moved; start over.
         """
 
-    async def thaw(self, node: NodeName, /, *, run: RunTag) -> None:
-        """Let the guest go on, whatever state it is in; true also where it already does."""
+    async def thaw(self, node: NodeName, /, *, run: RunTag) -> bool:
+        """Let the guest go on, whatever state it is in; return whether it had stood still.
+
+        A guest that stands still for a newer run of the machine stays as it is.
+        """
 
     async def pre_images(self, machine: MachineId, disk: DiskId, /, *, run: RunTag) -> PreImages:
         """Return what the guest's diff area, as cut by the host snapshot, holds of this disk.
 
         Raises:
-            SnapshotLostError: the diff area overflowed and the guest dropped its snapshot.
+            GuestSnapshotLostError: the diff area overflowed and the guest dropped its snapshot;
+                the host's snapshot is whole.
+            SnapshotLostError: the host's snapshot is gone as well.
         """
 
     async def delete_snapshot(self, machine: MachineId, /, *, run: RunTag) -> None:

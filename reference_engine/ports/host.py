@@ -54,7 +54,8 @@ class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     guest_snapshots: tuple[tuple[GuestSnapshotId, RunTag], ...]
     reference_points: tuple[tuple[ReferencePointId, RunTag], ...]
     frozen_maps: tuple[tuple[NodeName, DiskId, RunTag], ...]
-    frozen_guest: bool
+    frozen_guest: RunTag | None
+    """The run for which the guest stands still, if it does."""
 
 
 class Host(Protocol):

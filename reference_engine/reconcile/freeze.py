@@ -106,6 +106,9 @@ class FreezeDriver:
         self.silent = False
         """Whether a freeze may still be carried out although nobody waits for it any more."""
 
+        self.held = False
+        """Whether the guest still stood still when it was first told to go on."""
+
     async def freeze(self) -> tuple[GuestSnapshot | None, str]:
         """Return the guest's snapshot, or None and why there is none.
 
@@ -145,13 +148,14 @@ class FreezeDriver:
             try:
                 # A frozen guest is an outage: no thaw may wait as long as other calls do.
                 async with self._runtime.deadline(self._limits.thaw):
-                    await self._consistency.thaw(self._node, run=self._run)
+                    stood = await self._consistency.thaw(self._node, run=self._run)
             except HostUnreachableError:
                 raise
             except TransientError:
                 if attempt == _THAW_TRIES - 1:
                     raise
             else:
+                self.held = self.held or stood
                 self.state = moved(self.state, FreezeEvent.CONFIRMATION)
                 return
 

@@ -141,6 +141,39 @@ class JobEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     cause: str
 
 
+class RunsFenced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """From now on no run before this epoch can commit; no run of this epoch will."""
+
+    at: Instant
+    run: RunTag
+
+
+class SlotsMissed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """These slots, from the first up to the last, were over before they could be run."""
+
+    at: Instant
+    machine: MachineId
+    first: int
+    last: int
+    cause: str
+
+
+class VolumesTaken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The run counts towards the limits of a node and of these volumes from now on."""
+
+    at: Instant
+    run: RunTag
+    node: NodeName
+    volumes: tuple[VolumeName, ...]
+
+
+class VolumesReleased(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The run no longer counts towards any limit."""
+
+    at: Instant
+    run: RunTag
+
+
 class LeftoversCleared(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What dead runs had left on the hosts is gone; each entry says what was found."""
 
@@ -164,4 +197,8 @@ EngineEvent = (
     | RunEnded
     | JobEnded
     | LeftoversCleared
+    | RunsFenced
+    | SlotsMissed
+    | VolumesTaken
+    | VolumesReleased
 )

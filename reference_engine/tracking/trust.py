@@ -37,10 +37,10 @@ def _doubt(
     base_size: int,
     trackers: tuple[TrackerState, ...],
 ) -> TransferReason | None:
-    if machine.disk(disk).size != base_size:
-        return TransferReason.DISK_RESIZED
-    unwatched = machine.back_end is BackEnd.DISK_FILE and not trackers
-    if unwatched or base.machine.back_end is not machine.back_end:
+    other = _another_disk(machine, disk, base=base, base_size=base_size)
+    if other is not None:
+        return other
+    if machine.back_end is BackEnd.DISK_FILE and not trackers:
         return TransferReason.NO_TRACKER
     if machine.back_end is BackEnd.REFERENCE_POINT:
         return None if base.tracker is not None else TransferReason.NO_TRACKER
@@ -48,6 +48,19 @@ def _doubt(
         return TransferReason.TRACKER_UNREACHABLE
     if any(not tracker.intact for tracker in trackers):
         return TransferReason.TRACKER_LOST
+    return None
+
+
+def _another_disk(
+    machine: Machine, disk: DiskId, *, base: RecoveryPoint, base_size: int
+) -> TransferReason | None:
+    """Return why what the base's trackers began with is not what they would speak of now."""
+    if machine.disk(disk).size != base_size:
+        return TransferReason.DISK_RESIZED
+    if machine.disk(disk).lineage != base.machine.disk(disk).lineage:
+        return TransferReason.DISK_REPLACED
+    if machine.back_end is not base.machine.back_end:
+        return TransferReason.BACK_END_CHANGED
     return None
 
 

@@ -3,17 +3,25 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
+from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
 from simulator.campaign.restoring import Restorer
-from simulator.oracle.evidence import Evidence, LaterRestore, PointProof, replay
+from simulator.faults.reach import calm_from, suspects
+from simulator.oracle.evidence import Evidence, LaterRestore, Limits, PointProof, replay
 from simulator.world.content import DiskContent
+from simulator.world.lifecycle import FOREIGN_EPOCH, foreign_harmed
+from simulator.world.machine import SimMachine
 from simulator.world.stamps import StampImage
+
+_SMALL_AREA: Final = 64
+"""Cells of a diff area below which a busy guest may give its snapshot up any time."""
 
 
 class Prover(Watcher):
@@ -87,6 +95,50 @@ def gather(
         sources_unchanged=sources_unchanged,
         second_digest=second_digest,
         digest=night.digest.hexdigest(),
+        limits=Limits(
+            at_once=night.scenario.protection.runs_at_once,
+            per_volume=night.scenario.protection.runs_per_volume,
+            per_node=night.scenario.protection.runs_per_node,
+        ),
+        slots={
+            plan.machine: tuple(plan.instant(slot) for slot in range(plan.count))
+            for plan in night.slots()
+        },
+        damaged=night.damaged,
+        foreign_harmed=tuple(foreign_harmed(night.world)),
+        redirected=tuple(v.name for v in night.world.volumes.values() if v.redirected),
+        astray=tuple(
+            volume.name
+            for volume in night.world.volumes.values()
+            if volume.moved_by_engine and volume.coordinator != volume.preferred
+        ),
+        calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
+        suspects=_suspects(night),
+        able=frozenset(machine.id for machine in machines if _able(night, machine)),
+    )
+
+
+def _suspects(night: Night) -> frozenset[MachineId] | None:
+    """Return to whom something happened; a diff area that is too small happens by itself."""
+    named = suspects(night.happenings)
+    tight = (
+        machine.id
+        for machine in night.world.machines.values()
+        if any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
+    )
+    return None if named is None else named.union(tight)
+
+
+def _able(night: Night, machine: SimMachine) -> bool:
+    """Return whether the machine's topology and the policy allow a point."""
+    speaks = machine.guest.kind is not GuestKind.NONE
+    cuts = {disk.volume for disk in machine.disks}
+    one_cut = len(cuts) == 1 or machine.back_end is BackEnd.REFERENCE_POINT
+    if machine.deleted or machine.off:
+        return False
+    overflows = any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
+    return (speaks and not overflows) or (
+        one_cut and not night.scenario.protection.application_required
     )
 
 
@@ -141,11 +193,14 @@ def _frozen_maps(night: Night) -> list[str]:
 def _leftovers(night: Night) -> list[str]:
     """Return snapshots that outlived their run; at rest there is none."""
     kept: list[str] = [
-        f"snapshot {snapshot.id}" for snapshot in night.world.snapshots.values() if snapshot.exists
+        f"snapshot {snapshot.id}"
+        for snapshot in night.world.snapshots.values()
+        if snapshot.exists and snapshot.id not in night.world.foreign
     ]
     for machine in night.world.machines.values():
         if machine.guest.shadow is not None:
             kept.append(f"guest snapshot of {MachineId(machine.id)}")
-        if len(machine.references) > 1:
-            kept.append(f"{len(machine.references)} reference points of {machine.id}")
+        ours = [point for point in machine.references.values() if point.run.epoch < FOREIGN_EPOCH]
+        if len(ours) > 1:
+            kept.append(f"{len(ours)} reference points of {machine.id}")
     return kept

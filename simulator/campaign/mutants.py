@@ -13,6 +13,7 @@ import msgspec
 
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign import planted_bugs as bugs
+from simulator.campaign import planted_faults as faults
 from simulator.campaign.planted_bugs import Patch
 
 
@@ -165,6 +166,116 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         name="overlay-skips-scattered-windows",
         what="pre-images are laid over whole windows only",
         patches=bugs.windows_shifted,
+    ),
+    Mutant(
+        name="newer-leftovers-taken",
+        what="what newer runs or other products have on a host is taken away",
+        patches=faults.newer_leftovers_taken,
+    ),
+    Mutant(
+        name="lineage-ignored",
+        what="a disk that was changed past its trackers is copied incrementally",
+        patches=faults.lineage_ignored,
+    ),
+    Mutant(
+        name="deaf-node-believed",
+        what="a node without a change map is believed to have written nothing",
+        patches=faults.version_ignored,
+    ),
+    Mutant(
+        name="machine-change-ignored",
+        what="nobody looks whether disks changed while they were snapshotted",
+        patches=faults.change_ignored,
+    ),
+    Mutant(
+        name="lost-redirection-ignored",
+        what="nobody looks whether a volume stayed redirected until the cut",
+        patches=faults.lost_redirection_ignored,
+    ),
+    Mutant(
+        name="early-thaw-ignored",
+        what="nobody looks whether the guest stood still until the cut",
+        patches=faults.early_thaw_ignored,
+    ),
+    Mutant(
+        name="merge-not-awaited",
+        what="a checkpoint is taken while the last one still merges",
+        patches=faults.merge_not_awaited,
+    ),
+    Mutant(
+        name="volumes-never-go-home",
+        what="a volume that was moved is not given back",
+        patches=faults.volumes_never_go_home,
+    ),
+    Mutant(
+        name="limits-ignored",
+        what="runs on a node or a volume are not counted",
+        patches=faults.limits_ignored,
+    ),
+    Mutant(
+        name="cleaning-blocks-runs",
+        what="what cannot be removed keeps the next run from starting",
+        patches=faults.cleaning_blocks_runs,
+    ),
+    Mutant(
+        name="overflow-hidden",
+        what="a guest snapshot that was given up counts as one without later writes",
+        patches=faults.overflow_hidden,
+    ),
+    Mutant(
+        name="commit-not-fenced",
+        what="a superseded run commits all the same",
+        patches=faults.commit_not_fenced,
+    ),
+    Mutant(
+        name="redirection-kept",
+        what="a volume stays redirected after the snapshot",
+        patches=faults.redirection_kept,
+    ),
+    Mutant(
+        name="missed-slots-unsaid",
+        what="missed slots are passed over in silence",
+        patches=faults.missed_slots_unsaid,
+    ),
+    Mutant(
+        name="cause-unsaid",
+        what="a job that did not go well does not say why",
+        patches=faults.cause_unsaid,
+    ),
+    Mutant(
+        name="read-error-ignored",
+        what="what cannot be read is stored as zeros",
+        patches=faults.read_error_ignored,
+    ),
+    Mutant(
+        name="snapshot-kept",
+        what="snapshots are never released",
+        patches=faults.snapshot_kept,
+    ),
+    Mutant(
+        name="downgrade-unsaid",
+        what="a crash-consistent point does not say why",
+        patches=faults.downgrade_unsaid,
+    ),
+    Mutant(
+        name="trims-missed",
+        what="an increment leaves out what the guest trimmed",
+        patches=faults.trims_missed,
+    ),
+    Mutant(
+        name="no-second-attempt",
+        what="what fails once is given up",
+        patches=faults.no_second_attempt,
+    ),
+    Mutant(
+        name="never-incremental",
+        what="every run compares the whole disk",
+        patches=faults.never_incremental,
+    ),
+    Mutant(
+        name="thaw-skipped-on-failure",
+        what="a guest is not thawed where its host snapshot failed",
+        patches=faults.thaw_skipped_on_failure,
     ),
 )
 

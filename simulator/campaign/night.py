@@ -89,10 +89,13 @@ class Night:
         self.restorer = Restorer(self.kept)
         self._shown = 0
         self.finished = False
+        self.damaged = False
         self.unfinished = ""
         self._watcher, self._progress = watcher, progress
         self._engine_node = SimNode("engine")
+        self._engines = [self._engine_node]
         self._incarnation = 0
+        self._zombies = 0
         self._engine_task: SimTask | None = None
         self._nemesis: Nemesis | None = None
         self.world: World = build_world(scenario, self.sim, self.emit, self.truth, images=images)
@@ -100,6 +103,7 @@ class Night:
         self._door = Door(self.world, self.digest, plan)
         self._nemesis = Nemesis(self.world, plan, self)
         self._nemesis.expect(happenings)
+        self.happenings = happenings
         skew = (Duration(scenario.skew.shortest), Duration(scenario.skew.longest))
         self._host = self._door.opened("host", HostFacade(self.world, skew=skew))
         self._cluster = self._door.opened("cluster", ClusterFacade(self.world))
@@ -118,9 +122,9 @@ class Night:
         if self._nemesis is not None:
             self._nemesis.watch(fact)
 
-    def _hear_engine(self, fact: Fact) -> None:
-        """Take a fact of the engine, unless the engine has just lost its power in mid-sentence."""
-        if self._engine_node.running:
+    def _hear_engine(self, node: SimNode, fact: Fact) -> None:
+        """Take a fact of an engine, unless it has just lost its power in mid-sentence."""
+        if node.running:
             self.emit(fact)
 
     def _show_new_points(self) -> None:
@@ -151,7 +155,8 @@ class Night:
         self._start_engine()
         while True:
             task = self._engine_task
-            if task is not None and task.done and self._engine_node.running:
+            ended = task is not None and task.done and self._engine_node.running
+            if task is not None and ended and not self._zombies:
                 await task
                 return
             await self.sim.sleep(MINUTE)
@@ -178,8 +183,48 @@ class Night:
 
         self.sim.spawn(back(), name="engine/power-on")
 
+    def twin(self, *, cut_off: Duration, ends_after: Duration) -> None:
+        """Start a second engine on another machine, while the first one goes on for a while."""
+        zombie, task = self._engine_node, self._engine_task
+        if not zombie.running or task is None or task.done:
+            return
+        self._door.cut_off(zombie, until=Instant(self.sim.now() + cut_off))
+        self._zombies += 1
+        self._incarnation += 1
+        self._engine_node = SimNode(f"engine-{self._incarnation + 1}")
+        self._engines.append(self._engine_node)
+        self._start_engine()
+
+        async def end() -> None:
+            await self.sim.sleep(ends_after)
+            zombie.power_off()
+            self.world.end_session()
+            name = NodeName(zombie.name)
+            off = NodeChanged(at=self.sim.now(), node=name, running=False, why="switched off")
+            self.emit(off)
+            self._zombies -= 1
+            current = self._engine_task
+            if current is not None and current.done and self._engine_node.running:
+                # Whoever watches the engine finds what the other one left, and has it cleared.
+                self._incarnation += 1
+                self._start_engine()
+
+        self.sim.spawn(end(), name="engine/zombie-ends")
+
+    def damage(self, objects: str, damage: str, /) -> None:
+        """Damage the newest object of a kind, on the repository's own disks."""
+        names = [name for name in self.kept.objects if name.startswith(f"{objects}/")]
+        if names:
+            self.damaged = True
+            content = self.kept.objects.pop(names[-1])
+            if damage == "flipped":
+                middle = len(content) // 2
+                flipped = bytes([content[middle] ^ 1])
+                self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
+
     async def _engine(self) -> None:
-        runtime = SimRuntime(self.sim, node=self._engine_node, incarnation=self._incarnation)
+        node = self._engine_node
+        runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
         protection = self.scenario.protection
         try:
             repository = await Repository.open(self._store)
@@ -197,17 +242,20 @@ class Night:
             tracking=self._tracking,
             disk_io=self._disk_io,
             repository=repository,
-            tracer=self._hear_engine,
+            tracer=lambda fact: self._hear_engine(node, fact),
         )
         policy = Policy(
             application_required=protection.application_required,
             attempts=protection.attempts,
             retry_delay=Duration(protection.retry_delay),
             runs_at_once=protection.runs_at_once,
+            runs_per_volume=protection.runs_per_volume,
+            runs_per_node=protection.runs_per_node,
         )
-        await protect(ports, policy, self._slots(), volumes=tuple(sorted(self.world.volumes)))
+        await protect(ports, policy, self.slots(), volumes=tuple(sorted(self.world.volumes)))
 
-    def _slots(self) -> tuple[Slots, ...]:
+    def slots(self) -> tuple[Slots, ...]:
+        """Return when each machine is due."""
         protection = self.scenario.protection
         slots = []
         for index, machine in enumerate(self.scenario.machines):

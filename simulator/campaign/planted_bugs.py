@@ -8,8 +8,11 @@ from msgspec.structs import replace
 
 from reference_engine.jobs import backup, clearing, copying, schedule, snapshotting
 from reference_engine.jobs.describing import describe_point
+from reference_engine.jobs.snapshotting import VolumeHold
+from reference_engine.jobs.volume_use import VolumeUse
 from reference_engine.model.errors import NotOwnerError, TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
+from reference_engine.model.identity import VolumeName
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.reconcile.freeze import FreezeDriver, FreezeState
 from reference_engine.reconcile.labels import Label, choose_label
@@ -118,7 +121,9 @@ def late_answer_not_outlasted() -> list[Patch]:
     return [(FreezeDriver, "outlast_late_answer", nothing)]
 
 
-def _describing(change: Callable[[RecoveryPoint], RecoveryPoint]) -> list[Patch]:
+def describing(change: Callable[[RecoveryPoint], RecoveryPoint]) -> list[Patch]:
+    """Have every point described with a change."""
+
     def describe(*args: Any, **kwargs: Any) -> RecoveryPoint:
         return change(describe_point(*args, **kwargs))
 
@@ -138,12 +143,12 @@ def instants_swapped() -> list[Patch]:
             host_instant=point.guest_instant,
         )
 
-    return _describing(swapped)
+    return describing(swapped)
 
 
 def host_time_on_label() -> list[Patch]:
     """The point claims the host's instant for the guest's image."""
-    return _describing(lambda point: replace(point, instant=point.host_instant))
+    return describing(lambda point: replace(point, instant=point.host_instant))
 
 
 def label_not_downgraded() -> list[Patch]:
@@ -258,19 +263,20 @@ def silent_node_ignored() -> list[Patch]:
 def direct_writes_in_hold() -> list[Patch]:
     """A volume is not redirected before the snapshot's hold."""
 
-    async def nothing(*_: object) -> None:
-        return None
+    async def direct(self: Any, volume: VolumeName, /) -> VolumeHold:
+        now = await self._ports.cluster.volume(volume)
+        return VolumeHold(volume=volume, coordinator=now.coordinator, redirections=None)
 
-    return [(backup.BackupRun, "_redirect", nothing)]
+    return [(VolumeUse, "redirect", direct)]
 
 
 def reference_point_dropped() -> list[Patch]:
     """The reference point that the newest point needs is dropped."""
     original = clearing.drop_reference_points
 
-    async def drop(ports: Any, machine: Any, left: Any, /, *, keep: Any) -> list[str]:
+    async def drop(ports: Any, machine: Any, left: Any, /, *, keep: Any, upto: Any) -> list[str]:
         del keep
-        return await original(ports, machine, left, keep=None)
+        return await original(ports, machine, left, keep=None, upto=upto)
 
     return [(backup, "drop_reference_points", drop), (clearing, "drop_reference_points", drop)]
 
@@ -281,7 +287,7 @@ def leftovers_not_cleared() -> list[Patch]:
     async def nothing(*_: object, **__: object) -> None:
         return None
 
-    return [(backup, "clear_leftovers", nothing), (schedule, "clear_leftovers", nothing)]
+    return [(backup, "clear_leftovers", nothing), (schedule, "clear_behind", nothing)]
 
 
 def windows_shifted() -> list[Patch]:

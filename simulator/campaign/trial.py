@@ -212,6 +212,18 @@ def _check_job(expectation: Expectation, job: JobResult, check: Callable[..., No
             f"transferred {', '.join(kinds) or 'nothing'}",
             holds=bool(kinds) and all(kind in expectation.transfer for kind in kinds),
         )
+    if expectation.cause is not None:
+        check(f"gave as cause {job.cause!r}", holds=expectation.cause in job.cause)
+    if expectation.disks is not None:
+        count = 0 if point is None else len(point.disks)
+        check(f"holds {count} disks", holds=count == expectation.disks)
+    if expectation.sent_at_most is not None:
+        sent = 0 if point is None else sum(record.bytes_sent for record in point.disks)
+        check(
+            f"stored {sent} new bytes", holds=point is not None and sent <= expectation.sent_at_most
+        )
+    if expectation.attempts_at_most is not None:
+        check(f"took {job.attempts} attempts", holds=job.attempts <= expectation.attempts_at_most)
     if expectation.skew is not None:
         total = 0 if point is None else sum(record.skew.total for record in point.disks)
         check(

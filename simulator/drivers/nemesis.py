@@ -4,7 +4,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from reference_engine.model.identity import MachineId, NodeName, VolumeName
-from reference_engine.model.units import Duration
+from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import FaultInjected
 from reference_engine.trace.engine import StepEntered, StepLeft
@@ -13,17 +13,47 @@ from simulator.faults.kinds import (
     AtStep,
     AtTime,
     CallDisturbed,
+    ClockJump,
     CoordinatorMove,
+    DiskAdded,
+    DiskReplaced,
     EngineCrash,
+    EngineTwin,
+    ForeignCheckpoint,
+    ForeignSnapshot,
     GuestSilence,
+    GuestThawed,
     Happening,
     LiveMigration,
+    MachineDeleted,
+    MachineRenamed,
+    MachineStopped,
     NodeCrash,
+    NodeDrain,
+    ObjectDamaged,
+    OfDisk,
+    OfMachine,
+    OfVolume,
+    PlacementStale,
+    QuickMigration,
+    RedirectionDropped,
+    ReferencePointsRemoved,
+    StorageMigration,
     TrackerLost,
+    TrackerOverReports,
     Trigger,
+    UserCheckpoint,
+    UserRevert,
+    VolumePaused,
+    VolumeSlow,
+    WriterFailure,
 )
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
+from simulator.world import lifecycle, moves, volumes
 from simulator.world.cluster import World
+from simulator.world.lifecycle import FOREIGN_EPOCH
+from simulator.world.machine import SimMachine
+from simulator.world.volume import SimVolume
 
 _ANSWERS = {
     "fail": AnswerKind.FAIL,
@@ -38,6 +68,12 @@ class EnginePower(Protocol):
 
     def cut(self, *, down_for: Duration) -> None:
         """Cut its power now and give it back `down_for` later."""
+
+    def twin(self, *, cut_off: Duration, ends_after: Duration) -> None:
+        """Start a second engine; the first hangs for `cut_off` and ends after `ends_after`."""
+
+    def damage(self, objects: str, damage: str, /) -> None:
+        """Damage the repository's newest object of a kind."""
 
 
 class Nemesis:
@@ -55,13 +91,21 @@ class Nemesis:
                 case GuestSilence(machine=machine, occurrence=occurrence, late=late):
                     silent = Answer(kind=AnswerKind.HANG) if late is None else Answer(delay=late)
                     self._plan.disturb(machine, "freeze", occurrence, silent)
+                case WriterFailure():
+                    cause = f"writer {happening.writer} failed"
+                    failed = Answer(kind=AnswerKind.FAIL, cause=cause)
+                    for number in range(happening.times):
+                        occurrence = happening.occurrence + number
+                        self._plan.disturb(happening.machine, "freeze", occurrence, failed)
                 case CallDisturbed():
-                    self._plan.disturb(
-                        happening.subject,
-                        happening.operation,
-                        happening.occurrence,
-                        Answer(kind=_ANSWERS[happening.answer], delay=happening.delay),
-                    )
+                    answer = Answer(kind=_ANSWERS[happening.answer], delay=happening.delay)
+                    for number in range(happening.times):
+                        self._plan.disturb(
+                            happening.subject,
+                            happening.operation,
+                            happening.occurrence + number,
+                            answer,
+                        )
                 case _:
                     self._arm(happening, happening.on)
 
@@ -111,29 +155,130 @@ class Nemesis:
             )
         )
         match happening:
-            case LiveMigration():
-                self._spawn(
-                    world.migrate(
-                        world.machines[MachineId(happening.machine)],
-                        NodeName(happening.target),
-                        pre_copy=Duration(happening.pre_copy),
-                        blackout=Duration(happening.blackout),
-                    ),
-                    "live-migration",
-                )
-            case CoordinatorMove():
-                volume = world.volumes[VolumeName(happening.volume)]
-                target = NodeName(happening.target)
-                if world.running(target) and volume.coordinator != target:
-                    world.set_coordinator(volume, target, why="balancer")
-            case NodeCrash():
-                self._crash(happening)
             case EngineCrash():
                 self._engine.cut(down_for=Duration(happening.down_for))
-            case TrackerLost():
-                self._lose_trackers(MachineId(happening.machine))
-            case GuestSilence() | CallDisturbed():
+            case EngineTwin():
+                self._engine.twin(
+                    cut_off=Duration(happening.cut_off), ends_after=Duration(happening.ends_after)
+                )
+            case ObjectDamaged():
+                self._engine.damage(happening.objects, happening.damage)
+            case NodeCrash():
+                self._crash(happening)
+            case NodeDrain(node=node):
+                self._spawn(moves.drain(world, NodeName(node)), happening.kind)
+            case ClockJump():
+                clock = happening.clock
+                known = world.clocks.get(NodeName(clock)) or world.guest_clocks[MachineId(clock)]
+                known.jump(Duration(happening.by))
+            case GuestSilence() | WriterFailure() | CallDisturbed():
                 raise AssertionError(happening.kind)
+            case OfVolume():
+                self._happen_to_volume(happening, world.volumes[VolumeName(happening.volume)])
+            case OfMachine():
+                machine = world.machines[MachineId(happening.machine)]
+                if not machine.deleted:
+                    self._happen_to_machine(happening, machine)
+
+    def _happen_to_volume(self, happening: OfVolume, volume: SimVolume) -> None:
+        world = self._world
+        match happening:
+            case CoordinatorMove():
+                target = NodeName(happening.target)
+                if world.running(target) and volume.coordinator != target and not volume.moving:
+                    self._spawn(volumes.move_coordinator(world, volume, target), happening.kind)
+            case VolumePaused():
+                lasts = Duration(happening.lasts)
+                self._spawn(volumes.pause(world, volume, lasts=lasts), happening.kind)
+            case VolumeSlow():
+                lasts, percent = Duration(happening.lasts), happening.percent
+                slow = volumes.slow_down(world, volume, percent=percent, lasts=lasts)
+                self._spawn(slow, happening.kind)
+            case RedirectionDropped():
+                volumes.drop_redirection(world, volume)
+            case ForeignSnapshot():
+                lasts = Duration(happening.lasts)
+                self._spawn(volumes.foreign_snapshot(world, volume, lasts=lasts), happening.kind)
+            case _:
+                raise AssertionError(happening)
+
+    def _happen_to_machine(self, happening: OfMachine, machine: SimMachine) -> None:
+        world = self._world
+        match happening:
+            case LiveMigration():
+                work = world.migrate(
+                    machine,
+                    NodeName(happening.target),
+                    pre_copy=Duration(happening.pre_copy),
+                    blackout=Duration(happening.blackout),
+                    fails=happening.fails,
+                )
+                self._spawn(work, "live-migration")
+            case QuickMigration():
+                target, downtime = NodeName(happening.target), Duration(happening.downtime)
+                self._spawn(
+                    moves.quick_migrate(world, machine, target, downtime=downtime), happening.kind
+                )
+            case PlacementStale():
+                node, lasts = NodeName(happening.node), Duration(happening.lasts)
+                self._spawn(lifecycle.stale(world, machine, node, lasts=lasts), happening.kind)
+            case ForeignCheckpoint():
+                lifecycle.foreign_checkpoint(world, machine)
+            case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved():
+                self._happen_to_trackers(happening, machine)
+            case GuestThawed():
+                machine.guest.go_on("administrator")
+                machine.canary()
+            case UserCheckpoint():
+                lifecycle.take_user_checkpoint(machine)
+            case UserRevert():
+                lifecycle.revert(machine)
+            case MachineRenamed(name=name):
+                machine.name = name
+            case MachineStopped():
+                lasts = Duration(happening.lasts)
+                self._spawn(lifecycle.stop(world, machine, lasts=lasts), happening.kind)
+            case MachineDeleted():
+                lifecycle.delete(world, machine)
+            case DiskAdded():
+                size = ByteCount(happening.size)
+                lifecycle.add_disk(world, machine, VolumeName(happening.volume), size)
+            case OfDisk():
+                self._happen_to_disk(happening, machine)
+            case _:
+                raise AssertionError(happening)
+
+    def _happen_to_disk(self, happening: OfDisk, machine: SimMachine) -> None:
+        disk = machine.disks[happening.disk % len(machine.disks)]
+        match happening:
+            case StorageMigration():
+                volume, lasts = VolumeName(happening.volume), Duration(happening.lasts)
+                self._spawn(
+                    moves.migrate_storage(self._world, machine, disk, volume, lasts=lasts),
+                    happening.kind,
+                )
+            case DiskReplaced():
+                lifecycle.replace_disk(self._world, machine, disk, percent=happening.percent)
+            case _:
+                raise AssertionError(happening)
+
+    def _happen_to_trackers(self, happening: OfMachine, machine: SimMachine) -> None:
+        machine.advance()
+        for point in list(machine.references.values()):
+            foreign = point.run.epoch >= FOREIGN_EPOCH
+            if isinstance(happening, ReferencePointsRemoved) and not foreign:
+                del machine.references[point.id]
+        for disk in machine.disks:
+            for _, kept in self._world.maps.known(disk.id):
+                if isinstance(happening, TrackerOverReports):
+                    kept.mark_everything()
+                else:
+                    kept.lose_running()
+            for point in machine.references.values():
+                if isinstance(happening, TrackerOverReports):
+                    point.everything.add(disk.id)
+                elif isinstance(happening, TrackerLost):
+                    point.lost.add(disk.id)
 
     def _crash(self, happening: NodeCrash) -> None:
         world = self._world
@@ -150,15 +295,6 @@ class Nemesis:
 
         world.crash_node(crashed)
         self._spawn(back(), "power-on")
-
-    def _lose_trackers(self, machine: MachineId) -> None:
-        found = self._world.machines[machine]
-        found.advance()
-        for disk in found.disks:
-            for _, kept in self._world.maps.known(disk.id):
-                kept.lose_running()
-            for point in found.references.values():
-                point.lost.add(disk.id)
 
 
 def _subject(happening: Happening) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from reference_engine.model.errors import TrackerUnusableError
+from reference_engine.model.errors import MachineUnknownError, TrackerUnusableError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, ReferencePointId, RunTag, SnapshotId
 from reference_engine.ports.change_tracking import TrackerState
@@ -75,6 +75,8 @@ class ChangeTrackingFacade:
     ) -> ExtentSet:
         """Return what RCT noted between a reference point and a checkpoint."""
         machine = self._world.machine_of_disk(disk)
+        if machine.deleted:
+            raise MachineUnknownError(machine.id)
         point = machine.references.get(since)
         if point is None:
             raise TrackerUnusableError(disk, f"reference point {since} is unknown")

@@ -2,10 +2,14 @@
 
 from typing import Any
 
-from reference_engine.model.errors import CoordinatorMoveRefusedError, OperationFailedError
+from reference_engine.model.errors import (
+    CoordinatorMoveRefusedError,
+    MachineUnknownError,
+    OperationFailedError,
+)
 from reference_engine.model.identity import MachineId, NodeName, VolumeName
 from reference_engine.model.machine import Placement, VolumeState
-from reference_engine.model.units import MILLISECOND, SECOND, Duration
+from reference_engine.model.units import Duration
 from reference_engine.trace.cluster import RedirectionChanged
 from simulator.facade.door import Address
 from simulator.world.cluster import World
@@ -24,23 +28,33 @@ class ClusterFacade:
 
     async def locate(self, machine: MachineId, /) -> Placement:
         """Return where the machine is, or was last."""
-        found = self._world.machines[machine]
+        world, found = self._world, self._world.machines[machine]
+        self._need_quorum("locate")
+        if found.deleted:
+            raise MachineUnknownError(machine)
         assert found.last_node is not None
         return Placement(
             machine=machine,
-            owner=found.node or found.last_node,
+            owner=world.stale.get(machine) or found.node or found.last_node,
             generation=found.placements,
-            settled=found.settled and not found.migrating and found.node is not None,
+            settled=found.settled and not found.migrating and found.home is not None,
         )
+
+    def _need_quorum(self, operation: str) -> None:
+        if not self._world.quorate:
+            raise OperationFailedError(operation, "the cluster has lost its quorum")
 
     async def volume(self, volume: VolumeName, /) -> VolumeState:
         """Return the volume's state."""
+        self._need_quorum("volume")
         found = self._world.volumes[volume]
         return VolumeState(
             volume=volume,
             coordinator=found.coordinator,
             preferred=found.preferred,
             redirected=found.redirected,
+            settled=not found.moving,
+            redirections=found.redirections,
             direct_rate=found.disk.rate,
             redirected_rate=found.network.rate,
         )
@@ -55,7 +69,7 @@ class ClusterFacade:
         found.moving = True
         self._moves += 1
         chance = self._world.sim.stream("move", volume, self._moves)
-        await self._world.sim.sleep(Duration(chance.between(200 * MILLISECOND, 2 * SECOND)))
+        await self._world.sim.sleep(Duration(chance.between(*self._world.move_time)))
         found.moving = False
         if not self._world.running(target):
             raise OperationFailedError("move_coordinator", f"{target} went down")
@@ -73,6 +87,8 @@ class ClusterFacade:
         found = self._world.volumes[volume]
         if found.redirected != redirected:
             found.redirected = redirected
+            if not redirected:
+                found.redirections += 1
             self._world.emit(
                 RedirectionChanged(at=self._world.sim.now(), volume=volume, redirected=redirected)
             )

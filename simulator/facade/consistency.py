@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from reference_engine.model.errors import MachineBusyError, NotOwnerError, SnapshotLostError
+from reference_engine.model.errors import (
+    GuestSnapshotLostError,
+    MachineBusyError,
+    NotOwnerError,
+    OperationFailedError,
+    SnapshotLostError,
+)
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, NodeName, RunTag
 from reference_engine.model.units import MILLISECOND, SECOND, ByteCount, Duration
@@ -31,8 +37,10 @@ class ConsistencyFacade:
     async def freeze(self, node: NodeName, /, *, run: RunTag) -> GuestSnapshot:
         """Bring the guest to rest and take its snapshot."""
         machine = self._world.machines[run.machine]
-        if machine.node != node:
+        if machine.home != node:
             raise NotOwnerError(run.machine, node)
+        if machine.off:
+            raise OperationFailedError("freeze", "the machine is shut down")
         if machine.blackout:
             raise MachineBusyError(run.machine, "migrating")
         machine.advance()
@@ -48,13 +56,17 @@ class ConsistencyFacade:
         machine.canary()
         return GuestSnapshot(id=shadow.id, run=run, clock=clock)
 
-    async def thaw(self, node: NodeName, /, *, run: RunTag) -> None:
+    async def thaw(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Let the guest go on."""
         machine = self._world.machines[run.machine]
-        if machine.node != node:
+        if machine.home != node:
             raise NotOwnerError(run.machine, node)
-        machine.guest.go_on("engine")
+        newest = machine.guest.frozen_by
+        stood = newest is not None and newest.epoch <= run.epoch
+        if stood:
+            machine.guest.go_on("engine")
         machine.canary()
+        return stood
 
     async def pre_images(self, machine: MachineId, disk: DiskId, /, *, run: RunTag) -> PreImages:
         """Return what the diff area, as the host snapshot cut it, holds."""
@@ -67,8 +79,10 @@ class ConsistencyFacade:
             ),
             None,
         )
-        if snapshot is None or snapshot.shadow_lost:
+        if snapshot is None:
             raise SnapshotLostError(f"of the guest of {machine}")
+        if snapshot.shadow_lost:
+            raise GuestSnapshotLostError(machine)
         # Mounting the disk on the host is what makes this step slow on real hosts.
         chance = self._world.sim.stream("mount", machine, disk, run.epoch)
         await self._world.sim.sleep(Duration(chance.between(200 * MILLISECOND, 4 * SECOND)))

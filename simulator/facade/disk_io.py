@@ -29,7 +29,8 @@ class DiskIoFacade:
     ) -> bytes:
         """Return the bytes of `extents`, once they have come over the volume."""
         found = self._world.disk(disk)
-        kept, volume = self._world.snapshots[snapshot], self._world.volumes[found.volume]
+        kept = self._world.snapshots[snapshot]
+        volume = self._world.volumes[kept.volumes[disk]]
         # A checkpoint is a file that any node reads; a host snapshot exists on its coordinator.
         away = not kept.on_volume and through != kept.node
         await volume.transfer(extents.total, redirected=away or volume.redirected)

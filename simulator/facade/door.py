@@ -7,11 +7,11 @@ import msgspec
 
 from reference_engine.model.errors import HostUnreachableError, OperationFailedError
 from reference_engine.model.identity import NodeName
-from reference_engine.model.units import MILLISECOND, Duration
+from reference_engine.model.units import MILLISECOND, Duration, Instant
 from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
 from simulator.kernel.digest import TraceDigest
-from simulator.kernel.task import SimTask, TaskCancelledError, Wait
+from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
 from simulator.world.cluster import World
 
 _LATENCY_MOST: Final = 20 * MILLISECOND
@@ -46,6 +46,7 @@ class Door:
     def __init__(self, world: World, digest: TraceDigest, plan: FaultPlan, /) -> None:
         self._world, self._digest, self._plan = world, digest, plan
         self._occurrences: dict[tuple[str, str], int] = {}
+        self._cut_off: dict[str, Instant] = {}
         self._far: dict[SimTask, None] = {}
         world.on_node_loss.append(self._node_lost)
 
@@ -53,11 +54,25 @@ class Door:
         """Return the port as the engine sees it: every call goes through this door."""
         return _Proxy(self, port, implementation)
 
+    def cut_off(self, engine: SimNode, /, *, until: Instant) -> None:
+        """Let nothing pass between an engine's machine and everybody else for a while."""
+        self._cut_off[engine.name] = until
+
+    async def _reach(self) -> None:
+        """Wait while the caller's machine is cut off; its calls arrive afterwards."""
+        sim = self._world.sim
+        caller = None if sim.current is None else sim.current.node.name
+        until = self._cut_off.get(caller or "")
+        if until is not None and until > sim.now():
+            await sim.sleep(Duration(until - sim.now()))
+
     async def perform(self, port: str, operation: str, address: Address, work: Work) -> Any:
         """Carry one call to the far side and its answer back."""
         sim = self._world.sim
         if sim.closed:
             raise TaskCancelledError(self)
+        if self._cut_off:
+            await self._reach()
         key = (address.subject, operation)
         occurrence = self._occurrences[key] = self._occurrences.get(key, 0) + 1
         self._digest.add(
@@ -71,7 +86,7 @@ class Door:
             await self._disturb(answer)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
         if answer.kind is AnswerKind.FAIL:
-            raise OperationFailedError(operation, "no reply")
+            raise OperationFailedError(operation, answer.cause)
         if answer.kind is AnswerKind.HANG:
             await Wait(sim.event())
         if answer.delay:

@@ -4,7 +4,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from reference_engine.model.errors import MachineBusyError, NotOwnerError, OperationFailedError
+from reference_engine.model.errors import (
+    MachineBusyError,
+    MachineUnknownError,
+    NotOwnerError,
+    OperationFailedError,
+    VolumeBusyError,
+)
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import (
     DiskId,
@@ -32,6 +38,7 @@ from simulator.world.snapshots import SimSnapshot
 from simulator.world.stamps import Cells, StampImage
 from simulator.world.trackers import ReferencePoint
 from simulator.world.truth import Cut
+from simulator.world.volume import SimVolume
 
 _BY_NODE: Final = frozenset(
     {"confirms", "describe", "take_snapshot", "take_checkpoint", "convert_to_reference_point"}
@@ -57,14 +64,16 @@ class HostFacade:
 
     def _owned(self, node: NodeName, machine: MachineId) -> SimMachine:
         found = self._world.machines[machine]
-        if found.node != node:
+        if found.deleted:
+            raise MachineUnknownError(machine)
+        if found.home != node:
             raise NotOwnerError(machine, node)
         return found
 
     async def confirms(self, node: NodeName, machine: MachineId, /) -> bool:
         """Return whether the machine runs on the node."""
         found = self._world.machines[machine]
-        return found.node == node and not found.blackout
+        return found.home == node and not found.blackout
 
     async def describe(self, node: NodeName, machine: MachineId, /) -> Machine:
         """Return the machine's configuration."""
@@ -77,23 +86,29 @@ class HostFacade:
         world, sim = self._world, self._world.sim
         machine = world.machines[run.machine]
         volumes = [world.volumes[machine.disk(disk).volume] for disk in disks]
-        if any(volume.coordinator != node for volume in volumes):
-            raise OperationFailedError("take_snapshot", f"{node} does not coordinate the volume")
+        if machine.deleted:
+            raise MachineUnknownError(machine.id)
+        self._check(node, volumes)
         chance = sim.stream("skew", run.machine, run.epoch, disks[0])
         await sim.sleep(Duration(chance.between(*self._skew)))
-        if any(volume.coordinator != node for volume in volumes):
-            raise OperationFailedError("take_snapshot", "the coordinator was moved away")
+        for volume in volumes:
+            await volume.ready()
+        self._check(node, volumes)  # the coordinator may have been moved away meanwhile
         machine.advance()
         machine.canary()
+        if machine.holders:
+            # VSS_E_SNAPSHOT_SET_IN_PROGRESS: a host makes one snapshot of a machine at a time.
+            raise OperationFailedError("take_snapshot", "another snapshot is in progress")
         # A writer that reaches the volume past this node is not held: it tears the snapshot.
-        past_us = machine.node != node and not all(volume.redirected for volume in volumes)
+        past_us = self._writes_past(node, machine, volumes)
         begun = {disk: machine.disk(disk).stamps.snapshot() for disk in disks}
         if not past_us:
             machine.holders.add(node)
         await sim.sleep(Duration(chance.between(50 * MILLISECOND, 2 * SECOND)))
         machine.holders.discard(node)
+        self._check(node, volumes)
         images = dict(begun)
-        if past_us:
+        if past_us or self._writes_past(node, machine, volumes):
             machine.canary()
             machine.advance()
             images = {disk: self._torn(machine, disk, begun[disk]) for disk in disks}
@@ -102,6 +117,8 @@ class HostFacade:
         if shadow is not None and shadow.run == run:
             snapshot.shadow_lost = shadow.lost
             for disk in disks:
+                if disk not in shadow.areas:
+                    continue
                 cells, stamps = shadow.areas[disk].pre_images()
                 occupied = shadow.areas[disk].occupied.copy()
                 snapshot.pre_images[disk] = (cells, stamps, occupied)
@@ -109,6 +126,21 @@ class HostFacade:
         self._switch_armed(machine, run, disks)
         machine.canary()
         return HostSnapshot(id=snapshot.id, node=node, run=run, disks=disks, clock=snapshot.clock)
+
+    def _check(self, node: NodeName, volumes: list[SimVolume]) -> None:
+        for volume in volumes:
+            if volume.coordinator != node:
+                raise OperationFailedError(
+                    "take_snapshot", f"{node} does not coordinate {volume.name}"
+                )
+            if volume.moving:
+                raise OperationFailedError("take_snapshot", f"{volume.name} is changing hands")
+            if volume.foreign:
+                raise VolumeBusyError(volume.name, "another product's snapshot")
+
+    def _writes_past(self, node: NodeName, machine: SimMachine, volumes: list[SimVolume]) -> bool:
+        """Return whether the machine's writes reach a volume without passing this node."""
+        return machine.node != node and not all(volume.redirected for volume in volumes)
 
     def _torn(self, machine: SimMachine, disk: DiskId, begun: StampImage) -> StampImage:
         found = machine.disk(disk)
@@ -171,6 +203,8 @@ class HostFacade:
         """Cut every disk of the machine at one instant."""
         world, sim = self._world, self._world.sim
         self._owned(node, run.machine)
+        for disk in world.machines[run.machine].disks:
+            await world.volumes[disk.volume].ready()
         chance = sim.stream("checkpoint", run.machine, run.epoch)
         await sim.sleep(Duration(chance.between(100 * MILLISECOND, 3 * SECOND)))
         machine = self._owned(node, run.machine)
@@ -183,6 +217,7 @@ class HostFacade:
             not machine.guest.at_rest or shadow is None or shadow.id != at_rest
         ):
             raise OperationFailedError("take_checkpoint", "the guest went on too early")
+        world.truth.depths.append((run, len(machine.checkpoints) + machine.merging(sim.now())))
         images = {disk.id: disk.stamps.snapshot() for disk in machine.disks}
         snapshot = self._record(machine, run, node, images, on_volume=True)
         machine.checkpoints.append(snapshot.id)
@@ -263,7 +298,8 @@ class HostFacade:
         if snapshot in machine.checkpoints:
             machine.checkpoints.remove(snapshot)
             chance = world.sim.stream("merge", snapshot)
-            machine.merging_until = Instant(world.sim.now() + chance.between(SECOND, 30 * SECOND))
+            merge = chance.between(*world.merge_time)
+            machine.merging_until = Instant(world.sim.now() + merge)
         if kept.exists:
             kept.exists = False
             world.emit(
@@ -295,5 +331,5 @@ class HostFacade:
                 if world.running(node)
                 for run in kept.frozen
             ),
-            frozen_guest=found.guest.at_rest,
+            frozen_guest=found.guest.frozen_by,
         )

@@ -1,10 +1,10 @@
-"""The vocabulary of what happens unasked: moves, crashes, silences, lost answers."""
+"""The vocabulary of what happens unasked: moves, crashes, silences, changes of disks."""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from simulator.faults.quantities import TimeSpan
+from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
 
@@ -36,43 +36,138 @@ class AtCall(Strict):
 Trigger = AtTime | AtStep | AtCall
 
 
-class LiveMigration(Strict):
-    """A machine moves to another node while it runs."""
+class Timed(Strict):
+    """Something that happens at a moment."""
+
+    on: Trigger
+
+
+class OfMachine(Timed):
+    """Something that happens to a machine."""
+
+    machine: str
+
+
+class OfDisk(OfMachine):
+    """Something that happens to one of a machine's disks, counted from 0."""
+
+    disk: int = Field(default=0, ge=0)
+
+
+class OfVolume(Timed):
+    """Something that happens to a volume."""
+
+    volume: str
+
+
+class LiveMigration(OfMachine):
+    """A machine moves to another node while it runs, or, where it `fails`, stays after all."""
 
     kind: Literal["live-migration"]
-    machine: str
     target: str
-    on: Trigger
     pre_copy: TimeSpan = Field(default=10_000_000, ge=0)
     blackout: TimeSpan = Field(default=500_000, ge=0)
+    fails: bool = False
 
 
-class CoordinatorMove(Strict):
+class QuickMigration(OfMachine):
+    """A machine is saved, moved and resumed: it stands still for the `downtime`."""
+
+    kind: Literal["quick-migration"]
+    target: str
+    downtime: TimeSpan = Field(default=20_000_000, gt=0)
+
+
+class StorageMigration(OfDisk):
+    """A disk's file moves to another volume while the machine runs."""
+
+    kind: Literal["storage-migration"]
+    volume: str
+    lasts: TimeSpan = Field(default=30_000_000, ge=0)
+
+
+class NodeDrain(Timed):
+    """An administrator drains a node: its machines live-migrate away, one after the other."""
+
+    kind: Literal["node-drain"]
+    node: str
+
+
+class PlacementStale(OfMachine):
+    """The cluster names a wrong node as the machine's owner for a while."""
+
+    kind: Literal["placement-stale"]
+    node: str
+    lasts: TimeSpan = Field(default=120_000_000, gt=0)
+
+
+class CoordinatorMove(OfVolume):
     """A balancer or an administrator moves a volume's coordinator."""
 
     kind: Literal["coordinator-move"]
-    volume: str
     target: str
-    on: Trigger
 
 
-class NodeCrash(Strict):
+class VolumePaused(OfVolume):
+    """A volume pauses after an I/O error and resumes: until then nothing is read or written."""
+
+    kind: Literal["volume-paused"]
+    lasts: TimeSpan = Field(default=45_000_000, gt=0)
+
+
+class VolumeSlow(OfVolume):
+    """A volume keeps only a share of its speed for a while."""
+
+    kind: Literal["volume-slow"]
+    percent: int = Field(default=8, ge=1, le=100)
+    lasts: TimeSpan = Field(default=300_000_000, gt=0)
+
+
+class RedirectionDropped(OfVolume):
+    """A volume falls back to direct writes although somebody asked for redirected ones."""
+
+    kind: Literal["redirection-dropped"]
+
+
+class ForeignSnapshot(OfVolume):
+    """A second backup product has a snapshot in progress: the host takes no other one."""
+
+    kind: Literal["foreign-snapshot"]
+    lasts: TimeSpan = Field(default=120_000_000, gt=0)
+
+
+class ForeignCheckpoint(OfMachine):
+    """A checkpoint and a reference point that are not ours appear, and have to stay."""
+
+    kind: Literal["foreign-checkpoint"]
+
+
+class NodeCrash(Timed):
     """A node loses power; its machines restart elsewhere. `owner-of` a machine, or a name."""
 
     kind: Literal["node-crash"]
     node: str
     """A node's name, or `owner-of:MACHINE`: whichever node runs the machine then."""
 
-    on: Trigger
     down_for: TimeSpan = Field(default=600_000_000, gt=0)
 
 
-class EngineCrash(Strict):
+class EngineCrash(Timed):
     """The engine's own machine loses power, and comes back with nothing in memory."""
 
     kind: Literal["engine-crash"]
-    on: Trigger
     down_for: TimeSpan = Field(default=60_000_000, gt=0)
+
+
+class EngineTwin(Timed):
+    """A second engine takes over although the first one lives on, `cut_off` for a while."""
+
+    kind: Literal["engine-twin"]
+    cut_off: TimeSpan = Field(default=0, ge=0)
+    """How long the first engine's calls hang; then it goes on as if nothing had happened."""
+
+    ends_after: TimeSpan = Field(default=1_200_000_000, gt=0)
+    """When somebody switches the first engine off."""
 
 
 class GuestSilence(Strict):
@@ -84,32 +179,145 @@ class GuestSilence(Strict):
     late: TimeSpan | None = None
 
 
+class GuestThawed(OfMachine):
+    """Somebody in the guest lets it go on: a watchdog, an administrator with `fsfreeze -u`."""
+
+    kind: Literal["guest-thawed"]
+
+
+class WriterFailure(Strict):
+    """A writer in the guest fails at the freeze, and says which one it is."""
+
+    kind: Literal["writer-failure"]
+    machine: str
+    writer: str
+    occurrence: int = Field(default=1, ge=1)
+    times: int = Field(default=1, ge=1, le=100)
+
+
 class CallDisturbed(Strict):
-    """One call fails, is carried out but its answer is lost, or hangs."""
+    """A call, or `times` calls in a row, fail, lose their answers, are late, or hang."""
 
     kind: Literal["call-disturbed"]
     subject: str
     operation: str
     occurrence: int = Field(default=1, ge=1)
+    times: int = Field(default=1, ge=1, le=1000)
     answer: Literal["fail", "lose", "hang", "delay"]
     delay: TimeSpan = Field(default=0, ge=0)
 
 
-class TrackerLost(Strict):
+class ObjectDamaged(Timed):
+    """The repository's newest object of a kind rots: it is lost, or its bytes change."""
+
+    kind: Literal["object-damaged"]
+    objects: Literal["packs", "points"]
+    damage: Literal["lost", "flipped"] = "lost"
+
+
+class TrackerLost(OfMachine):
     """A machine's trackers lose what they knew: a driver reload, a damaged RCT."""
 
     kind: Literal["tracker-lost"]
-    machine: str
-    on: Trigger
+
+
+class TrackerOverReports(OfMachine):
+    """A machine's trackers say that everything was written."""
+
+    kind: Literal["tracker-over-reports"]
+
+
+class ReferencePointsRemoved(OfMachine):
+    """A second backup product removes our reference points, or resets the filter's maps."""
+
+    kind: Literal["reference-points-removed"]
+
+
+class ClockJump(Timed):
+    """The clock of a node, or of a machine's guest, is set `by` forwards or backwards."""
+
+    kind: Literal["clock-jump"]
+    clock: str
+    by: TimeSpan
+
+
+class DiskReplaced(OfDisk):
+    """A disk is detached, changed elsewhere and attached again; no tracker sees the changes."""
+
+    kind: Literal["disk-replaced"]
+    percent: int = Field(default=5, ge=1, le=100)
+
+
+class DiskAdded(OfMachine):
+    """A disk is added to a running machine."""
+
+    kind: Literal["disk-added"]
+    volume: str
+    size: Size = Field(gt=0)
+
+
+class UserCheckpoint(OfMachine):
+    """An administrator takes a checkpoint, to which a later `user-revert` goes back."""
+
+    kind: Literal["user-checkpoint"]
+
+
+class UserRevert(OfMachine):
+    """An administrator goes back to the last checkpoint; no tracker sees what that changes."""
+
+    kind: Literal["user-revert"]
+
+
+class MachineRenamed(OfMachine):
+    """A machine gets another name; it stays who it is."""
+
+    kind: Literal["machine-renamed"]
+    name: str
+
+
+class MachineStopped(OfMachine):
+    """A machine is shut down, and started again later."""
+
+    kind: Literal["machine-stopped"]
+    lasts: TimeSpan = Field(default=600_000_000, gt=0)
+
+
+class MachineDeleted(OfMachine):
+    """A machine is deleted, with its files."""
+
+    kind: Literal["machine-deleted"]
 
 
 Happening = Annotated[
     LiveMigration
+    | QuickMigration
+    | StorageMigration
+    | NodeDrain
+    | PlacementStale
     | CoordinatorMove
+    | VolumePaused
+    | VolumeSlow
+    | RedirectionDropped
+    | ForeignSnapshot
+    | ForeignCheckpoint
     | NodeCrash
     | EngineCrash
+    | EngineTwin
     | GuestSilence
+    | GuestThawed
+    | WriterFailure
     | CallDisturbed
-    | TrackerLost,
+    | ObjectDamaged
+    | TrackerLost
+    | TrackerOverReports
+    | ReferencePointsRemoved
+    | ClockJump
+    | DiskReplaced
+    | DiskAdded
+    | UserCheckpoint
+    | UserRevert
+    | MachineRenamed
+    | MachineStopped
+    | MachineDeleted,
     Field(discriminator="kind"),
 ]

@@ -39,6 +39,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     kind: AnswerKind = AnswerKind.TRUE
     delay: int = 0
     moment: Moment = Moment.NEVER
+    cause: str = "no reply"
+    """What a failure says of itself."""
+
     happenings: tuple[Callable[[], None], ...] = ()
 
 

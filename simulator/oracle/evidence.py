@@ -4,9 +4,9 @@ import msgspec
 import numpy as np
 
 from reference_engine.model.extents import EMPTY, ExtentSet
-from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
+from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, VolumeName
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
-from reference_engine.model.units import ByteCount, Duration
+from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
 from reference_engine.trace.engine import DeltaEnumerated
@@ -48,6 +48,14 @@ class LaterRestore(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: str
 
 
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many runs may go on at once."""
+
+    at_once: int
+    per_volume: int
+    per_node: int
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Everything about one run that a verdict may use."""
 
@@ -78,6 +86,30 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The trace digest of a repetition in another process; None: there was none."""
 
     digest: str
+    limits: "Limits"
+    slots: dict[MachineId, tuple[Instant, ...]]
+    """When each machine was due."""
+
+    damaged: bool
+    """Whether the repository's own objects were damaged."""
+
+    foreign_harmed: tuple[str, ...]
+    """Another product's things that are gone."""
+
+    redirected: tuple[VolumeName, ...]
+    """Volumes that are redirected in the end."""
+
+    astray: tuple[VolumeName, ...]
+    """Volumes that the engine moved last, and not home."""
+
+    calm_from: Instant
+    """When the last disturbance was over, with everything that it had caused."""
+
+    suspects: frozenset[MachineId] | None
+    """The machines to which something happened; None: something happened to all."""
+
+    able: frozenset[MachineId]
+    """Machines of which a point can be made at all, as they are in the end."""
 
     def points(self) -> list[RecoveryPoint]:
         """Return every point that became visible, in that order."""

@@ -8,7 +8,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
     for restore in evidence.later:
         proof = evidence.proofs.get(restore.point)
         finding.check(
-            restore.point, f"cannot be restored: {restore.unreadable}", holds=not restore.unreadable
+            restore.point,
+            f"cannot be restored: {restore.unreadable}",
+            holds=not restore.unreadable or evidence.damaged,
         )
         if proof is None or restore.unreadable or proof.unreadable:
             continue

@@ -11,7 +11,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         if point.consistency is not Consistency.APPLICATION:
             continue
         finding.check(
-            point.id, f"cannot be restored: {proof.unreadable}", holds=not proof.unreadable
+            point.id,
+            f"cannot be restored: {proof.unreadable}",
+            holds=not proof.unreadable or evidence.damaged,
         )
         for disk in proof.disks:
             record = point.disk(disk.disk)

@@ -14,7 +14,11 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
 def _judge_point(
     evidence: Evidence, finding: Finding, point: RecoveryPoint, proof: PointProof
 ) -> None:
-    finding.check(point.id, f"cannot be restored: {proof.unreadable}", holds=not proof.unreadable)
+    finding.check(
+        point.id,
+        f"cannot be restored: {proof.unreadable}",
+        holds=not proof.unreadable or evidence.damaged,
+    )
     stamps = {evidence.truth.host_cuts[record.snapshot].stamp for record in point.disks}
     finding.check(
         point.id,

@@ -44,6 +44,11 @@ def _judge_application(evidence: Evidence, finding: Finding, point: RecoveryPoin
     )
     if cut is None:
         return
+    finding.check(
+        point.id,
+        "lacks a disk that its machine had at its instant",
+        holds=set(cut.images) == {record.disk for record in point.disks},
+    )
     finding.check(point.id, "claims the guest snapshot of another run", holds=cut.run == point.run)
     finding.check(
         point.id,

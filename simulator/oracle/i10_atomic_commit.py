@@ -9,13 +9,13 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         finding.check(
             proof.point.id,
             f"became visible before it could be restored: {proof.unreadable}",
-            holds=not proof.unreadable,
+            holds=not proof.unreadable or evidence.damaged,
         )
     for restore in evidence.later:
         finding.check(
             restore.point,
             f"is visible but not whole: {restore.unreadable}",
-            holds=not restore.unreadable,
+            holds=not restore.unreadable or evidence.damaged,
         )
     visible = set(evidence.visible)
     for point in evidence.points():

@@ -1,11 +1,16 @@
 """I18: every run ends in bounded time, and the guest is thawed within its bound on every path."""
 
+from typing import Final
+
 from reference_engine.model.identity import MachineId, RunTag
+from reference_engine.model.outcome import Outcome
 from reference_engine.model.units import Instant
 from reference_engine.trace.cluster import GuestFroze, GuestThawed, NodeChanged
-from reference_engine.trace.engine import JobEnded, PointCommitted, RunEnded, RunOpened
+from reference_engine.trace.engine import JobEnded, RunEnded, RunOpened
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
+
+_POINT: Final = (Outcome.OK, Outcome.OK_SCAN, Outcome.OK_CRASH, Outcome.RETRY_OK)
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
@@ -27,18 +32,30 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 running[fact.run] = fact.at
             case RunEnded():
                 running.pop(fact.run, None)
-            case NodeChanged(node="engine", running=False):
+            case NodeChanged(running=False) if fact.node.startswith("engine"):
                 running.clear()  # a dead engine's runs end with it; its successor clears up
-            case JobEnded() | PointCommitted():
-                pass
             case _:
                 pass
     for machine in evidence.frozen_guests:
         finding.check(machine, "its guest is frozen for ever", holds=False)
     for run in running:
         finding.check(run, "never ended", holds=False)
-    for left in evidence.leftovers:
-        finding.check(left, "was left behind", holds=False)
+    _judge_liveness(evidence, finding)
+
+
+def _judge_liveness(evidence: Evidence, finding: Finding) -> None:
+    """Once disturbances are over, each slot but the first from there on makes a point."""
+    for fact in evidence.facts:
+        if not isinstance(fact, JobEnded) or fact.machine not in evidence.able:
+            continue
+        due = evidence.slots.get(fact.machine, ())
+        calm = [slot for slot, at in enumerate(due) if at >= evidence.calm_from]
+        if fact.slot in calm[1:]:
+            finding.check(
+                f"{fact.machine} slot {fact.slot + 1}",
+                f"ended as {fact.outcome} ({fact.cause}) though all disturbances were over",
+                holds=fact.outcome in _POINT,
+            )
 
 
 INVARIANT = Invariant(id="I18", title="runs end and guests thaw in bounded time", judge=_judge)

@@ -11,11 +11,19 @@ from simulator.oracle import (
     i06_skew_is_carried,
     i07_tracker_advance,
     i08_every_writer,
+    i09_one_live_run,
     i10_atomic_commit,
+    i11_nothing_left,
     i12_production_untouched,
     i13_any_target,
+    i15_clocks_order_nothing,
+    i16_one_identity,
+    i17_limits,
     i18_bounded_time,
     i19_repeatable,
+    i20_loud_corruption,
+    i21_every_slot_explained,
+    i22_no_contagion,
 )
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Invariant, Verdict
@@ -31,11 +39,19 @@ INVARIANTS: Final[tuple[Invariant, ...]] = tuple(
         i06_skew_is_carried,
         i07_tracker_advance,
         i08_every_writer,
+        i09_one_live_run,
         i10_atomic_commit,
+        i11_nothing_left,
         i12_production_untouched,
         i13_any_target,
+        i15_clocks_order_nothing,
+        i16_one_identity,
+        i17_limits,
         i18_bounded_time,
         i19_repeatable,
+        i20_loud_corruption,
+        i21_every_slot_explained,
+        i22_no_contagion,
     )
 )
 

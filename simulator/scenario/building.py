@@ -8,7 +8,7 @@ import numpy as np
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
 from reference_engine.model.machine import BackEnd, GuestKind
-from reference_engine.model.units import MIB, ByteCount, Duration
+from reference_engine.model.units import MIB, MILLISECOND, SECOND, ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.streams import key_of
@@ -50,9 +50,18 @@ def build_world(
     world.migration_waits_for_backup = scenario.migration_waits_for_backup
     world.rct_survives_crash = scenario.rct_after_power_cut == "coarse"
     world.restart_delay = Duration(scenario.restart_delay)
+    world.move_time = (
+        Duration(min(200 * MILLISECOND, scenario.coordinator_move)),
+        Duration(scenario.coordinator_move),
+    )
+    world.merge_time = (SECOND, Duration(scenario.merge_longest))
+    world.mixed = any(node.back_end is not None for node in scenario.nodes)
     for node in scenario.nodes:
         name = NodeName(node.name)
         world.nodes[name] = SimNode(node.name)
+        world.back_ends[name] = BackEnd(node.back_end or scenario.back_end)
+        if world.mixed and world.back_ends[name] is not BackEnd.HOST_SNAPSHOT:
+            world.maps.untracked.add(name)
         world.clocks[name] = Clock(
             sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
         )
@@ -95,7 +104,12 @@ def _build_machine(
         rewrite_share=writes.rewrite_percent * 10,
         trim_share=writes.trim_percent * 10,
     )
-    clock = Clock(sim, offset=Duration(described.guest_clock_offset), drift_ppm=0)
+    clock = Clock(
+        sim,
+        offset=Duration(described.guest_clock_offset),
+        drift_ppm=described.guest_clock_drift_ppm,
+    )
+    world.guest_clocks[machine] = clock
     built = SimMachine(
         sim,
         world.emit,
@@ -139,6 +153,7 @@ def _build_disk(
         underlay=None if real is None else real.content,
         free=None if real is None else _whole_cells(real.free, cell),
         allocated=EMPTY if real is None else real.allocated,
+        diff_area=None if disk.diff_area is None else max(1, disk.diff_area // scenario.cell),
     )
 
 

@@ -6,19 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
-from simulator.faults.kinds import (
-    AtCall,
-    AtStep,
-    AtTime,
-    CallDisturbed,
-    CoordinatorMove,
-    EngineCrash,
-    GuestSilence,
-    Happening,
-    LiveMigration,
-    NodeCrash,
-    TrackerLost,
-)
+from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -29,6 +17,8 @@ class Node(Strict):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     clock_offset: TimeSpan = 0
     clock_drift_ppm: int = Field(default=0, ge=-1000, le=1000)
+    back_end: Literal["E1", "E3"] | None = None
+    """What this node's version can do, where it is not what the scenario says of all."""
 
 
 class Volume(Strict):
@@ -48,6 +38,8 @@ class Disk(Strict):
     size: Size | None = Field(default=None, gt=0)
     used_percent: int = Field(default=50, ge=0, le=100)
     image: str | None = None
+    diff_area: Size | None = Field(default=None, gt=0)
+    """How much the guest's diff area on this disk may hold; enough where nothing is said."""
 
 
 class WriteProfile(Strict):
@@ -70,6 +62,7 @@ class VirtualMachine(Strict):
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
     guest_clock_offset: TimeSpan = 0
+    guest_clock_drift_ppm: int = Field(default=0, ge=-10_000, le=10_000)
 
 
 class Protection(Strict):
@@ -85,6 +78,8 @@ class Protection(Strict):
     retry_delay: TimeSpan = Field(default=60_000_000, ge=0)
     block: Size = Field(default=16384, ge=4096)
     runs_at_once: int = Field(default=4, ge=1)
+    runs_per_volume: int = Field(default=4, ge=1)
+    runs_per_node: int = Field(default=4, ge=1)
 
 
 class Skew(Strict):
@@ -104,6 +99,12 @@ class Expectation(Strict):
     transfer: list[Literal["full", "incremental", "compare"]] | None = None
     points_at_least: int | None = Field(default=None, ge=0)
     skew: Literal["empty", "some"] | None = None
+    cause: str | None = None
+    """A part of the sentence that says why the outcome is no better."""
+
+    disks: int | None = Field(default=None, ge=1)
+    sent_at_most: Size | None = None
+    attempts_at_most: int | None = Field(default=None, ge=1)
 
 
 class Variant(Strict):
@@ -128,6 +129,11 @@ class Scenario(Strict):
     migration_waits_for_backup: bool = False
     rct_after_power_cut: Literal["coarse", "lost"] = "coarse"
     restart_delay: TimeSpan = Field(default=30_000_000, ge=0)
+    merge_longest: TimeSpan = Field(default=30_000_000, ge=1_000_000)
+    """How long a released checkpoint's difference disk may take to merge."""
+
+    coordinator_move: TimeSpan = Field(default=2_000_000, ge=200_000)
+    """How long a coordinator's move may take; above 10 s no snapshot is taken meanwhile."""
     freeze_bound: TimeSpan = Field(default=60_000_000, gt=0)
     canary_percent: int = Field(default=50, ge=0, le=100)
     nodes: list[Node] = Field(min_length=1, max_length=64)
@@ -188,6 +194,8 @@ def _disk_sizes(
         yield (*place, "size"), "is less than 64 cells, too small for a file system"
     elif disk.size is not None and disk.size > 64 << 40:
         yield (*place, "size"), "is more than 64 TiB, the largest VHDX"
+    elif disk.size is not None and (disk.diff_area or 0) > disk.size // 2:
+        yield (*place, "diff_area"), "is more than half of the disk"
 
 
 def _duplicates(scenario: Scenario) -> Iterator[Complaint]:
@@ -204,32 +212,31 @@ def _happenings(
 ) -> Iterator[Complaint]:
     nodes = {node.name for node in scenario.nodes}
     machines = {machine.name for machine in scenario.machines}
-    volumes = {volume.name for volume in scenario.volumes}
+    known = {
+        "machine": machines,
+        "volume": {volume.name for volume in scenario.volumes},
+        "target": nodes,
+        "node": nodes,
+        "clock": nodes | machines,
+    }
     for index, happening in enumerate(happenings):
         here = (*place, index)
-        match happening:
-            case LiveMigration(machine=machine, target=target):
-                if machine not in machines:
-                    yield (*here, "machine"), f"there is no machine {machine!r}"
-                if target not in nodes:
-                    yield (*here, "target"), f"there is no node {target!r}"
-            case CoordinatorMove(volume=volume, target=target):
-                if volume not in volumes:
-                    yield (*here, "volume"), f"there is no volume {volume!r}"
-                if target not in nodes:
-                    yield (*here, "target"), f"there is no node {target!r}"
-            case NodeCrash(node=node):
-                owner = node.removeprefix("owner-of:")
-                if owner not in (machines if owner != node else nodes):
-                    yield (*here, "node"), f"there is no node {node!r}"
-                if len(nodes) == 1:
-                    yield here, "the only node cannot crash: nothing could restart its machines"
-            case GuestSilence(machine=machine) | TrackerLost(machine=machine):
-                if machine not in machines:
-                    yield (*here, "machine"), f"there is no machine {machine!r}"
-            case EngineCrash() | CallDisturbed():
-                pass
+        for key, there in known.items():
+            named, names = getattr(happening, key, None), there
+            if isinstance(happening, NodeCrash) and key == "node":
+                named, names = _crashing(happening, nodes, machines)
+            if named is not None and named not in names:
+                what = "clock of" if key == "clock" else "node" if key == "target" else key
+                yield (*here, key), f"there is no {what} {getattr(happening, key)!r}"
+        if isinstance(happening, NodeCrash) and len(nodes) == 1:
+            yield here, "the only node cannot crash: nothing could restart its machines"
         yield from _trigger(scenario, happening, here)
+
+
+def _crashing(happening: NodeCrash, nodes: set[str], machines: set[str]) -> tuple[str, set[str]]:
+    """Return whose name is given for a node that crashes, and which names there are."""
+    owner = happening.node.removeprefix("owner-of:")
+    return owner, nodes if owner == happening.node else machines
 
 
 def _trigger(

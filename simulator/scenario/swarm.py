@@ -14,6 +14,16 @@ from simulator.scenario.schema import Scenario
 
 _NAMES: Final = "ABCDE"
 _SLOTS: Final = 4
+_FREQUENT: Final = 550
+_COMMON: Final = (
+    "live-migration",
+    "coordinator-move",
+    "node-crash",
+    "engine-crash",
+    "guest-silence",
+    "call-disturbed",
+    "tracker-lost",
+)
 _OPERATIONS: Final = (
     "locate",
     "confirms",
@@ -40,6 +50,8 @@ _OPERATIONS: Final = (
     "drop_reference_point",
 )
 Table = dict[str, Any]
+Drawer = Callable[[Stream, list[str], list[str], list[str], int], Table]
+"""Draws one happening, given machines, nodes, volumes and the interval."""
 
 
 def draw_scenario(seed: int, /) -> Scenario:
@@ -50,8 +62,8 @@ def draw_scenario(seed: int, /) -> Scenario:
     machines = [f"vm{number + 1}" for number in range(draw.between(1, 4))]
     interval = draw.between(15, 40) * MINUTE
     # A kind that is left out is left out of the whole run.
-    kinds = [kind for kind in _KINDS if draw.chance(550)]
-    count = draw.between(0, 7) if kinds else 0
+    kinds = [kind for kind in _KINDS if draw.chance(_FREQUENT if kind in _COMMON else 250)]
+    count = draw.between(0, 9) if kinds else 0
     data: Table = {
         "why": f"Whatever seed {seed} draws: the engine has to come through it.",
         "seed": seed,
@@ -104,6 +116,7 @@ def _machine(draw: Stream, name: str, nodes: list[str], volumes: list[str]) -> T
             # Not a multiple of a cell: the last one is partial.
             "size": f"{draw.between(600, 1400) * 1024 + 512 * draw.below(8)} B",
             "used_percent": draw.between(10, 90),
+            **({"diff_area": "32 KiB"} if draw.chance(100) else {}),
         }
         for _ in range(draw.between(1, 2))
     ]
@@ -232,7 +245,96 @@ def _tracker_loss(
     }
 
 
-_KINDS: Final[dict[str, Callable[[Stream, list[str], list[str], list[str], int], Table]]] = {
+def _rare(kind: str, **drawn: Callable[[Stream], Any]) -> Drawer:
+    """Return what draws a happening of a machine whose other keys come from `drawn`."""
+
+    def draw_one(
+        draw: Stream, machines: list[str], _: list[str], __: list[str], interval: int
+    ) -> Table:
+        return {
+            "kind": kind,
+            "machine": machines[draw.below(len(machines))],
+            "on": _moment(draw, machines, interval),
+            **{key: value(draw) for key, value in drawn.items()},
+        }
+
+    return draw_one
+
+
+def _elsewhere(key: str, kind: str, **drawn: Callable[[Stream], Any]) -> Drawer:
+    """Return what draws a happening of a machine and a node or a volume."""
+    inner = _rare(kind, **drawn)
+
+    def draw_one(
+        draw: Stream, machines: list[str], nodes: list[str], volumes: list[str], interval: int
+    ) -> Table:
+        places = volumes if key == "volume" else nodes
+        place = places[draw.below(len(places))]
+        return {**inner(draw, machines, nodes, volumes, interval), key: place}
+
+    return draw_one
+
+
+def _of_volume(kind: str, **drawn: Callable[[Stream], Any]) -> Drawer:
+    """Return what draws a happening of a volume."""
+    inner = _elsewhere("volume", kind, **drawn)
+
+    def draw_one(
+        draw: Stream, machines: list[str], nodes: list[str], volumes: list[str], interval: int
+    ) -> Table:
+        happening = inner(draw, machines, nodes, volumes, interval)
+        return {key: value for key, value in happening.items() if key != "machine"}
+
+    return draw_one
+
+
+def _drain(
+    draw: Stream, machines: list[str], nodes: list[str], _: list[str], interval: int
+) -> Table:
+    node = nodes[draw.below(len(nodes))]
+    return {"kind": "node-drain", "node": node, "on": _moment(draw, machines, interval)}
+
+
+def _clock_jump(
+    draw: Stream, machines: list[str], nodes: list[str], _: list[str], interval: int
+) -> Table:
+    clocks = nodes + machines
+    return {
+        "kind": "clock-jump",
+        "clock": clocks[draw.below(len(clocks))],
+        "by": _us(draw.between(-7200, 7200) * SECOND),
+        "on": _moment(draw, machines, interval),
+    }
+
+
+def _twin(draw: Stream, machines: list[str], _: list[str], __: list[str], interval: int) -> Table:
+    return {
+        "kind": "engine-twin",
+        "cut_off": _us(draw.between(0, 1500) * SECOND if draw.chance(500) else 0),
+        "ends_after": _us(draw.between(60, 3600) * SECOND),
+        "on": _moment(draw, machines, interval),
+    }
+
+
+def _writer(draw: Stream, machines: list[str], _: list[str], __: list[str], ___: int) -> Table:
+    return {
+        "kind": "writer-failure",
+        "machine": machines[draw.below(len(machines))],
+        "writer": "SqlServerWriter",
+        "occurrence": draw.between(1, _SLOTS),
+        "times": draw.between(1, 3),
+    }
+
+
+def _seconds(shortest: int, longest: int) -> Callable[[Stream], str]:
+    return lambda draw: _us(draw.between(shortest, longest) * SECOND)
+
+
+def _below(limit: int) -> Callable[[Stream], int]:
+    return lambda draw: draw.below(limit)
+
+
+_KINDS: Final[dict[str, Drawer]] = {
     "live-migration": _migration,
     "coordinator-move": _move,
     "node-crash": _node_crash,
@@ -240,4 +342,27 @@ _KINDS: Final[dict[str, Callable[[Stream, list[str], list[str], list[str], int],
     "guest-silence": _silence,
     "call-disturbed": _disturbance,
     "tracker-lost": _tracker_loss,
+    "quick-migration": _elsewhere("target", "quick-migration", downtime=_seconds(1, 90)),
+    "storage-migration": _elsewhere(
+        "volume", "storage-migration", disk=_below(2), lasts=_seconds(0, 60)
+    ),
+    "placement-stale": _elsewhere("node", "placement-stale", lasts=_seconds(1, 300)),
+    "node-drain": _drain,
+    "volume-paused": _of_volume("volume-paused", lasts=_seconds(1, 120)),
+    "volume-slow": _of_volume("volume-slow", percent=lambda draw: draw.between(1, 50)),
+    "redirection-dropped": _of_volume("redirection-dropped"),
+    "foreign-snapshot": _of_volume("foreign-snapshot", lasts=_seconds(1, 300)),
+    "foreign-checkpoint": _rare("foreign-checkpoint"),
+    "tracker-over-reports": _rare("tracker-over-reports"),
+    "reference-points-removed": _rare("reference-points-removed"),
+    "disk-replaced": _rare("disk-replaced", disk=_below(2)),
+    "disk-added": _elsewhere("volume", "disk-added", size=lambda _: "300 KiB"),
+    "user-checkpoint": _rare("user-checkpoint"),
+    "user-revert": _rare("user-revert"),
+    "machine-stopped": _rare("machine-stopped", lasts=_seconds(10, 1800)),
+    "machine-deleted": _rare("machine-deleted"),
+    "guest-thawed": _rare("guest-thawed"),
+    "writer-failure": _writer,
+    "clock-jump": _clock_jump,
+    "engine-twin": _twin,
 }

@@ -3,8 +3,16 @@
 from collections.abc import Callable
 from typing import Final
 
-from reference_engine.model.identity import DiskId, MachineId, NodeName, SnapshotId, VolumeName
-from reference_engine.model.units import SECOND, Duration, Instant
+from reference_engine.model.identity import (
+    DiskId,
+    MachineId,
+    NodeName,
+    ReferencePointId,
+    SnapshotId,
+    VolumeName,
+)
+from reference_engine.model.machine import BackEnd
+from reference_engine.model.units import MILLISECOND, SECOND, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import (
     CoordinatorChanged,
@@ -37,6 +45,10 @@ class Clock:
     def __init__(self, sim: Simulation, /, *, offset: Duration, drift_ppm: int) -> None:
         self._sim, self._offset, self._drift = sim, offset, drift_ppm
 
+    def jump(self, by: Duration, /) -> None:
+        """Be set forwards or backwards from this instant on."""
+        self._offset = Duration(self._offset + by)
+
     def read(self) -> Instant:
         """Return what the clock shows."""
         now = self._sim.now()
@@ -50,6 +62,16 @@ class World:
         self.sim, self.emit, self.truth = sim, emit, truth
         self.nodes: dict[NodeName, SimNode] = {}
         self.clocks: dict[NodeName, Clock] = {}
+        self.guest_clocks: dict[MachineId, Clock] = {}
+        self.back_ends: dict[NodeName, BackEnd] = {}
+        """What each node's version can do."""
+
+        self.stale: dict[MachineId, NodeName] = {}
+        """Machines of which the cluster names a wrong owner, and which one."""
+
+        self.foreign: dict[SnapshotId, tuple[MachineId, ReferencePointId]] = {}
+        """Another backup product's checkpoints, each with its reference point."""
+
         self.volumes: dict[VolumeName, SimVolume] = {}
         self.machines: dict[MachineId, SimMachine] = {}
         self.snapshots: dict[SnapshotId, SimSnapshot] = {}
@@ -58,6 +80,11 @@ class World:
         self.rct_survives_crash = True
         self.migration_waits_for_backup = False
         self.restart_delay = Duration(30 * SECOND)
+        self.move_time = (Duration(200 * MILLISECOND), Duration(2 * SECOND))
+        self.merge_time = (SECOND, Duration(30 * SECOND))
+        self.mixed = False
+        """Whether nodes of different versions form the cluster."""
+
         self.session = 0
         """Which session the engine has with the hosts; a new one after each loss of the engine."""
 
@@ -84,11 +111,29 @@ class World:
         machine.node = machine.last_node = node
         machine.placements += 1
         machine.settled = True
+        if self.mixed:
+            self._change_back_end(machine, self.back_ends[node])
         self.emit(MachinePlaced(at=self.sim.now(), machine=machine.id, node=node, why=why))
+
+    def _change_back_end(self, machine: SimMachine, back_end: BackEnd) -> None:
+        if machine.back_end is not back_end:
+            machine.guest.back_end = back_end
+            machine.guest.interrupt("moved to another version")
+        if back_end is not BackEnd.REFERENCE_POINT:
+            # An older host writes the disk file without keeping its RCT.
+            for point in machine.references.values():
+                point.lost.update(disk.id for disk in machine.disks)
+
+    @property
+    def quorate(self) -> bool:
+        """Whether enough nodes run, a witness counted for those that do."""
+        return 2 * sum(node.running for node in self.nodes.values()) >= len(self.nodes)
 
     def set_coordinator(self, volume: SimVolume, node: NodeName, /, *, why: str) -> None:
         """Have `node` coordinate the volume from this instant."""
         volume.coordinator = node
+        volume.redirections += 1
+        volume.moved_by_engine = why == "engine"
         self.emit(CoordinatorChanged(at=self.sim.now(), volume=volume.name, node=node, why=why))
 
     def other_node(self, node: NodeName | None, /) -> NodeName | None:
@@ -101,7 +146,14 @@ class World:
     # --- live migration ------------------------------------------------------------------------
 
     async def migrate(
-        self, machine: SimMachine, target: NodeName, /, *, pre_copy: Duration, blackout: Duration
+        self,
+        machine: SimMachine,
+        target: NodeName,
+        /,
+        *,
+        pre_copy: Duration,
+        blackout: Duration,
+        fails: bool = False,
     ) -> None:
         """Live-migrate: copy memory while the guest runs, stand still, go on on `target`."""
         source = machine.node
@@ -124,7 +176,7 @@ class World:
         machine.blackout = True
         began = self.sim.now()
         await self.sim.sleep(blackout)
-        if not self._still_migrating(machine, source, target):
+        if fails or not self._still_migrating(machine, source, target):
             self._migration_failed(machine, source, target, began)
             return
         machine.blackout = False
@@ -199,6 +251,10 @@ class World:
             for point in machine.references.values():
                 target = point.coarse if self.rct_survives_crash else point.lost
                 target.update(disk.id for disk in machine.disks)
+        for machine in self.machines.values():
+            if machine.off and machine.last_node == node:
+                machine.last_node = self.other_node(node) or node
+                machine.placements += 1
         lost = self.nodes[node].power_off()
         self.emit(NodeChanged(at=now, node=node, running=False, why="power cut"))
         for machine in stopped:
@@ -212,7 +268,26 @@ class World:
                 if successor is not None:
                     self.set_coordinator(volume, successor, why="failover")
         for machine in stopped:
-            self.sim.spawn(self._restart(machine, node), name=f"{machine.id}/failover")
+            self.restart(machine, node)
+        if not self.quorate:
+            self._stop_service()
+
+    def _stop_service(self) -> None:
+        """Without a majority the cluster service stops, and with it every machine."""
+        for machine in self.machines.values():
+            node = machine.node
+            if node is not None:
+                machine.power_off()
+                self.emit(
+                    MachinePlaced(
+                        at=self.sim.now(), machine=machine.id, node=None, why="quorum-loss"
+                    )
+                )
+                self.restart(machine, node)
+
+    def restart(self, machine: SimMachine, node: NodeName, /) -> None:
+        """Have the machine, which ran on `node`, start again where it can."""
+        self.sim.spawn(self._restart(machine, node), name=f"{machine.id}/failover")
 
     def _lose_memory(self, node: NodeName) -> None:
         now = self.sim.now()
@@ -242,9 +317,11 @@ class World:
         await self.sim.sleep(self.restart_delay)
         while True:
             target = self.other_node(node)
-            if target is not None:
+            if target is not None and self.quorate:
                 break
             await self.sim.sleep(self.restart_delay)
+        if machine.deleted or machine.off or machine.node is not None:
+            return
         machine.skip()
         self.place(machine, target, why="failover")
 

@@ -24,10 +24,12 @@ class SimDisk:
         underlay: Underlay | None,
         free: Cells | None,
         allocated: ExtentSet,
+        diff_area: int | None = None,
     ) -> None:
         """`free`: the only cells that may be written, where an `underlay` holds real files.
 
-        `allocated`: what of the underlay may be other than zero.
+        `allocated`: what of the underlay may be other than zero. `diff_area`: how many cells the
+        guest's diff area may fill; None: enough.
         """
         self.id, self.size, self.cell, self.volume = disk, size, cell, volume
         self.underlaid = allocated
@@ -43,7 +45,8 @@ class SimDisk:
             usable = free
         else:
             # Half of a very small disk at most, so that something is left for the guest.
-            area = min(max(64, self.cells // 16), self.cells // 2)
+            room = min(max(64, self.cells // 16), self.cells // 2)
+            area = room if diff_area is None else diff_area
             self.diff_area = np.arange(self.cells - area - 1, self.cells - 1)
             # The last cell, often a partial one, stays with the guest: it must be backed up too.
             usable = np.append(np.arange(self.cells - area - 1), self.cells - 1)
@@ -53,6 +56,16 @@ class SimDisk:
             self.writable = np.append(self.writable, self.cells - 1)
         self._canary_cells = usable[-reserve:-1]
         self._canaries = 0
+        self.generation = 0
+        """How often the content was changed past every tracker."""
+
+        self.unseen: list[tuple[int, int]] = []
+        """The stamps, from and to, of writes that no tracker saw."""
+
+    @property
+    def lineage(self) -> str:
+        """What tells this content from that before a change past the trackers."""
+        return f"{self.id}/{self.generation}"
 
     def next_canary(self) -> Cells:
         """Return a cell that nothing else writes, another one each time while there are any."""

@@ -97,9 +97,12 @@ class Guest:
         back_end: BackEnd,
     ) -> None:
         self._sim, self._emit = sim, emit
-        self.machine, self.kind, self._back_end = machine, kind, back_end
+        self.machine, self.kind, self.back_end = machine, kind, back_end
         self.at_rest = False
         """Applications are frozen and nothing is written."""
+
+        self.frozen_by: RunTag | None = None
+        """The run for which it is at rest."""
 
         self.shadow: ShadowCopy | None = None
         self.session = 0
@@ -142,7 +145,7 @@ class Guest:
             )
         )
         if self.kind is GuestKind.VSS:
-            if self._back_end is BackEnd.HOST_SNAPSHOT:
+            if self.back_end is BackEnd.HOST_SNAPSHOT:
                 self.go_on("guest")
             else:
                 self._sim.spawn(self._let_go(rested), name=f"{self.machine}/vss-hold", node=node)
@@ -158,20 +161,26 @@ class Guest:
 
     def rest(self, run: RunTag, /) -> None:
         """Stop writing."""
-        self.at_rest = True
+        self.at_rest, self.frozen_by = True, run
         self._rests += 1
         self._emit(GuestFroze(at=self._sim.now(), machine=self.machine, run=run))
 
     def go_on(self, why: str, /) -> None:
         """Write again; nothing happens where the guest is not at rest."""
         if self.at_rest:
-            self.at_rest = False
+            self.at_rest, self.frozen_by = False, None
             self._emit(GuestThawed(at=self._sim.now(), machine=self.machine, why=why))
 
     def forget_shadow(self, run: RunTag | None, /) -> None:
         """Delete the guest snapshot of `run`, or any with None."""
         if self.shadow is not None and run in (None, self.shadow.run):
             self.shadow = None
+
+    def interrupt(self, why: str, /) -> None:
+        """End a freeze from outside; a snapshot that was being taken is given up."""
+        self.go_on(why)
+        if self.shadow is not None:
+            self.shadow.lost = True
 
     def power_off(self) -> None:
         """Stop without a word: what was frozen or kept is gone."""

@@ -5,19 +5,22 @@ from typing import Final
 
 import numpy as np
 
-from reference_engine.model.identity import GuestSnapshotId, MachineId, NodeName, RunTag
+from reference_engine.model.identity import DiskId, GuestSnapshotId, MachineId, NodeName, RunTag
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
 from simulator.world.disk import SimDisk
 from simulator.world.guest import Guest, ShadowCopy
-from simulator.world.stamps import TRIMMED, Cells, Stamps
+from simulator.world.stamps import TRIMMED, Cells, StampImage, Stamps
 from simulator.world.trackers import FilterMaps, ReferencePoint
 from simulator.world.truth import Cut, Truth, WriteBatch
 from simulator.world.workload import Workload
 
 _TRIM: Final = np.uint64(TRIMMED)
+
+ELSEWHERE: Final = NodeName("elsewhere")
+"""Where a disk was changed past every node of the cluster."""
 
 
 class SimMachine:
@@ -41,7 +44,7 @@ class SimMachine:
         canary_per_mille: int,
     ) -> None:
         self._sim = sim
-        self.id, self.name, self.back_end, self.disks = machine, name, back_end, disks
+        self.id, self.name, self.disks = machine, name, disks
         self.guest = Guest(sim, emit, machine=machine, kind=kind, back_end=back_end)
         self.node: NodeName | None = None
         self.last_node: NodeName | None = None
@@ -51,6 +54,16 @@ class SimMachine:
         self.settled = True
         self.migrating = False
         self.blackout = False
+        self.off = False
+        """Shut down: it runs nowhere, and its last node still knows it."""
+
+        self.deleted = False
+        self.stalled: set[str] = set()
+        """The volumes whose pause keeps the machine from writing."""
+
+        self.checkpoint: dict[DiskId, StampImage] = {}
+        """The administrator's own checkpoint."""
+
         self.holders: set[NodeName] = set()
         """The nodes whose host snapshots hold the machine's writes in this instant."""
 
@@ -58,7 +71,7 @@ class SimMachine:
         self.references: dict[str, ReferencePoint] = {}
         self.checkpoints: list[str] = []
         self.merging_until = Instant(0)
-        self._workload, self._maps, self._truth = workload, maps, truth
+        self._workloads, self._maps, self._truth = [workload], maps, truth
         self._clock = guest_clock
         self._canary_per_mille = canary_per_mille
         self._chance = sim.stream("canary", machine)
@@ -73,13 +86,28 @@ class SimMachine:
             guest=self.guest.kind,
             back_end=self.back_end,
             disks=tuple(
-                VirtualDisk(id=disk.id, size=disk.size, volume=disk.volume) for disk in self.disks
+                VirtualDisk(id=disk.id, size=disk.size, volume=disk.volume, lineage=disk.lineage)
+                for disk in self.disks
             ),
         )
 
     def disk(self, disk: str, /) -> SimDisk:
         """Return the disk of this identity."""
         return next(found for found in self.disks if found.id == disk)
+
+    @property
+    def back_end(self) -> BackEnd:
+        """How the host takes snapshots of it."""
+        return self.guest.back_end
+
+    @property
+    def home(self) -> NodeName | None:
+        """The node that knows the machine: it runs there, or is shut down there."""
+        return self.last_node if self.off else self.node
+
+    def merging(self, now: Instant, /) -> int:
+        """Return 1 while a difference disk is being merged, or else 0."""
+        return int(self.merging_until > now)
 
     @property
     def writing(self) -> bool:
@@ -89,29 +117,68 @@ class SimMachine:
             and not self.guest.at_rest
             and not self.blackout
             and not self.holders
+            and not self.stalled
         )
 
     def fill(self, used_per_mille: int, /) -> None:
         """Write the disks' first content, before anything is recorded or tracked."""
         for disk in self.disks:
-            if disk.content.underlay is None:
-                count = len(disk.writable) * used_per_mille // 1000
-                # The end of the disk is in use from the start, like a partition table's copy.
-                cells = np.union1d(disk.writable[:count], disk.writable[-1:])
-                disk.stamps.write(cells, self._new_stamps(len(cells)))
-            self._truth.initial[disk.id] = disk.stamps.snapshot()
-            self._truth.sizes[disk.id] = disk.size
+            self.fill_disk(disk, used_per_mille)
+
+    def fill_disk(self, disk: SimDisk, used_per_mille: int, /) -> None:
+        """Write one disk's first content."""
+        if disk.content.underlay is None:
+            count = len(disk.writable) * used_per_mille // 1000
+            # The end of the disk is in use from the start, like a partition table's copy.
+            cells = np.union1d(disk.writable[:count], disk.writable[-1:])
+            disk.stamps.write(cells, self._new_stamps(len(cells)))
+        self._truth.initial[disk.id] = disk.stamps.snapshot()
+        self._truth.sizes[disk.id] = disk.size
+
+    def add(self, disk: SimDisk, /) -> None:
+        """Have one more disk from this instant, on which the guest writes as on the others."""
+        self.disks.append(disk)
+        self.fill_disk(disk, 100)
+        self._workloads.append(
+            Workload(
+                self._sim.seed,
+                f"{self.id}/{disk.id}",
+                self._workloads[0].profile,
+                (*(np.empty(0, np.int64) for _ in self.disks[1:]), disk.writable),
+            )
+        )
+        self._workloads[-1].skip(self._sim.now())
+
+    def change_unseen(self, disk: SimDisk, cells: Cells, /, *, trimmed: Cells) -> None:
+        """Give cells new content, and others none, past every tracker and past the guest."""
+        disk.generation += 1
+        for changed, mark in ((cells, 0), (trimmed, TRIMMED)):
+            if len(changed):
+                stamps = self._new_stamps(len(changed))
+                disk.unseen.append((int(stamps[0]), int(stamps[-1])))
+                disk.stamps.write(changed, stamps | np.uint64(mark))
+                self._truth.writes[self.id].append(
+                    WriteBatch(
+                        disk=disk.id,
+                        node=ELSEWHERE,
+                        cells=changed,
+                        stamps=stamps | np.uint64(mark),
+                    )
+                )
 
     def advance(self) -> None:
         """Bring the disks to this instant."""
         if not self.writing:
             return
-        for burst in self._workload.until(self._sim.now()):
-            self._write(self.disks[burst.disk], burst.cells, trim=burst.trim)
+        now = self._sim.now()
+        for workload in self._workloads:
+            for burst in workload.until(now):
+                self._write(self.disks[burst.disk], burst.cells, trim=burst.trim)
 
     def skip(self) -> None:
         """Let the writes of a time without power go by."""
-        self._workload.skip(self._sim.now())
+        for workload in self._workloads:
+            workload.skip(self._sim.now())
 
     def canary(self) -> None:
         """Perhaps write one cell, which nothing else writes, right beside a change of state.
@@ -158,7 +225,8 @@ class SimMachine:
             return
         shadow = self.guest.shadow
         if shadow is not None and shadow.keeps and not shadow.lost:
-            filled = shadow.areas[disk.id].keep(cells)
+            area = shadow.areas.get(disk.id)
+            filled = np.empty(0, np.int64) if area is None else area.keep(cells)
             if filled is None:
                 shadow.lost = True
             elif len(filled):

@@ -30,6 +30,9 @@ class SimSnapshot:
         self.on_volume = on_volume
         """A checkpoint's files survive the node that made it; a software snapshot does not."""
 
+        self.volumes = {disk: machine.disk(disk).volume for disk in images}
+        """Where the disks lay at the cut; a file that moves on leaves its snapshot behind."""
+
         self.live = dict(images)
         """The live disks at the cut; writers' auto-recovery changes `images` only."""
 

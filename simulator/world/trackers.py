@@ -23,6 +23,7 @@ class FilterMap:
         """None stands for a map that was lost before it was frozen."""
 
         self.armed: RunTag | None = None
+        self._deaf = False
 
     def _blank(self) -> Map:
         return np.zeros(-(-self._disk.cells // self._granule), bool)
@@ -46,7 +47,7 @@ class FilterMap:
         """Freeze the running map under the run's tag and start an empty one."""
         assert run not in self.frozen, run
         self.frozen[run] = self._running
-        self._running = self._blank()
+        self._running = None if self._deaf else self._blank()
         self.armed = None
 
     def merge_back(self, run: RunTag, /) -> None:
@@ -57,9 +58,18 @@ class FilterMap:
         else:
             self._running |= frozen
 
+    def mark_everything(self) -> None:
+        """Say of every piece that it was written."""
+        if self._running is not None:
+            self._running[:] = True
+
     def lose_running(self) -> None:
         """The driver was reloaded: writes since the last switch are unknown."""
         self._running = None
+
+    def stop(self) -> None:
+        """Never know anything again: no driver runs on this node."""
+        self._running, self._deaf = None, True
 
     def lose(self) -> None:
         """Power cut: what was in memory is gone, frozen or not."""
@@ -85,6 +95,9 @@ class FilterMaps:
 
     def __init__(self, *, granule_cells: int) -> None:
         self._granule = granule_cells
+        self.untracked: set[NodeName] = set()
+        """Nodes without the filter driver: they write, and do not know what."""
+
         self._maps: dict[tuple[NodeName, DiskId], FilterMap] = {}
 
     def of(self, node: NodeName, disk: SimDisk, /) -> FilterMap:
@@ -92,6 +105,8 @@ class FilterMaps:
         key = (node, disk.id)
         if key not in self._maps:
             self._maps[key] = FilterMap(disk, granule_cells=self._granule)
+            if node in self.untracked:
+                self._maps[key].stop()
         return self._maps[key]
 
     def known(self, disk: DiskId, /) -> list[tuple[NodeName, FilterMap]]:
@@ -112,6 +127,8 @@ class ReferencePoint:
         self.id, self.run, self.stamp = point, run, stamp
         self.coarse: set[DiskId] = set()
         self.lost: set[DiskId] = set()
+        self.everything: set[DiskId] = set()
+        """Disks of which RCT says that everything was written."""
 
 
 def rct_changes(
@@ -128,5 +145,10 @@ def rct_changes(
     # A trim is a change like any other: its stamp counts without the mark.
     stamps = image.read(every) & np.uint64(TRIMMED - 1)
     granule = granule_cells * (16 if disk.id in point.coarse else 1)
-    granules = np.unique(np.flatnonzero(stamps > np.uint64(point.stamp)) // granule)
+    changed = stamps > np.uint64(point.stamp)
+    for first, last in disk.unseen:
+        changed &= (stamps < np.uint64(first)) | (stamps > np.uint64(last))
+    if disk.id in point.everything:
+        changed[:] = True
+    granules = np.unique(np.flatnonzero(changed) // granule)
     return ExtentSet.of_pieces(granules, piece=ByteCount(granule * disk.cell), size=disk.size)

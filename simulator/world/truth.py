@@ -51,6 +51,9 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     diff_areas: dict[tuple[RunTag, DiskId], Cells]
     """Where the guest's diff area lay on the disk when the host cut it."""
 
+    depths: list[tuple[RunTag, int]]
+    """How many difference disks a machine had when a run took its checkpoint."""
+
     initial: dict[DiskId, StampImage]
     sizes: dict[DiskId, int]
 
@@ -63,6 +66,7 @@ def empty_truth() -> Truth:
         host_cuts={},
         switched={},
         diff_areas={},
+        depths=[],
         initial={},
         sizes={},
     )

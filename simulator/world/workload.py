@@ -53,7 +53,7 @@ class Workload:
         self, seed: int, machine: str, profile: Profile, writable: tuple[Cells, ...], /
     ) -> None:
         """Write only to the `writable` cells of each disk."""
-        self._seed, self._machine, self._profile = seed, machine, profile
+        self._seed, self._machine, self.profile = seed, machine, profile
         self._writable = writable
         self._batch = 0
         self._clock = 0
@@ -64,7 +64,7 @@ class Workload:
 
     def until(self, now: Instant, /) -> list[Burst]:
         """Return the bursts not yet returned that are due by `now`, in order."""
-        if self._profile.bursts_per_hour == 0 or not any(map(len, self._writable)):
+        if self.profile.bursts_per_hour == 0 or not any(map(len, self._writable)):
             return []
         due: list[Burst] = []
         while True:
@@ -82,7 +82,7 @@ class Workload:
         self.until(now)
 
     def _fill(self) -> None:
-        profile = self._profile
+        profile = self.profile
         key = key_of(self._seed, "workload", self._machine, self._batch)
         draw = np.random.Generator(np.random.Philox(key=key))
         self._batch += 1
@@ -114,7 +114,7 @@ class Workload:
             self._last = burst
 
     def _place(self, disk: int, law: int, place: float, length: int, *, trim: bool) -> Cells:
-        profile, writable = self._profile, self._writable[disk]
+        profile, writable = self.profile, self._writable[disk]
         length = min(length, len(writable), _MOST_BURST)
         if law < profile.rewrite_share and self._last is not None and self._last.disk == disk:
             return self._last.cells

@@ -16,6 +16,12 @@ PLACE: Final = Path(__file__).resolve().parents[2] / "scenarios"
 FILES: Final = {file.relative_to(PLACE).as_posix(): file for file in sorted(PLACE.rglob("*.toml"))}
 CATALOGUE: Final = {name: read_scenario(file) for name, file in FILES.items()}
 LONGEST: Final = "baseline/first_night.toml"
+WITHOUT_POINTS: Final = {
+    "d09_diff_area_overflows_required",
+    "first_redirection_kept_when_second_fails",
+    "volume_not_given_back_after_failure",
+}
+"""Scenarios in which every run has to fail."""
 
 
 def subjects(name: str) -> list[Subject]:
@@ -49,7 +55,7 @@ def test_every_scenario_holds(subject: Subject) -> None:
     trial = tried(subject)
 
     assert broken(trial) == []
-    assert trial.evidence.visible
+    assert bool(trial.evidence.visible) == (subject.name not in WITHOUT_POINTS)
 
 
 def test_the_first_night_holds() -> None:
@@ -59,15 +65,18 @@ def test_the_first_night_holds() -> None:
     trial = tried(subject)
 
     assert broken(trial) == []
-    # Neither a second process nor a real disk was asked for here.
+    # Neither a second process nor a real disk was asked for here, and what happens to nodes and
+    # to the engine may reach every machine: none is left of which I22 could speak.
     unjudged = {verdict.invariant for verdict in trial.verdicts if verdict.holds is None}
-    assert unjudged <= {"I19"}
+    assert unjudged <= {"I19", "I22"}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_every_scenario_says_first_why_it_exists(name: str) -> None:
-    """Whoever opens a file reads a sentence before anything else."""
-    first = FILES[name].read_text(encoding="utf-8").splitlines()[0]
+    """Whoever opens a file reads a sentence first, or what the regression was found by."""
+    lines = FILES[name].read_text(encoding="utf-8").splitlines()
+    found_by = name.startswith("regressions/")
+    first = next(line for line in lines if not (found_by and line.startswith("# ")))
 
     assert re.fullmatch(r'why = "[A-Z].{20,}[.?]"', first)
 

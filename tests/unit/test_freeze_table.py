@@ -59,10 +59,11 @@ class AnsweringGuest(Consistency):
         await self._answer(self._runtime)
         return SNAPSHOT
 
-    async def thaw(self, node: NodeName, /, *, run: RunTag) -> None:
+    async def thaw(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Go on."""
         assert (node, run) == (NODE, RUN)
         self.thaws.append(self._runtime.now())
+        return True
 
     async def pre_images(self, machine: MachineId, disk: DiskId, /, *, run: RunTag) -> PreImages:
         """Return nothing."""

@@ -10,16 +10,21 @@ import pytest
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import (
     DiskId,
+    Epoch,
     GuestSnapshotId,
     MachineId,
     NodeName,
     RecoveryPointId,
     ReferencePointId,
+    RunTag,
+    VolumeName,
 )
+from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint, TransferKind
 from reference_engine.model.units import HOUR, ByteCount, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import (
+    FaultInjected,
     GuestFroze,
     GuestThawed,
     MapDropped,
@@ -27,9 +32,9 @@ from reference_engine.trace.cluster import (
     PointBecameVisible,
     ReferencePointDropped,
 )
-from reference_engine.trace.engine import DeltaEnumerated, RunEnded
+from reference_engine.trace.engine import DeltaEnumerated, JobEnded, RunEnded, RunsFenced
 from simulator.campaign.trial import run_trial, subjects_of
-from simulator.oracle.evidence import DiskProof, Evidence, LaterRestore, PointProof
+from simulator.oracle.evidence import DiskProof, Evidence, LaterRestore, Limits, PointProof
 from simulator.oracle.registry import INVARIANTS, judge
 from simulator.oracle.verdict import Finding, Invariant, Verdict
 from simulator.scenario.reading import parse_scenario
@@ -405,11 +410,72 @@ def take_another_course(evidence: Evidence) -> Evidence:
     return replace(evidence, second_digest="another")
 
 
+def commit_superseded(evidence: Evidence) -> Evidence:
+    """A newer run was opened before an older one committed."""
+    newest = max(point.run.epoch for point in evidence.points())
+    run = RunTag(machine=X, epoch=Epoch(newest + 1))
+    return replace(evidence, facts=(RunsFenced(at=Instant(0), run=run), *evidence.facts))
+
+
+def leave_redirected(evidence: Evidence) -> Evidence:
+    """A volume stays redirected for ever."""
+    return replace(evidence, redirected=(VolumeName("V1"),))
+
+
+def harm_foreign(evidence: Evidence) -> Evidence:
+    """Another product's checkpoint is gone."""
+    return replace(evidence, foreign_harmed=("x-foreign-0 of x",))
+
+
+def order_by_clock(evidence: Evidence) -> Evidence:
+    """After a clock was set back the points are listed in another order."""
+    jump = FaultInjected(at=Instant(0), kind="clock-jump", subject="A", what="clock=A")
+    return replace(evidence, facts=(jump, *evidence.facts), visible=evidence.visible[::-1])
+
+
+def read_another_snapshot(evidence: Evidence) -> Evidence:
+    """A disk of a point was read from the snapshot of another run."""
+    first, last = evidence.points()[0], evidence.points()[-1]
+    snapshot = last.disks[0].snapshot
+    cut = replace(evidence.truth.host_cuts[snapshot], run=first.run)
+    cuts = {**evidence.truth.host_cuts, snapshot: cut}
+    return replace(evidence, truth=replace(evidence.truth, host_cuts=cuts))
+
+
+def exceed_limit(evidence: Evidence) -> Evidence:
+    """More runs go on at once than may."""
+    return replace(evidence, limits=Limits(at_once=0, per_volume=4, per_node=4))
+
+
+def pile_up(evidence: Evidence) -> Evidence:
+    """A checkpoint is taken on top of two others."""
+    depths = [(evidence.points()[0].run, 2)]
+    return replace(evidence, truth=replace(evidence.truth, depths=depths))
+
+
+def restore_damage(evidence: Evidence) -> Evidence:
+    """A point that was damaged is restored with other bytes, without a word."""
+    return replace(spoil_later_restore(evidence), damaged=True)
+
+
+def skip_slot(evidence: Evidence) -> Evidence:
+    """A slot of the schedule is neither run nor missed."""
+    return replace(evidence, slots={**evidence.slots, MachineId("z"): (Instant(0),)})
+
+
+def infect(evidence: Evidence) -> Evidence:
+    """A machine fails although something happened to another one only."""
+    ended = next(f for f in evidence.facts if isinstance(f, JobEnded) and f.machine == X)
+    failed = replace(ended, outcome=Outcome.FAIL_CLEAN, cause="contagion")
+    suspects = frozenset({MachineId("y")})
+    return replace(evidence, facts=(failed, *evidence.facts), suspects=suspects)
+
+
 Deception = Callable[[Evidence], Evidence]
 
 DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
     # What is no longer what it was (I1) also differs from what was committed (I13).
-    ("E1", spoil_later_restore, frozenset({"I1", "I13"})),
+    ("E1", spoil_later_restore, frozenset({"I1", "I13", "I20"})),
     ("E1", forget_point, frozenset({"I1"})),
     ("E1", hide_point, frozenset({"I10"})),
     ("E1", spoil_application_image, frozenset({"I2"})),
@@ -443,7 +509,17 @@ DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
     ("E1", thaw_late, frozenset({"I18"})),
     ("E1", never_thaw, frozenset({"I18"})),
     ("E1", never_end_run, frozenset({"I18"})),
-    ("E1", leave_snapshot, frozenset({"I18"})),
+    ("E1", leave_snapshot, frozenset({"I11"})),
+    ("E1", commit_superseded, frozenset({"I9"})),
+    ("E1", leave_redirected, frozenset({"I11"})),
+    ("E1", harm_foreign, frozenset({"I11"})),
+    ("E1", order_by_clock, frozenset({"I15"})),
+    ("E1", read_another_snapshot, frozenset({"I16"})),
+    ("E1", exceed_limit, frozenset({"I17"})),
+    ("E3", pile_up, frozenset({"I17"})),
+    ("E1", restore_damage, frozenset({"I1", "I13", "I20"})),
+    ("E1", skip_slot, frozenset({"I21"})),
+    ("E1", infect, frozenset({"I22"})),
     ("E1", take_another_course, frozenset({"I19"})),
 )
 
@@ -479,6 +555,7 @@ def test_a_night_without_anything_is_not_judged(honest: Evidence) -> None:
     nothing = replace(
         honest,
         facts=(),
+        slots={},
         truth=empty_truth(),
         contents={},
         proofs={},
@@ -563,6 +640,15 @@ def night_of_nothing() -> Evidence:
         sources_unchanged={},
         second_digest=None,
         digest="",
+        limits=Limits(at_once=1, per_volume=1, per_node=1),
+        slots={},
+        damaged=False,
+        foreign_harmed=(),
+        redirected=(),
+        astray=(),
+        calm_from=Instant(0),
+        suspects=frozenset(),
+        able=frozenset(),
     )
 
 

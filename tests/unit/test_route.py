@@ -132,9 +132,9 @@ def test_every_reason_is_said() -> None:
 
 
 def test_the_ledger_knows_who_needs_a_volume() -> None:
-    """A volume goes home when it was moved by us, is elsewhere, and nobody uses it any more."""
+    """A volume is to go home when it was moved by us, once nobody uses it any more."""
     ledger = VolumeLedger()
-    assert not ledger.may_restore(VOLUME, OWNER, OTHER)
+    assert ledger.moved() == ()
 
     ledger.note_move(VOLUME, NOW)
     ledger.use(VOLUME)
@@ -143,10 +143,12 @@ def test_the_ledger_knows_who_needs_a_volume() -> None:
 
     assert ledger.last_move(VOLUME) == NOW
     assert ledger.in_use(VOLUME) == 1
-    assert not ledger.may_restore(VOLUME, OWNER, OTHER)
     ledger.leave(VOLUME)
-    assert ledger.may_restore(VOLUME, OWNER, OTHER)
-    assert not ledger.may_restore(VOLUME, OTHER, OTHER)
+    assert ledger.in_use(VOLUME) == 0
+    assert ledger.moved() == (VOLUME,)
+    ledger.forget_move(VOLUME)
+    assert ledger.last_move(VOLUME) is None
+    assert ledger.moved() == ()
 
 
 def test_only_the_last_run_ends_a_redirection() -> None:
@@ -155,8 +157,11 @@ def test_only_the_last_run_ends_a_redirection() -> None:
     ledger.redirect(VOLUME)
     ledger.redirect(VOLUME)
 
-    assert not ledger.unredirect(VOLUME)
+    ledger.unredirect(VOLUME)
     assert ledger.redirected(VOLUME)
-    assert ledger.unredirect(VOLUME)
+    assert ledger.owed() == ()
+    ledger.unredirect(VOLUME)
     assert not ledger.redirected(VOLUME)
-    assert ledger.unredirect(VOLUME)
+    assert ledger.owed() == (VOLUME,)
+    ledger.settle(VOLUME)
+    assert ledger.owed() == ()

@@ -158,7 +158,7 @@ def test_a_disk_file_is_compared() -> None:
 )
 def test_another_kind_of_host_has_not_tracked_the_base(before: BackEnd, now: BackEnd) -> None:
     """After an upgrade of the hosts the new tracker began later than the base."""
-    compared = Transfer(kind=TransferKind.COMPARE, reason=TransferReason.NO_TRACKER)
+    compared = Transfer(kind=TransferKind.COMPARE, reason=TransferReason.BACK_END_CHANGED)
 
     assert transfer_of(now, tracker("A"), base=base_of(before)) == compared
 

@@ -19,8 +19,10 @@ class NoGuest(Consistency):
         del node
         raise OperationFailedError(f"freezing {run.machine}", "a disk file has no guest")
 
-    async def thaw(self, node: NodeName, /, *, run: RunTag) -> None:
-        """Change nothing."""
+    async def thaw(self, node: NodeName, /, *, run: RunTag) -> bool:
+        """Change nothing: nothing ever stood still."""
+        del node, run
+        return False
 
     async def pre_images(self, machine: MachineId, disk: DiskId, /, *, run: RunTag) -> PreImages:
         """Return nothing: no guest wrote anything."""

@@ -115,7 +115,7 @@ class FileHost(Host):
             guest_snapshots=(),
             reference_points=(),
             frozen_maps=(),
-            frozen_guest=False,
+            frozen_guest=None,
         )
 
     def _check(self, node: NodeName, machine: MachineId) -> None:
