@@ -132,9 +132,8 @@ def test_every_reason_is_said() -> None:
 
 
 def test_the_ledger_knows_who_needs_a_volume() -> None:
-    """A volume goes home when it was moved by us, is elsewhere, and nobody uses it any more."""
+    """It counts who uses a volume, and knows which ones the engine moved until they are home."""
     ledger = VolumeLedger()
-    assert not ledger.may_restore(VOLUME, OWNER, OTHER)
 
     ledger.note_move(VOLUME, NOW)
     ledger.use(VOLUME)
@@ -143,10 +142,10 @@ def test_the_ledger_knows_who_needs_a_volume() -> None:
 
     assert ledger.last_move(VOLUME) == NOW
     assert ledger.in_use(VOLUME) == 1
-    assert not ledger.may_restore(VOLUME, OWNER, OTHER)
-    ledger.leave(VOLUME)
-    assert ledger.may_restore(VOLUME, OWNER, OTHER)
-    assert not ledger.may_restore(VOLUME, OTHER, OTHER)
+    assert ledger.moved() == (VOLUME,)
+    ledger.forget_move(VOLUME)
+    assert ledger.moved() == ()
+    assert ledger.last_move(VOLUME) is None
 
 
 def test_only_the_last_run_ends_a_redirection() -> None:
