@@ -31,7 +31,11 @@ class ChangeTracking(Protocol):
         """
 
     async def switch(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:
-        """Freeze the node's map under the run's tag and start an empty one, in one instant."""
+        """Freeze the node's map under the run's tag and start an empty one, in one instant.
+
+        While another run's map is frozen, part of what changed since the base is in that one, and
+        may come back after this run has looked: then `frozen` has no answer for this run.
+        """
 
     async def arm(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:
         """Have the node switch its map inside the hold of this run's host snapshot."""
@@ -40,7 +44,8 @@ class ChangeTracking(Protocol):
         """Return the map that `switch` froze.
 
         Raises:
-            TrackerUnusableError: there is none under this tag; compare instead.
+            TrackerUnusableError: there is none under this tag, or it was lost, or another run's was
+                frozen when this one was switched; compare instead.
         """
 
     async def drop(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> None:

@@ -203,7 +203,12 @@ def stale_owner() -> list[Patch]:
         with suppress(NotOwnerError):  # the node's own word is not heard either
             await thaw(self)
 
-    return [(snapshotting, "confirm_unmoved", believe), (FreezeDriver, "thaw", thaw_there)]
+    return [
+        (snapshotting, "confirm_unmoved", believe),
+        # That the disks are what they were is asked of the owner, who would say that he is none.
+        (snapshotting, "confirm_unchanged", believe),
+        (FreezeDriver, "thaw", thaw_there),
+    ]
 
 
 def diff_area_ignored() -> list[Patch]:

@@ -44,9 +44,13 @@ class FilterMap:
             self._running[cells // self._granule] = True
 
     def switch(self, run: RunTag, /) -> None:
-        """Freeze the running map under the run's tag and start an empty one."""
+        """Freeze the running map under the run's tag and start an empty one.
+
+        Under the tag of a second run nothing is frozen that could vouch for the base.
+        """
         assert run not in self.frozen, run
-        self.frozen[run] = self._running
+        # While another run's map is frozen, the running one does not begin with the base.
+        self.frozen[run] = None if self.frozen else self._running
         self._running = None if self._deaf else self._blank()
         self.armed = None
 

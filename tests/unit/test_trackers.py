@@ -61,13 +61,14 @@ def test_a_frozen_map_covers_its_writes_and_no_later_ones(
     """All writes up to the switch are in it, in whole granules; those after it are in the next."""
     disk = disk_named()
     kept = map_of(disk)
+    granule = ByteCount(GRANULE * CELL)
     noted(kept, before)
     kept.switch(FIRST)
     noted(kept, after)
-    kept.switch(SECOND_RUN)
 
-    granule = ByteCount(GRANULE * CELL)
     assert kept.extents(FIRST) == bytes_of(disk, before).aligned(granule, size=disk.size)
+    del kept.frozen[FIRST]
+    kept.switch(SECOND_RUN)
     assert kept.extents(SECOND_RUN) == bytes_of(disk, after).aligned(granule, size=disk.size)
 
 
@@ -144,9 +145,20 @@ def test_a_new_map_after_a_loss_is_sound_again() -> None:
     kept.lose()
     kept.switch(FIRST)
     noted(kept, [CELLS - 1])
+    del kept.frozen[FIRST]
     kept.switch(SECOND_RUN)
 
     assert kept.extents(SECOND_RUN) == ExtentSet.of([((CELLS - 3) * CELL, disk.size)])
+
+
+def test_a_second_run_learns_nothing_while_the_first_holds_its_map() -> None:
+    """Part of what changed since the base is in the first map, which may come back later."""
+    kept = map_of(disk_named())
+    kept.switch(FIRST)
+    kept.switch(SECOND_RUN)
+
+    with pytest.raises(TrackerUnusableError):
+        kept.extents(SECOND_RUN)
 
 
 def test_a_run_switches_once() -> None:
