@@ -11,7 +11,6 @@ Instant = NewType("Instant", int)
 Duration = NewType("Duration", int)
 """Microseconds between two instants of one clock."""
 
-MICROSECOND = Duration(1)
 MILLISECOND = Duration(1_000)
 SECOND = Duration(1_000_000)
 MINUTE = Duration(60_000_000)
@@ -25,8 +24,3 @@ GIB = ByteCount(1 << 30)
 def seconds(amount: float) -> Duration:
     """Return `amount` seconds as a whole number of microseconds."""
     return Duration(round(amount * SECOND))
-
-
-def later(instant: Instant, duration: Duration) -> Instant:
-    """Return the instant `duration` after `instant`, on the same clock."""
-    return Instant(instant + duration)

@@ -51,7 +51,7 @@ class OwnerResolved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class RouteChosen(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How the run reads one volume: `direct`, `moved` (coordinator moved here), `redirected`."""
+    """How the run reads one volume: `direct`, `move` (coordinator moved here), `redirected`."""
 
     at: Instant
     run: RunTag

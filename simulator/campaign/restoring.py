@@ -80,15 +80,6 @@ class Restorer:
         """Return what a visible point says of itself."""
         return settled(self.repository().point(point))
 
-    def restored(self, point: RecoveryPointId, disk: DiskId, /) -> RestoredDisk:
-        """Return the disk as the engine restores it.
-
-        Raises:
-            TwinshotError: it cannot be restored.
-        """
-        reader = settled(self.repository().reader(point))
-        return _restored(reader, disk)
-
     def prove(
         self,
         point: RecoveryPoint,

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.adapters.files.change_tracking import NoTracking
 from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.exit_codes import exit_code_of
 from reference_engine.app.file_backup import back_up_files
@@ -21,6 +22,7 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId
 from reference_engine.model.units import SECOND, ByteCount, Duration
 from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.integrity import Verdict, verify_points
 from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
@@ -82,8 +84,15 @@ class Site:
     async def back_up(self, store: "ObjectStore", runtime: Runtime) -> RecoveryPointId:
         """Back the disk up as one machine, and return the point."""
         files = DiskFiles(MachineId("web"), (self.source,))
-        repository = await Repository.open(store)
-        done = await back_up_files(repository, files, runtime=runtime, progress=lambda _: None)
+        repository = await Repository.open(store, executor=runtime)
+        done = await back_up_files(
+            repository,
+            files,
+            tracking=NoTracking(),
+            level=Level.DEFAULT,
+            runtime=runtime,
+            progress=lambda _: None,
+        )
         return done.id
 
     async def images(self, store: "ObjectStore") -> dict[RecoveryPointId, bytes]:

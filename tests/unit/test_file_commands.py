@@ -1,13 +1,11 @@
 """The commands for disk files do what they say, or say in one sentence why not."""
 
-import contextlib
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from reference_engine.model.identity import DiskId, Epoch, MachineId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
+from tests.strategies.mounts import mounted
 
 MIB = 1 << 20
 
@@ -86,19 +85,6 @@ class Place:
 def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
     """Return an empty place."""
     return Place(tmp_path, capsys)
-
-
-@contextlib.contextmanager
-def mounted(where: Path, options: str) -> Iterator[None]:
-    """Have a small file system of its own at `where`."""
-    where.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(where)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount file systems")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(where)], check=True)
 
 
 def content_of(path: Path) -> bytes:

@@ -1,11 +1,10 @@
 """Simulations on the command line leave a whole report or none, and can be repeated from it."""
 
-import contextlib
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -17,6 +16,7 @@ from reference_engine.formats.opening import open_disk_image
 from reference_engine.model.recovery_point import Consistency
 from simulator.campaign.trial import Trial, run_trial, subjects_of
 from simulator.scenario.reading import parse_scenario
+from tests.strategies.mounts import mounted
 from tests.strategies.simulated_clusters import scenario_text
 
 QUIET: Final = scenario_text(disks=("512 KiB + 512 B",), duration="40m", bursts_per_hour=600)
@@ -100,19 +100,6 @@ class Place:
 def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
     """Return a place without a report."""
     return Place(tmp_path, capsys)
-
-
-@contextlib.contextmanager
-def mounted(where: Path, options: str) -> Iterator[None]:
-    """Have a small file system of its own at `where`."""
-    where.mkdir(exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(where)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("this user may not mount file systems")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(where)], check=True)
 
 
 def tried(text: str, seed: int) -> Trial:

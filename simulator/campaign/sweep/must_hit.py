@@ -64,7 +64,7 @@ MUST_HIT: Final[Mapping[str, Callable[[Fact], bool]]] = {
         isinstance(fact, RouteChosen) and fact.route == "redirected"
     ),
     "a coordinator was moved for a run": lambda fact: (
-        isinstance(fact, RouteChosen) and fact.route == "moved"
+        isinstance(fact, RouteChosen) and fact.route == "move"
     ),
     "a coordinator failed over": lambda fact: (
         isinstance(fact, CoordinatorChanged) and fact.why == "failover"
