@@ -102,12 +102,12 @@ def merge_not_awaited() -> list[Patch]:
 
 
 def volumes_never_go_home() -> list[Patch]:
-    """A volume that was moved stays where it is."""
+    """A volume that was moved stays where it is, after a run and at the end of the schedule."""
 
-    async def stay(self: VolumeUse) -> None:
-        await self.release()
+    async def stay(*_: object) -> None:
+        pass
 
-    return [(volume_use.VolumeUse, "go_home", stay)]
+    return [(volume_use, "restore_preference", stay), (schedule, "restore_preference", stay)]
 
 
 def limits_ignored() -> list[Patch]:

@@ -6,10 +6,10 @@ from typing import Final
 import pytest
 
 from simulator.campaign.mutants import MUTANTS, Mutant, planted
+from simulator.campaign.sweep.seeds import swarm_subject
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
-from simulator.scenario.swarm import draw_scenario
 
 KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "skew-not-carried": ("d03_skew_carry_over", "I6"),
@@ -19,7 +19,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "map-dropped-before-commit": ("d01_baseline_skew", "I7"),
     "commit-before-blocks": ("d01_baseline_skew", "I10"),
     "thaw-forgotten-on-timeout": ("d07_late_freeze_ack", "I18"),
-    "late-answer-not-outlasted": (12, "I18"),
+    "late-answer-not-outlasted": (25, "I11"),
     "tg-th-swapped": ("d01_baseline_skew", "I4"),
     "host-time-on-label": ("d01_baseline_skew", "I4"),
     "label-not-downgraded": ("d04_two_volumes", "I4"),
@@ -30,13 +30,35 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "diff-area-ignored": ("d01_baseline_skew", "I2"),
     "mask-ignored": ("d01_baseline_skew", "I2"),
     "mask-not-carried": ("d01_baseline_skew", "I6"),
-    "recovery-not-carried": (4, "I6"),
+    "recovery-not-carried": (11, "I6"),
     "lost-map-taken-as-empty": ("d46_rct_lost", "I8"),
     "silent-node-ignored": ("d30_tracker_node_offline", "I8"),
-    "direct-writes-in-hold": (3, "I3"),
+    "direct-writes-in-hold": (10, "I3"),
     "reference-point-dropped": ("d02_zero_skew_control", "I7"),
     "leftovers-not-cleared": ("d20_migrate_between_snapshots", "I7"),
     "overlay-skips-scattered-windows": ("d01_baseline_skew", "I2"),
+    "newer-leftovers-taken": ("d54_foreign_checkpoint[found]", "I11"),
+    "lineage-ignored": ("d60_disk_swapped", "I8"),
+    "deaf-node-believed": ("d31_there_and_back", "I8"),
+    "machine-change-ignored": ("d60_disk_swapped_before_the_cut", "I8"),
+    "lost-redirection-ignored": ("d35_direct_writes_in_hold[in-the-hold]", "I3"),
+    "early-thaw-ignored": ("d08_guest_thawed_too_early", "I2"),
+    "merge-not-awaited": ("d50_merge_pending", "I17"),
+    "volumes-never-go-home": ("d40_coordinator_tug_of_war", "I11"),
+    "limits-ignored": ("d39_two_backups_same_volume", "I17"),
+    "cleaning-blocks-runs": ("d86_stale_tracker_blocks_nothing", "expect:x slot 4"),
+    "overflow-hidden": ("d09_diff_area_overflows", "I2"),
+    "commit-not-fenced": ("d44_split_brain[s02]", "I9"),
+    "redirection-kept": ("d40_coordinator_tug_of_war", "I11"),
+    "missed-slots-unsaid": ("d75_long_outage", "I21"),
+    "cause-unsaid": ("d05_guest_vss_timeout", "I21"),
+    "read-error-ignored": ("d34_coordinator_crash", "I2"),
+    "snapshot-kept": ("d01_baseline_skew", "I11"),
+    "downgrade-unsaid": ("d05_guest_vss_timeout", "I4"),
+    "trims-missed": (11, "I2"),
+    "no-second-attempt": ("d34_coordinator_crash", "expect:x slot 2"),
+    "never-incremental": ("d01_baseline_skew", "expect:x slot 2"),
+    "thaw-skipped-on-failure": (2, "I11"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
 
@@ -50,12 +72,14 @@ class UnforeseenError(Exception):
 
 @cache
 def subject(killer: str | int) -> Subject:
-    """Return the trial that a scenario's name or a seed stands for."""
+    """Return the trial that a scenario's title or a seed stands for."""
     if isinstance(killer, int):
-        scenario, name, path = draw_scenario(killer), f"swarm-{killer}", None
-    else:
-        scenario, name, path = read_scenario(FILES[killer]), killer, FILES[killer]
-    [found] = subjects_of(scenario, name=name, path=path, seed=None, images={})
+        return swarm_subject(killer)
+    name = killer.partition("[")[0]
+    trials = subjects_of(
+        read_scenario(FILES[name]), name=name, path=FILES[name], seed=None, images={}
+    )
+    [found] = [trial for trial in trials if trial.title == killer]
     return found
 
 

@@ -21,6 +21,10 @@ MIGRATE: Final = "migrate"
 COORDINATOR: Final = "coordinator move"
 NODE_CRASH: Final = "node crash"
 ENGINE_CRASH: Final = "engine crash"
+FREEZE: Final = "freeze fault"
+TRACKER: Final = "tracker fault"
+DISK_CHANGE: Final = "disk change"
+LIFE_CYCLE: Final = "VM life cycle"
 HOST_CALL: Final = "host call fault"
 OTHER: Final = "other"
 CLASSES: Final = (
@@ -28,10 +32,10 @@ CLASSES: Final = (
     COORDINATOR,
     NODE_CRASH,
     "partition",
-    "freeze fault",
-    "tracker fault",
-    "disk change",
-    "VM life cycle",
+    FREEZE,
+    TRACKER,
+    DISK_CHANGE,
+    LIFE_CYCLE,
     "repository fault",
     "clock",
 )
@@ -40,17 +44,45 @@ CLASSES: Final = (
 MORE_CLASSES: Final = (ENGINE_CRASH, HOST_CALL, OTHER)
 """What happens besides: the engine's own end, calls that fail, and what has no class yet."""
 
-TOLD_BY_THEIR_FACTS: Final = ("live-migration", "coordinator-move", "node-crash", "engine-crash")
+TOLD_BY_THEIR_FACTS: Final = (
+    "live-migration",
+    "node-drain",
+    "coordinator-move",
+    "node-crash",
+    "engine-crash",
+)
 """Kinds that count where they have an effect: a move to where a machine is already is none."""
 
 CLASS_OF_KIND: Final[Mapping[str, str]] = {
-    "call-disturbed/consistency": "freeze fault",
-    "call-disturbed/change_tracking": "tracker fault",
+    "call-disturbed/consistency": FREEZE,
+    "call-disturbed/change_tracking": TRACKER,
     "call-disturbed/blob_store": "repository fault",
     "call-disturbed/host": HOST_CALL,
     "call-disturbed/cluster": HOST_CALL,
     "call-disturbed/disk_io": HOST_CALL,
-    "tracker-lost": "tracker fault",
+    "quick-migration": MIGRATE,
+    "storage-migration": MIGRATE,
+    "placement-stale": MIGRATE,
+    "volume-paused": COORDINATOR,
+    "volume-slow": COORDINATOR,
+    "redirection-dropped": COORDINATOR,
+    "guest-thawed": FREEZE,
+    "writer-failure": FREEZE,
+    "foreign-snapshot": FREEZE,
+    "tracker-lost": TRACKER,
+    "tracker-over-reports": TRACKER,
+    "reference-points-removed": TRACKER,
+    "disk-replaced": DISK_CHANGE,
+    "disk-added": DISK_CHANGE,
+    "user-checkpoint": LIFE_CYCLE,
+    "user-revert": LIFE_CYCLE,
+    "foreign-checkpoint": LIFE_CYCLE,
+    "machine-renamed": LIFE_CYCLE,
+    "machine-stopped": LIFE_CYCLE,
+    "machine-deleted": LIFE_CYCLE,
+    "object-damaged": "repository fault",
+    "clock-jump": "clock",
+    "engine-twin": OTHER,
 }
 """The class of a FaultInjected's kind."""
 
