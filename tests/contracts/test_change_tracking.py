@@ -108,13 +108,29 @@ def test_a_frozen_map_covers_every_write_between_two_switches() -> None:
         return image
 
     async def story() -> None:
-        first, second = await switched(1), await switched(2)
+        first = await switched(1)
+        await cluster.tracking.drop(A, disk.id, run=RUN)
+        second = await switched(2)
         told = await cluster.tracking.frozen(A, disk.id, run=LATER)
         assert differing(cluster, second, first)
         assert differing(cluster, second, first) <= told
         assert told == told.clipped(disk.size)
 
     cluster.run(story)
+
+
+def test_no_map_vouches_for_a_base_that_another_one_begins_with(older: SimulatedCluster) -> None:
+    """While an earlier run's map is frozen, what is switched next says nothing of its base."""
+    disk = older.world.machines[X].disks[0]
+
+    async def story() -> None:
+        await older.tracking.switch(A, disk.id, run=RUN)
+        await older.runtime.sleep(MINUTE)
+        await older.tracking.switch(A, disk.id, run=LATER)
+        with pytest.raises(TrackerUnusableError):
+            await older.tracking.frozen(A, disk.id, run=LATER)
+
+    older.run(story)
 
 
 def test_switching_twice_for_one_run_changes_nothing(older: SimulatedCluster) -> None:
@@ -143,6 +159,8 @@ def test_an_armed_map_is_switched_in_the_hold(older: SimulatedCluster) -> None:
             with pytest.raises(TrackerUnusableError):
                 await older.tracking.frozen(A, disk.id, run=run)
             await older.host.take_snapshot(A, run=run, disks=(disk.id,))
+            if run == RUN:
+                await older.tracking.drop(A, disk.id, run=RUN)
             await older.runtime.sleep(MINUTE)
         told = await older.tracking.frozen(A, disk.id, run=LATER)
         first, second = (older.truth.switched[run, disk.id] for run in (RUN, LATER))

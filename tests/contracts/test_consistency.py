@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reference_engine.model.errors import NotOwnerError, OperationFailedError, SnapshotLostError
+from reference_engine.model.errors import (
+    GuestSnapshotLostError,
+    NotOwnerError,
+    OperationFailedError,
+    SnapshotLostError,
+)
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.units import SECOND, Duration
 from reference_engine.ports.consistency import GuestSnapshot
@@ -214,7 +219,7 @@ def test_a_full_diff_area_is_a_lost_snapshot() -> None:
         found._write(disk, np.arange(len(disk.diff_area)), trim=False)
         found._write(disk, np.arange(len(disk.diff_area), disk.cells), trim=False)
         await cluster.host.take_snapshot(A, run=RUN, disks=(disk.id,))
-        with pytest.raises(SnapshotLostError):
+        with pytest.raises(GuestSnapshotLostError):
             await cluster.consistency.pre_images(X, disk.id, run=RUN)
 
     cluster.run(story)
