@@ -40,7 +40,7 @@ def test_least_keeps_what_is_needed_and_nothing_else(needed: set[int], items: li
     ("mutant", "seed", "happenings"),
     [
         ("skew-not-carried", 2, 0),
-        ("current-owner-only", 16, 1),
+        ("current-owner-only", 5, 1),
         ("tg-th-swapped", 1, 0),
         ("diff-area-ignored", 2, 0),
     ],

@@ -72,6 +72,23 @@ def fewer_machines(data: Table, /) -> Iterator[Table]:
         yield smaller
 
 
+def own_moments(data: Table, /) -> Iterator[Table]:
+    """Have what waits for another machine's backup happen half-way between two slots instead."""
+    protection = data.get("protection", {})
+    interval = parse_duration(protection.get("interval", "1h"))
+    first = parse_duration(protection.get("first", "10m"))
+    for number, happening in enumerate(data.get("happenings", [])):
+        awaited = happening.get("on", {}).get("machine")
+        if awaited is None or awaited == happening.get("machine", awaited):
+            continue
+        at = first + interval // 2
+        while at < parse_duration(data["duration"]):
+            smaller = copy.deepcopy(data)
+            smaller["happenings"][number]["on"] = {"at": write_duration(at)}
+            yield smaller
+            at += interval
+
+
 def fewer_nodes(data: Table, /) -> Iterator[Table]:
     """Make one of two nodes, whatever ran there; fewest first."""
     names = [node["name"] for node in data["nodes"]]
@@ -215,6 +232,7 @@ def _at(data: Any, path: Path) -> Any:
 
 
 REDUCTIONS: Final[tuple[tuple[str, Reduction], ...]] = (
+    ("triggers", own_moments),
     ("machines", fewer_machines),
     ("nodes", fewer_nodes),
     ("volumes", fewer_volumes),
