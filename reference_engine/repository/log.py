@@ -2,6 +2,11 @@
 
 Numbers are taken by create-if-absent of the next one. Whoever appends has read every entry below
 its own, so what an entry claims was decided with full knowledge of its past.
+
+What can be read need not be durable: its writer may have given it its name a moment ago, and flush
+it a moment later. So nothing is made to depend on an entry that somebody else wrote before it has
+been created once more, which changes nothing and is answered only when it is durable. Otherwise a
+power cut could leave a gap below an entry, or take back what was acknowledged.
 """
 
 from collections.abc import Callable
@@ -33,6 +38,11 @@ class Log:
         self._key = header.key
         self._tip = header_digest
         self._entries: list[Entry] = []
+        self._content = b""
+        """The bytes of the last entry."""
+
+        self._durable = 0
+        """Up to which number entries are known to survive a power cut."""
 
     @property
     def entries(self) -> tuple[Entry, ...]:
@@ -74,17 +84,35 @@ class Log:
             raise LogDamagedError(number, "it does not continue the entry before")
         self._entries.append(record.entry)
         self._tip = object_digest(self._key, content)
+        self._content = content
+
+    async def settle(self) -> None:
+        """Make durable every entry that has been read.
+
+        Raises:
+            LogDamagedError: the last of them is not what was read.
+            TransientError, RefusedError: the store failed.
+        """
+        number = len(self._entries)
+        if number <= self._durable:
+            return
+        # Entries of one store become durable together: the last one stands for all.
+        if not await publish(self._store, log_name(number), self._content):
+            raise LogDamagedError(number, "it has changed since it was read")
+        self._durable = max(self._durable, number)
 
     async def append(self, decide: Callable[[tuple[Entry, ...]], Entry | None], /) -> Entry | None:
         """Append what `decide` makes of the whole history; None from it appends nothing.
 
-        `decide` is called again after every collision, with what the others appended.
+        `decide` is called again after every collision, with what the others appended. When this
+        returns, the whole history is durable that `decide` has seen.
 
         Raises:
             TransientError: the store failed; whether the entry exists shows when the log is read.
         """
         for _ in range(COLLISIONS_MAX):
             await self.refresh()
+            await self.settle()
             entry = decide(self.entries)
             if entry is None:
                 return None
@@ -95,5 +123,6 @@ class Log:
             if await publish(self._store, log_name(number), content):
                 if number == len(self._entries) + 1:
                     self._accept(number, content)
+                self._durable = max(self._durable, number)
                 return entry
         raise OperationFailedError("appending to the log", "other writers were always faster")

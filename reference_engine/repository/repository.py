@@ -163,13 +163,19 @@ class Repository:
     async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
         """Return the point that this run committed; None: it did not, or not yet.
 
+        A point that is returned survives a power cut, also if its run died before it knew.
+
         Raises:
+            TransientError, RefusedError: the store failed.
             ManifestDamagedError: it did, and the manifest is not what was written.
         """
         entries = [
             e for e in await self.commits() if (e.machine, e.epoch) == (run.machine, run.epoch)
         ]
-        return await self._record(entries[-1]) if entries else None
+        if not entries:
+            return None
+        await self._log.settle()
+        return await self._record(entries[-1])
 
     async def interrupted(self, machine: MachineId, /) -> bool:
         """Return whether the machine's newest run was opened and came to no point."""
