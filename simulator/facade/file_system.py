@@ -19,6 +19,8 @@ class FileSystemFacade(FileSystem):
     def __init__(self, files: CrashableFiles, faults: StorageFaults, chance: Stream, /) -> None:
         self._files, self._faults, self._chance = files, faults, chance
         self._dead = False
+        self.last = ""
+        """The call that was made last, for whoever looks on."""
 
     def die(self) -> None:
         """Refuse every call from now on, also what a process would do on its way out."""
@@ -30,6 +32,7 @@ class FileSystemFacade(FileSystem):
             raise PowerLostError
         await step(kind)
         fault = self._faults.strike(kind, path)
+        self.last = f"{kind} {path}{f' fails: {fault}' if fault else ''}"
         if fault > 0:
             raise OSError(fault, errno.errorcode[fault], path)
         return fault

@@ -33,6 +33,7 @@ class StorageFaults:
         self._counts: dict[str, int] = {}
         self._unreadable: dict[str, int] = {}
         self._full_until = 0
+        self._broken: dict[str, int] = {}
 
     def plan(self, kind: str, occurrence: int, number: int, /) -> None:
         """Let the occurrence-th call of this kind, counted from 1 on, fail with this number."""
@@ -41,6 +42,10 @@ class StorageFaults:
     def fill(self, seconds: int, /) -> None:
         """Let there be no room for this long."""
         self._full_until = self._clock.now + seconds
+
+    def fail(self, kind: str, seconds: int, /) -> None:
+        """Let every call of this kind fail for this long."""
+        self._broken[kind] = self._clock.now + seconds
 
     def hide(self, path: str, seconds: int, /) -> None:
         """Let nothing below `path` be readable for this long."""
@@ -55,6 +60,8 @@ class StorageFaults:
                 return planned
         if self._full_until > self._clock.now and kind in _WRITING:
             return errno.ENOSPC
+        if self._broken.get(kind, 0) > self._clock.now:
+            return errno.EIO
         if self._unreadable and kind in _READING:
             for hidden, until in self._unreadable.items():
                 if until > self._clock.now and path.startswith(hidden):

@@ -124,7 +124,7 @@ class CrashableFiles:
             file.reach(offset, content)
         file.waiting.clear()
         if self.durability is Durability.JOURNAL:
-            self._settle(self._changes)
+            self._settle(None)
 
     def lose_writes(self, descriptor: int, /) -> None:
         """Let a flush have failed: what was written stays visible, and will never be durable."""
@@ -192,10 +192,7 @@ class CrashableFiles:
         """Make the names in a directory durable; with a journal every name there is."""
         if path not in self._directories:
             _fail(errno.ENOENT, path)
-        if self.durability is Durability.JOURNAL:
-            self._settle(self._changes)
-        else:
-            self._settle([each for each in self._changes if each.directory == path])
+        self._settle(None if self.durability is Durability.JOURNAL else path)
 
     def after_power_cut(self, chance: Chance, /) -> "CrashableFiles":
         """Return the file system as it would be found now; this one stays as it is."""
@@ -241,15 +238,15 @@ class CrashableFiles:
     def _keep_file(self, path: str, file: _File) -> None:
         self._files[path] = self._lasting_files[path] = file
 
-    def _settle(self, changes: list[_Change]) -> None:
-        """Have these changes on the disk, in their order; the others go on waiting."""
-        for change in changes:
-            change.carry_out(self._lasting_files, self._lasting_directories)
-        if len(changes) == len(self._changes):
-            self._changes = []
-        else:
-            done = {id(change) for change in changes}
-            self._changes = [each for each in self._changes if id(each) not in done]
+    def _settle(self, directory: str | None) -> None:
+        """Have what waits for this directory on the disk, in its order; None: for any."""
+        waiting: list[_Change] = []
+        for change in self._changes:
+            if directory is None or change.directory == directory:
+                change.carry_out(self._lasting_files, self._lasting_directories)
+            else:
+                waiting.append(change)
+        self._changes = waiting
 
     def _check_free(self, path: str) -> None:
         if self.exists(path):

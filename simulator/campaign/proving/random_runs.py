@@ -33,6 +33,17 @@ _STICKY: Final = (
 )
 """Kinds of calls after which a process is paused in a quarter of all cases; one for each seed."""
 
+_FAILING: Final = (
+    "flush-directory",
+    "flush-directory",
+    "flush",
+    "link",
+    "unlink",
+    "read",
+    "entries",
+)
+"""Kinds of calls that fail for a while, however often they are tried."""
+
 _PAUSES_S: Final = (600, 4_000, 100_000, 200_000)
 _TEN_YEARS_S: Final = 10 * 365 * 86_400
 _ACTIVE_MOST: Final = 3
@@ -44,6 +55,10 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     durability: str
+    forced: bool
+    """Whether the mode was asked for, and not drawn."""
+
+    cuts: int
     steps: int
     acknowledged: int
     digest: str
@@ -72,10 +87,18 @@ def _end(process: _Process) -> None:
 class RandomRun:
     """One seed's processes, from an empty storage to what is found after the last power cut."""
 
-    def __init__(self, seed: int, durability: Durability | None, /) -> None:
+    def __init__(
+        self,
+        seed: int,
+        durability: Durability | None,
+        /,
+        *,
+        trace: Callable[[str], None] = lambda _: None,
+    ) -> None:
         chance = self._chance = Stream("prove", seed)
         drawn = tuple(Durability)[chance.below(len(Durability))]
         self._seed, self._durability = seed, durability or drawn
+        self._forced, self._trace = durability is not None, trace
         self._block_size = ByteCount((16, 32, 64)[chance.below(3)])
         self._contents = Contents(self._block_size)
         self._ledger = Ledger()
@@ -85,15 +108,19 @@ class RandomRun:
         self._steps = 0
         self._digest = blake2b(digest_size=16)
         self._sticky = _STICKY[chance.below(len(_STICKY))]
+        self._cuts = 2 if chance.chance(300) else 1
         twins = chance.chance(250)
         self._twin = self._fills() if twins else None
 
     def result(self) -> RunResult:
         """Run the seed to its end."""
-        for _ in range(2 if self._chance.chance(300) else 1):
+        cuts = 0
+        while cuts < self._cuts:
             self._plan_faults()
             self._until_power_cut()
             self._storage = self._storage.after_power_cut()
+            cuts += 1
+            self._trace(f"{self._steps} the power is cut")
             found = judge(self._storage, self._ledger, self._contents, self._block_size)
             self._ledger.violations += found
             if self._ledger.violations:
@@ -101,6 +128,8 @@ class RandomRun:
         return RunResult(
             seed=self._seed,
             durability=self._durability.value,
+            forced=self._forced,
+            cuts=cuts,
             steps=self._steps,
             acknowledged=len(self._ledger.acknowledged),
             digest=self._digest.hexdigest(),
@@ -115,8 +144,8 @@ class RandomRun:
             faults.plan("write", chance.between(1, 60), (errno.ENOSPC, SHORT)[chance.below(2)])
         if chance.chance(200):
             first = chance.between(1, 60)
-            # Three in a row are as many as one publication tries.
-            for occurrence in range(first, first + (1, 3, 4)[chance.below(3)]):
+            # A publication tries three times, and a commit nine times.
+            for occurrence in range(first, first + (1, 3, 4, 9, 10, 12)[chance.below(6)]):
                 faults.plan("flush-directory", occurrence, errno.EIO)
         if chance.chance(100):
             kind = ("link", "unlink", "entries", "close", "make-directory")[chance.below(5)]
@@ -149,6 +178,8 @@ class RandomRun:
             process.task.advance()
             self._steps += 1
             self._digest.update(f"{process.task.name} {kind}\n".encode())
+            if kind:
+                self._trace(f"{self._steps} {process.task.name} {process.view.last}")
             if process.task.done:
                 active.remove(process)
                 self._hear(process.task)
@@ -172,6 +203,8 @@ class RandomRun:
             storage.clock.offset = chance.between(-_TEN_YEARS_S, _TEN_YEARS_S)
         elif drawn < 7:
             storage.faults.fill(chance.between(100, 10_000))
+        elif drawn < 8:
+            storage.faults.fail(_FAILING[chance.below(len(_FAILING))], chance.between(100, 10_000))
 
     def _hear(self, task: SteppedTask) -> None:
         """Look at how a process ended: the engine's own errors are answers, others are not."""

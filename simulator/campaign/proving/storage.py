@@ -51,6 +51,10 @@ class Storage:
         """Return the storage with the power back and nothing running; nothing fails any more."""
         for view in self._views:
             view.die()
+        return self.cut()
+
+    def cut(self) -> "Storage":
+        """Return the storage as a power cut at this moment would leave it; here all goes on."""
         return Storage(
             self.files.after_power_cut(self.chance), self.chance, now=self.clock.now + 60
         )
