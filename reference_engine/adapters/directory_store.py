@@ -66,6 +66,15 @@ class DirectoryStore(BlobStore):
         path = self._path(name)
         return await self._files.apart(lambda: self._create(path, content))
 
+    async def make_durable(self, name: str, /) -> None:
+        """Flush the name of the object; its content is durable, since before it got that name.
+
+        Raises:
+            OperationFailedError: it may not survive a power cut.
+        """
+        path = self._path(name)
+        await self._files.apart(lambda: self._make_durable(path))
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
 
@@ -120,6 +129,11 @@ class DirectoryStore(BlobStore):
             await self._flush_name(path)
             await self._let_last(_parent(path))
             return created
+
+    async def _make_durable(self, path: str) -> None:
+        with self._explained("flushing", path):
+            await self._flush_name(path)
+            await self._let_last(_parent(path))
 
     async def _read(self, path: str) -> bytes | None:
         with self._explained("reading", path):

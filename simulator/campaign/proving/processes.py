@@ -15,7 +15,10 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.errors import RepositoryAbsentError, RepositoryExistsError
+from reference_engine.repository.errors import (
+    RepositoryAbsentError,
+    RepositoryExistsError,
+)
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 from simulator.campaign.proving.ledger import DISK, Ledger, record_of
@@ -104,6 +107,23 @@ async def settle_dead_run(
         if point.id != plan.point:
             ledger.breach("R3", f"run {run} came to {point.id} and not to {plan.point}")
         ledger.acknowledged[point.id] = None
+
+
+async def expire(
+    points: tuple[RecoveryPointId, ...], /, *, store: BlobStore, storage: Storage, ledger: Ledger
+) -> None:
+    """Ask for points to exist no more; from here on whether they do is open."""
+    if not points:
+        return
+    ledger.expiring.update(dict.fromkeys(points))
+    repository = await Repository.open(store)
+    await repository.reclaim.expire(points, at=storage.now(), allow_last=True)
+
+
+async def reclaim(*, store: BlobStore, storage: Storage) -> None:
+    """Give back what no point needs."""
+    repository = await Repository.open(store)
+    await repository.reclaim.reclaim(at=storage.now())
 
 
 async def read_points(*, store: BlobStore, ledger: Ledger) -> None:

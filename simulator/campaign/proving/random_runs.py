@@ -13,7 +13,14 @@ from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from simulator.campaign.proving.judgement import judge
 from simulator.campaign.proving.ledger import Contents, Ledger, Violation
-from simulator.campaign.proving.processes import Backup, back_up, read_points, settle_dead_run
+from simulator.campaign.proving.processes import (
+    Backup,
+    back_up,
+    expire,
+    read_points,
+    reclaim,
+    settle_dead_run,
+)
 from simulator.campaign.proving.storage import Storage
 from simulator.facade.file_system import FileSystemFacade
 from simulator.faults.storage import SHORT
@@ -105,6 +112,7 @@ class RandomRun:
         self._storage = Storage.empty(self._durability, Stream("storage", seed))
         self._runs: dict[RunTag, Backup] = {}
         self._begun = 0
+        self._reclaims = 0
         self._steps = 0
         self._digest = blake2b(digest_size=16)
         self._sticky = _STICKY[chance.below(len(_STICKY))]
@@ -114,6 +122,7 @@ class RandomRun:
 
     def result(self) -> RunResult:
         """Run the seed to its end."""
+        self._prepare()
         cuts = 0
         while cuts < self._cuts:
             self._plan_faults()
@@ -136,9 +145,16 @@ class RandomRun:
             violations=tuple(self._ledger.violations),
         )
 
+    def _prepare(self) -> None:
+        """Have some points from the beginning, made before anything goes wrong, in most seeds."""
+        for _ in range(self._chance.below(4)):
+            process = self._backup()
+            process.task.finish()
+            process.view.die()
+
     def _plan_faults(self) -> None:
         chance, faults = self._chance, self._storage.faults
-        if chance.chance(400):
+        if chance.chance(300):
             faults.plan("flush", chance.between(1, 40), errno.EIO)
         if chance.chance(300):
             faults.plan("write", chance.between(1, 60), (errno.ENOSPC, SHORT)[chance.below(2)])
@@ -155,15 +171,16 @@ class RandomRun:
         """Return what the processes of this round do, in the order in which they begin."""
         chance = self._chance
         jobs: list[Starter] = [self._backup] * chance.between(3, 7)
-        for _ in range(chance.between(0, 2)):
-            jobs.insert(chance.below(len(jobs) + 1), self._reading)
+        for others, most in ((self._reading, 2), (self._expiry, 3), (self._reclaim, 4)):
+            for _ in range(chance.between(0, most)):
+                jobs.insert(chance.below(len(jobs) + 1), others)
         return jobs
 
     def _until_power_cut(self) -> None:
         chance, clock = self._chance, self._storage.clock
         jobs = self._jobs()
         active: list[_Process] = []
-        end = self._steps + chance.between(20, 1_000)
+        end = self._steps + chance.between(50, 1_400)
         while (jobs or active) and self._steps < end:
             clock.now += (1, 5, 60)[chance.below(3)]
             self._disturb()
@@ -202,9 +219,9 @@ class RandomRun:
         elif drawn < 6:
             storage.clock.offset = chance.between(-_TEN_YEARS_S, _TEN_YEARS_S)
         elif drawn < 7:
-            storage.faults.fill(chance.between(100, 10_000))
+            storage.faults.fill(chance.between(60, 2_000))
         elif drawn < 8:
-            storage.faults.fail(_FAILING[chance.below(len(_FAILING))], chance.between(100, 10_000))
+            storage.faults.fail(_FAILING[chance.below(len(_FAILING))], chance.between(60, 2_000))
 
     def _hear(self, task: SteppedTask) -> None:
         """Look at how a process ended: the engine's own errors are answers, others are not."""
@@ -247,6 +264,20 @@ class RandomRun:
                 plan, store=store, storage=self._storage, ledger=self._ledger, runs=self._runs
             ),
             plan,
+        )
+
+    def _expiry(self) -> _Process:
+        kept = self._ledger.kept()
+        points = tuple(point for point in kept if self._chance.chance(500)) or kept[:1]
+        return self._process(
+            "expiry",
+            lambda store: expire(points, store=store, storage=self._storage, ledger=self._ledger),
+        )
+
+    def _reclaim(self) -> _Process:
+        self._reclaims += 1
+        return self._process(
+            f"reclaim-{self._reclaims}", lambda store: reclaim(store=store, storage=self._storage)
         )
 
     def _reading(self) -> _Process:

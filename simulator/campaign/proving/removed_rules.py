@@ -235,24 +235,24 @@ def index_before_commit() -> list[Patch]:
 
 def visible_entry_trusted() -> list[Patch]:
     """Entries of the log that others wrote are taken for durable."""
-    return [(Log, "settle", _nothing)]
+    return [(DirectoryStore, "make_durable", _nothing)]
 
 
 def number_taken_unseen() -> list[Patch]:
     """After a collision the entry is written at the next number without being decided again."""
 
     async def append(self: Any, decide: Any, /) -> Any:
-        await self.refresh()
-        entry = decide(self.entries)
+        await self.settle()
+        entry = decide(self.history)
         while entry is not None:
-            number = len(self._entries) + 1
+            number = len(self.history.entries) + 1
             record = LogRecord(number=number, previous=self._tip, entry=entry)
             content = encode_record(self._key, record)
             if await publish.publish(self._store, log_name(number), content):
-                if number == len(self._entries) + 1:
+                if number == len(self.history.entries) + 1:
                     self._accept(number, content)
                 break
-            await self.refresh()
+            await self.settle()
         return entry
 
     return [(Log, "append", append)]
@@ -275,7 +275,7 @@ def superseded_run_commits() -> list[Patch]:
     """A run commits although a newer run of its machine was opened."""
 
     def decide(self: Any, history: Any) -> Any:
-        return None if self._entry in history else self._entry
+        return None if history.has_committed(self._entry) else self._entry
 
     return [(WriteSession, "_decide", decide)]
 
