@@ -1,11 +1,15 @@
 """A blob store in a directory: one file an object, published whole by a hard link.
 
-An object is written to a temporary file, flushed to the disk, and then linked to its name. A link
-never replaces what is there, so two writers of one name cannot both succeed, and a crash leaves
-either no object or a whole one. The directory is flushed before an answer is given.
+Rules, each of which the harness takes away to see that a point is lost without it:
+
+- an object is written to a temporary file, all of it, and flushed before it gets its name;
+- a flush that failed is never repeated: the file is given up, and written anew under a new name;
+- the name is a hard link, which never replaces what is there: of two writers one succeeds;
+- the directory is flushed before an answer is given, also to the one who found the name taken:
+  what another writer has made visible need not be durable yet;
+- a directory that others made is flushed in its parent before anybody relies on what is in it.
 """
 
-import asyncio  # noqa: TID251 - adapters are where blocking calls meet the event loop
 import contextlib
 import errno
 import os
@@ -14,9 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from reference_engine.adapters.os_file_system import OsFileSystem
 from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.file_system import FileSystem
 
 _NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
 _TEMPORARY: Final = "~incoming-"
@@ -37,12 +43,18 @@ _REMEDIES: Final = {
 }
 """What a person can do about it; every other failure may pass by itself."""
 
+_UNFLUSHABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
+"""Why the directory around the repository cannot be flushed by everybody who may write inside."""
+
 
 class DirectoryStore(BlobStore):
     """Write-once objects below `root`, which is made on the first create."""
 
-    def __init__(self, root: Path, /) -> None:
-        self._root = root
+    def __init__(self, root: Path, /, *, files: FileSystem | None = None) -> None:
+        self._root = os.fspath(root)
+        self._files = OsFileSystem() if files is None else files
+        self._lasting: set[str] = set()
+        """Directories below which we have published, and whose own names are durable."""
 
     async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store `content` durably under `name`; return False, changing nothing, if it exists.
@@ -51,7 +63,17 @@ class DirectoryStore(BlobStore):
             StoreUnusableError: no space, no permission, no directory; nothing was created.
             OperationFailedError: the object may or may not exist.
         """
-        return await asyncio.to_thread(self._create, self._path(name), content)
+        path = self._path(name)
+        return await self._files.apart(lambda: self._create(path, content))
+
+    async def make_durable(self, name: str, /) -> None:
+        """Flush the name of the object; its content is durable, since before it got that name.
+
+        Raises:
+            OperationFailedError: it may not survive a power cut.
+        """
+        path = self._path(name)
+        await self._files.apart(lambda: self._make_durable(path))
 
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
@@ -60,7 +82,8 @@ class DirectoryStore(BlobStore):
             StoreUnusableError: no permission, no directory.
             OperationFailedError: it could not be read this time.
         """
-        return await asyncio.to_thread(self._read, self._path(name))
+        path = self._path(name)
+        return await self._files.apart(lambda: self._read(path))
 
     async def read_range(self, name: str, /, *, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`.
@@ -69,91 +92,177 @@ class DirectoryStore(BlobStore):
             CorruptionError: the object is missing or shorter.
             OperationFailedError: it could not be read this time.
         """
-        return await asyncio.to_thread(self._read_range, self._path(name), name, offset, length)
+        path = self._path(name)
+        return await self._files.apart(lambda: self._read_range(path, name, offset, length))
 
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending; temporaries are none."""
-        return await asyncio.to_thread(self._names, prefix)
+        return await self._files.apart(lambda: self._names(prefix))
 
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
-        await asyncio.to_thread(self._delete, self._path(name))
+        path = self._path(name)
+        await self._files.apart(lambda: self._delete(path))
 
     async def stranger(self) -> str | None:
         """Return the name of something in the directory that is no object of ours, if any."""
-        return await asyncio.to_thread(self._stranger)
+        return await self._files.apart(self._stranger)
 
-    def _stranger(self) -> str | None:
+    async def _stranger(self) -> str | None:
         with self._explained("listing", self._root):
-            for directory, below, files in os.walk(self._root, onerror=_report_unless_absent):
-                below.sort()
-                for file in sorted(files):
-                    name = (Path(directory) / file).relative_to(self._root).as_posix()
-                    if not _NAME.fullmatch(name) and not file.startswith(_TEMPORARY):
-                        return name
+            for name in sorted(await self._below("")):
+                file = name.rpartition("/")[2]
+                if not _NAME.fullmatch(name) and not file.startswith(_TEMPORARY):
+                    return name
         return None
 
-    def _path(self, name: str) -> Path:
+    def _path(self, name: str) -> str:
         assert _NAME.fullmatch(name), name
-        return self._root / name
+        return f"{self._root}/{name}"
 
-    def _create(self, path: Path, content: bytes | bytearray) -> bool:
+    async def _create(self, path: str, content: bytes | bytearray) -> bool:
         with self._explained("writing", path):
-            created = not path.exists() and self._link_whole(path, content)
+            created = False
+            if not await self._files.exists(path):
+                created = await self._publish(path, content)
             # A name that was there already may be as young as one of ours: flush it too.
-            _flush_directory(path.parent)
+            await self._flush_name(path)
+            await self._let_last(_parent(path))
             return created
 
-    def _read(self, path: Path) -> bytes | None:
+    async def _make_durable(self, path: str) -> None:
+        with self._explained("flushing", path):
+            await self._flush_name(path)
+            await self._let_last(_parent(path))
+
+    async def _read(self, path: str) -> bytes | None:
         with self._explained("reading", path):
             try:
-                return path.read_bytes()
+                return await self._files.read(path, offset=0, length=None)
             except FileNotFoundError:
                 return None
 
-    def _read_range(self, path: Path, name: str, offset: int, length: int) -> bytes:
+    async def _read_range(self, path: str, name: str, offset: int, length: int) -> bytes:
         with self._explained("reading", path):
             try:
-                with path.open("rb") as stream:
-                    stream.seek(offset)
-                    content = stream.read(length)
+                content = await self._files.read(path, offset=offset, length=length)
             except FileNotFoundError:
                 raise CorruptionError(f"object {name} is missing") from None
         if len(content) < length:
             raise CorruptionError(f"object {name} ends at byte {offset + len(content)}")
         return content
 
-    def _names(self, prefix: str) -> tuple[str, ...]:
-        found: list[str] = []
+    async def _names(self, prefix: str) -> tuple[str, ...]:
         with self._explained("listing", self._root):
-            start = self._root / prefix.rpartition("/")[0]
-            for directory, _, files in os.walk(start, onerror=_report_unless_absent):
-                below = Path(directory).relative_to(self._root)
-                found += [(below / file).as_posix() for file in files]
+            found = await self._below(prefix.rpartition("/")[0])
         return tuple(sorted(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n)))
 
-    def _delete(self, path: Path) -> None:
+    async def _below(self, start: str) -> list[str]:
+        """Return the names, below the root, of all files below `start`."""
+        found: list[str] = []
+        left = [start]
+        while left:
+            at = left.pop()
+            try:
+                entries = await self._files.entries(f"{self._root}/{at}" if at else self._root)
+            except FileNotFoundError:
+                continue
+            for name, is_directory in entries:
+                (left if is_directory else found).append(f"{at}/{name}" if at else name)
+        return found
+
+    async def _delete(self, path: str) -> None:
         with self._explained("deleting", path):
             try:
-                path.unlink()
+                await self._files.unlink(path)
             except FileNotFoundError:
                 return
-            _flush_directory(path.parent)
+            await self._files.flush_directory(_parent(path))
 
-    def _link_whole(self, path: Path, content: bytes | bytearray) -> bool:
-        """Publish `content`, making directories as needed; a failure leaves none of them behind."""
-        made: list[Path] = []
+    async def _publish(self, path: str, content: bytes | bytearray) -> bool:
+        """Publish `content`, making directories as needed; a failure leaves no new root behind."""
+        made: list[str] = []
         try:
-            _make_directory(path.parent, made)
-            return _link_whole(path, content)
+            await self._make_directory(_parent(path), made)
+            return await self._link_whole(path, content)
         except OSError:
-            with contextlib.suppress(OSError):
-                for directory in reversed(made):
-                    directory.rmdir()
+            # Only who made the root too is alone in it, and may take directories away again.
+            if self._root in made:
+                with contextlib.suppress(OSError):
+                    for directory in reversed(made):
+                        await self._files.remove_directory(directory)
             raise
 
+    async def _make_directory(self, directory: str, made: list[str]) -> None:
+        """Make a directory and its parents, each durable before the next; note them in `made`."""
+        missing: list[str] = []
+        at = directory
+        while not await self._files.exists(at):
+            missing.append(at)
+            at = _parent(at)
+        for path in reversed(missing):
+            try:
+                await self._files.make_directory(path)
+                made.append(path)
+            except FileExistsError:
+                pass  # another writer's, who may not have flushed it yet
+            await self._files.flush_directory(_parent(path))
+
+    async def _link_whole(self, path: str, content: bytes | bytearray) -> bool:
+        """Publish `content` under `path` unless something is there; return whether it was done."""
+        temporary = f"{_parent(path)}/{_TEMPORARY}{self._files.token()}"
+        try:
+            await self._write_whole(temporary, content)
+            await self._files.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            # What cannot be removed is ignored by everybody; the first error is the one to report.
+            with contextlib.suppress(OSError):
+                await self._files.unlink(temporary)
+        return True
+
+    async def _write_whole(self, path: str, content: bytes | bytearray) -> None:
+        """Write a new file to the last byte and make its content durable."""
+        descriptor = await self._files.create(path)
+        try:
+            rest = memoryview(content)
+            while rest:
+                rest = rest[await self._files.write(descriptor, rest) :]
+            await self._files.flush(descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                await self._files.close(descriptor)
+            raise
+        # Some file systems report only here what could not be written.
+        await self._files.close(descriptor)
+
+    async def _flush_name(self, path: str) -> None:
+        """Make the name of an object durable, whoever gave it."""
+        await self._files.flush_directory(_parent(path))
+
+    async def _let_last(self, directory: str) -> None:
+        """Make durable the names of the directories from the root down to `directory`, once.
+
+        Another writer may have made them a moment ago. Those above the root were flushed before
+        the root was made.
+        """
+        if directory in self._lasting:
+            return
+        if directory != self._root:
+            await self._let_last(_parent(directory))
+            await self._files.flush_directory(_parent(directory))
+        else:
+            try:
+                await self._files.flush_directory(_parent(directory))
+            except OSError as error:
+                # Who may not even open it has not made the root either.
+                if error.errno not in _UNFLUSHABLE:
+                    raise
+        self._lasting.add(directory)
+
     @contextlib.contextmanager
-    def _explained(self, doing: str, path: Path) -> Iterator[None]:
+    def _explained(self, doing: str, path: str) -> Iterator[None]:
         """Turn the operating system's errors into ours."""
         try:
             yield
@@ -162,51 +271,8 @@ class DirectoryStore(BlobStore):
             remedy = _REMEDIES.get(error.errno or 0)
             if remedy is None:
                 raise OperationFailedError(f"{doing} {path}", cause) from error
-            raise StoreUnusableError(str(self._root), cause, remedy) from error
+            raise StoreUnusableError(self._root, cause, remedy) from error
 
 
-def _make_directory(directory: Path, made: list[Path]) -> None:
-    """Make a directory and its parents, each durable before the next; note them in `made`."""
-    missing: list[Path] = []
-    at = directory
-    while not at.exists():
-        missing.append(at)
-        at = at.parent
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        made.append(path)
-        _flush_directory(path.parent)
-
-
-def _link_whole(path: Path, content: bytes | bytearray) -> bool:
-    """Publish `content` under `path`, unless something is there; return whether it was done."""
-    temporary = path.with_name(_TEMPORARY + os.urandom(8).hex())
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        # What cannot be removed is ignored by everybody; the first error is the one to report.
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-    return True
-
-
-def _flush_directory(directory: Path) -> None:
-    """Make the directory's entries durable. Windows has no such call and needs none."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _report_unless_absent(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
+def _parent(path: str) -> str:
+    return os.path.dirname(path) or "."  # noqa: PTH120 - the port's paths are strings

@@ -57,6 +57,16 @@ _COMMANDS: Final = (
     ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
     (
+        "prove repository",
+        "simulator.campaign.proving.seeds_command:repository",
+        "Cut the power under random runs, and restore everything.",
+    ),
+    (
+        "prove schedules",
+        "simulator.campaign.proving.schedules_command:schedules",
+        "Let each process be overtaken at every call.",
+    ),
+    (
         "bench sync",
         "reference_engine.app.bench.sync_command:sync",
         "Measure backup and restore beside other tools.",
@@ -68,7 +78,10 @@ _COMMANDS: Final = (
     ),
 )
 
-_GROUPS: Final = {"bench": "Measure speed and size, and hold results against each other."}
+_GROUPS: Final = {
+    "bench": "Measure speed and size, and hold results against each other.",
+    "prove": "Prove that nothing makes a repository lose a point.",
+}
 """What the first word of commands with two words stands for."""
 
 

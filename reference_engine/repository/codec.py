@@ -11,7 +11,7 @@ from backports.zstd import ZstdError, compress, decompress
 from blake3 import blake3
 
 from reference_engine.model.extents import decode_extents, encode_extents
-from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId
+from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
@@ -26,6 +26,13 @@ from reference_engine.repository.errors import (
     ManifestDamagedError,
     RepositoryForeignError,
     RepositoryNewerError,
+)
+from reference_engine.repository.reclaim_entries import (
+    ObjectsCondemnedEntry,
+    ObjectsReleasedEntry,
+    ObjectsSweptEntry,
+    PointsExpiredEntry,
+    RunClosedEntry,
 )
 
 FORMAT: Final = 2
@@ -78,7 +85,15 @@ class PointCommittedEntry(
     digest: str
 
 
-Entry = RunOpenedEntry | PointCommittedEntry
+Entry = (
+    RunOpenedEntry
+    | PointCommittedEntry
+    | RunClosedEntry
+    | PointsExpiredEntry
+    | ObjectsCondemnedEntry
+    | ObjectsSweptEntry
+    | ObjectsReleasedEntry
+)
 
 
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,14 +150,14 @@ def pack_name(session: str, number: int, /) -> str:
     return f"packs/{session}-{number}"
 
 
-def manifest_name(point: RecoveryPointId, /) -> str:
-    """Return the object name of a point's manifest."""
-    return f"points/{point}"
+def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
+    """Return the object name of a point's manifest, as its run stages it, counted from 0."""
+    return f"points/{point}.{attempt}" if attempt else f"points/{point}"
 
 
-def manifest_copy_name(point: RecoveryPointId, /) -> str:
-    """Return the object name of the manifest's second copy."""
-    return f"copies/points/{point}"
+def manifest_copy_name(manifest: str, /) -> str:
+    """Return the object name of the second copy of the manifest of this name."""
+    return f"copies/{manifest}"
 
 
 def map_name(session: str, number: int, /) -> str:
@@ -278,13 +293,29 @@ def decode_manifest(
         raise ManifestDamagedError(point, str(error)) from error
 
 
-def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
+def staged_run(key: bytes, content: bytes, /) -> RunTag | None:
+    """Return which run wrote this manifest; None where it is not what was sealed."""
+    body, trailer = content[:-SEAL_SIZE], content[-SEAL_SIZE:]
+    if blake3(body, key=key).digest() != trailer:
+        return None
+    try:
+        return _decode_index(body)[0].record.run
+    except ValueError:
+        return None
+
+
+def _decode_index(body: bytes) -> tuple[_ManifestIndex, int]:
+    """Return the index, and where it ends."""
     if not body.startswith(MANIFEST_MAGIC):
         raise ValueError("it is no manifest")
     start = len(MANIFEST_MAGIC) + 8
-    head_size = int.from_bytes(body[len(MANIFEST_MAGIC) : start], "little")
-    index = _index_decoder.decode(body[start : start + head_size])
-    plain = decompress(body[start + head_size :])
+    end = start + int.from_bytes(body[len(MANIFEST_MAGIC) : start], "little")
+    return _index_decoder.decode(body[start:end]), end
+
+
+def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
+    index, end = _decode_index(body)
+    plain = decompress(body[end:])
     if len(plain) != index.columns_size:
         raise ValueError("its roots have the wrong length")
     disks: dict[DiskId, DiskRoot] = {}

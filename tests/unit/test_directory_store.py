@@ -12,6 +12,7 @@ import pytest
 from pyfakefs.fake_filesystem import FakeFilesystem
 
 from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.adapters.os_file_system import _driven
 from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import OperationFailedError
 
@@ -77,15 +78,14 @@ def test_a_killed_process_leaves_an_object_absent_or_whole(
 ) -> None:
     """Death before or after any call that changes the directory does no harm."""
     store = DirectoryStore(tmp_path / "store")
-    owner: Any = Path if step == "mkdir" else os
     with monkeypatch.context() as patched:
         patched.setattr(
-            owner,
+            os,
             step,
-            interrupted(getattr(owner, step), ProcessKilledError(), after=moment == "after"),
+            interrupted(getattr(os, step), ProcessKilledError(), after=moment == "after"),
         )
         with pytest.raises(ProcessKilledError):
-            store._create(tmp_path / "store" / NAME, b"whole")
+            asyncio.run(store.create(NAME, b"whole"))
 
     async def scenario() -> None:
         found = await store.read(NAME)
@@ -149,10 +149,10 @@ def test_a_full_file_system_holds_nothing_partial(fs: FakeFilesystem) -> None:
     fs.add_mount_point("/repository", total_size=8192)
     store = DirectoryStore(Path("/repository"))
 
-    assert store._create(Path("/repository/small"), b"x" * 1000)
+    assert _driven(lambda: store._create("/repository/small", b"x" * 1000))
     with pytest.raises(StoreUnusableError, match="free some space"):
-        store._create(Path("/repository/large"), b"x" * 10000)
-    assert store._names("") == ("small",)
+        _driven(lambda: store._create("/repository/large", b"x" * 10000))
+    assert _driven(lambda: store._names("")) == ("small",)
     assert os.listdir("/repository") == ["small"]  # noqa: PTH208 - also hidden ones
 
 

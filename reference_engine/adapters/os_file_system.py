@@ -1,0 +1,112 @@
+"""The file system of this machine."""
+
+import asyncio  # noqa: TID251 - adapters are where blocking calls meet the event loop
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
+
+from reference_engine.ports.file_system import DirectoryEntry, FileSystem
+
+Result = TypeVar("Result")
+
+_NEW: Final = (
+    os.O_WRONLY
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def _driven(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Return what `work` returns; nothing that it awaits here ever suspends it."""
+    coroutine = work()
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        result: Result = done.value
+        return result
+    coroutine.close()
+    raise AssertionError("a call of the file system suspended its caller")
+
+
+class OsFileSystem(FileSystem):
+    """Calls of the operating system. They block, and so are made in a thread of their own."""
+
+    async def apart(self, work: Callable[[], Coroutine[Any, Any, Result]], /) -> Result:
+        """Return what `work` returns, done in a thread from its first call to its last."""
+        return await asyncio.to_thread(_driven, work)
+
+    def token(self) -> str:
+        """Return 16 hexadecimal digits."""
+        return os.urandom(8).hex()
+
+    async def create(self, path: str, /) -> int:
+        """Return the descriptor of a new, empty file."""
+        return os.open(path, _NEW, 0o666)
+
+    async def write(self, descriptor: int, content: memoryview, /) -> int:
+        """Write behind what was written before; return how many bytes were."""
+        return os.write(descriptor, content)
+
+    async def flush(self, descriptor: int, /) -> None:
+        """Make the file's content durable."""
+        os.fsync(descriptor)
+
+    async def close(self, descriptor: int, /) -> None:
+        """Give the descriptor back."""
+        os.close(descriptor)
+
+    async def link(self, path: str, name: str, /) -> None:
+        """Let the file at `path` have another name too."""
+        os.link(path, name)
+
+    async def unlink(self, path: str, /) -> None:
+        """Take a file's name away."""
+        os.unlink(path)  # noqa: PTH108 - the port's paths are strings
+
+    async def exists(self, path: str, /) -> bool:
+        """Return whether anything has this name."""
+        try:
+            os.stat(path)  # noqa: PTH116 - the port's paths are strings
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
+        """Return up to `length` bytes of a file from `offset`, or all from there."""
+        # Unbuffered: a pack's range is read in one call, whatever its size.
+        with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230, PTH123 - a thread of its own
+            if offset:
+                file.seek(offset)
+            if length is None:
+                return file.readall()
+            parts: list[bytes] = []
+            while length > 0 and (part := file.read(length)):
+                parts.append(part)
+                length -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def entries(self, directory: str, /) -> list[DirectoryEntry]:
+        """Return what is in a directory, in any order; a link is not followed."""
+        with os.scandir(directory) as found:
+            return [DirectoryEntry(each.name, each.is_dir(follow_symlinks=False)) for each in found]
+
+    async def make_directory(self, path: str, /) -> None:
+        """Make one directory in one that exists."""
+        os.mkdir(path)  # noqa: PTH102 - the port's paths are strings
+
+    async def remove_directory(self, path: str, /) -> None:
+        """Remove an empty directory."""
+        os.rmdir(path)  # noqa: PTH106 - the port's paths are strings
+
+    async def flush_directory(self, path: str, /) -> None:
+        """Make the names in a directory durable. Windows has no such call and needs none."""
+        if os.name == "nt":
+            return
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,51 @@
+"""The safety rules of the repository, each with the mutant that lacks it."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final
+
+from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.mutants import Mutant, planted
+from simulator.campaign.proving import removed_rules as rules
+
+REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
+    Mutant(name=name, what=(patches.__doc__ or "").rstrip("."), patches=patches)
+    for name, patches in (
+        ("no-file-flush", rules.no_file_flush),
+        ("no-name-flush", rules.no_name_flush),
+        ("no-parent-flush", rules.no_parent_flush),
+        ("visible-directory-trusted", rules.visible_directory_trusted),
+        ("visible-object-trusted", rules.visible_object_trusted),
+        ("visible-entry-trusted", rules.visible_entry_trusted),
+        ("named-before-flush", rules.named_before_flush),
+        ("written-in-place", rules.written_in_place),
+        ("flush-repeated", rules.flush_repeated),
+        ("short-write-accepted", rules.short_write_accepted),
+        ("name-taken-over", rules.name_taken_over),
+        ("failed-read-is-absence", rules.failed_read_is_absence),
+        ("commit-before-packs", rules.commit_before_packs),
+        ("commit-before-maps", rules.commit_before_maps),
+        ("commit-before-manifest", rules.commit_before_manifest),
+        ("index-before-commit", rules.index_before_commit),
+        ("number-taken-unseen", rules.number_taken_unseen),
+        ("lost-answer-is-success", rules.lost_answer_is_success),
+        ("superseded-run-commits", rules.superseded_run_commits),
+        ("abandoned-after-commit", rules.abandoned_after_commit),
+    )
+)
+
+
+def repository_mutant(name: str, /) -> Mutant:
+    """Return the mutant of this name.
+
+    Raises:
+        InputRefusedError: there is none.
+    """
+    known = {mutant.name: mutant for mutant in REPOSITORY_MUTANTS}
+    if name not in known:
+        raise InputRefusedError(f"there is no mutant {name!r}", f"choose from {', '.join(known)}")
+    return known[name]
+
+
+def removed(name: str | None, /) -> AbstractContextManager[None]:
+    """Return a block for whose time this rule is missing; None: none is."""
+    return nullcontext() if name is None else planted(repository_mutant(name))

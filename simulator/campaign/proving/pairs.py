@@ -1,0 +1,141 @@
+"""Pairs of processes that could disturb each other, and the repository on which they do."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+
+from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
+from reference_engine.model.units import ByteCount
+from simulator.campaign.proving.ledger import Contents, Ledger
+from simulator.campaign.proving.processes import Backup, back_up, read_points, settle_dead_run
+from simulator.campaign.proving.storage import Storage
+from simulator.facade.file_system import FileSystemFacade
+from simulator.kernel.stepping import SteppedTask
+from simulator.kernel.streams import Stream
+from simulator.world.file_system import Durability
+
+BLOCK_SIZE: Final = ByteCount(32)
+
+
+class World:
+    """A repository with some points, and the processes that can be started on it."""
+
+    def __init__(self, durability: Durability, /, *, points: int) -> None:
+        self.contents = Contents(BLOCK_SIZE)
+        self.ledger = Ledger()
+        self.storage = Storage.empty(durability, Stream("schedule", durability.value))
+        self.runs: dict[RunTag, Backup] = {}
+        for number in range(points):
+            fills = tuple(range(1 + 2 * number, 5 + 2 * number))
+            task, _ = self.backup(f"old-{number}", fills, machine=f"vm-{number % 2}")
+            task.finish()
+
+    def start(
+        self, name: str, work: Callable[[DirectoryStore], Coroutine[Any, Any, None]]
+    ) -> tuple[SteppedTask, FileSystemFacade]:
+        """Return a process that has made no call yet."""
+        store, view = self.storage.process()
+        return SteppedTask(name, work(store)), view
+
+    def backup(
+        self, name: str, fills: tuple[int, ...], /, *, machine: str
+    ) -> tuple[SteppedTask, FileSystemFacade]:
+        """Return a process that makes a point."""
+        plan = Backup(
+            machine=MachineId(machine),
+            point=RecoveryPointId(name),
+            token=f"session-{name}",
+            image=self.contents.image(fills, cut=3),
+            block_size=BLOCK_SIZE,
+        )
+        return self.start(
+            name,
+            lambda store: back_up(
+                plan, store=store, storage=self.storage, ledger=self.ledger, runs=self.runs
+            ),
+        )
+
+    def reading(self) -> tuple[SteppedTask, FileSystemFacade]:
+        """Return a process that restores everything."""
+        return self.start("reader", lambda store: read_points(store=store, ledger=self.ledger))
+
+    def settling(self) -> tuple[SteppedTask, FileSystemFacade]:
+        """Return a process that asks what became of the last run."""
+
+        async def ask(store: DirectoryStore) -> None:
+            for run, plan in list(self.runs.items())[-1:]:
+                await settle_dead_run(run, plan, store=store, ledger=self.ledger)
+
+        return self.start("settling", ask)
+
+
+Started = tuple[SteppedTask, FileSystemFacade]
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """Two processes that could disturb each other, and what is there before them."""
+
+    name: str
+    points: int
+    first: Callable[[World], Started]
+    second: Callable[[World], Started]
+    first_dies: bool
+    """Whether the first process is killed where it was stopped."""
+
+
+_NEW: Final = (1, 2, 7, 8)
+_FRESH: Final = (20, 21, 22, 23)
+
+PAIRS: Final = (
+    Pair(
+        name="two-create",
+        points=0,
+        first=lambda world: world.backup("a", _FRESH, machine="vm-a"),
+        second=lambda world: world.backup("b", _FRESH, machine="vm-b"),
+        first_dies=False,
+    ),
+    Pair(
+        name="twins",
+        points=2,
+        first=lambda world: world.backup("a", _FRESH, machine="vm-a"),
+        second=lambda world: world.backup("b", _FRESH, machine="vm-b"),
+        first_dies=False,
+    ),
+    Pair(
+        name="subset",
+        points=2,
+        first=lambda world: world.backup("a", _FRESH, machine="vm-a"),
+        second=lambda world: world.backup("b", _FRESH[:2], machine="vm-b"),
+        first_dies=False,
+    ),
+    Pair(
+        name="same-machine",
+        points=2,
+        first=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        second=lambda world: world.backup("b", _FRESH, machine="vm-0"),
+        first_dies=False,
+    ),
+    Pair(
+        name="reader-and-backup",
+        points=2,
+        first=lambda world: world.reading(),
+        second=lambda world: world.backup("b", _FRESH, machine="vm-0"),
+        first_dies=False,
+    ),
+    Pair(
+        name="death-and-question",
+        points=1,
+        first=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        second=lambda world: world.settling(),
+        first_dies=True,
+    ),
+    Pair(
+        name="death-and-next-run",
+        points=1,
+        first=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        second=lambda world: world.backup("b", _NEW, machine="vm-0"),
+        first_dies=True,
+    ),
+)

@@ -1,0 +1,83 @@
+"""The one storage that all processes of a run share, and small objects to fill it with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.model.units import SECOND, ByteCount, Instant
+from reference_engine.repository import map_writer, pack, storing
+from simulator.facade.file_system import FileSystemFacade
+from simulator.faults.storage import StorageClock, StorageFaults
+from simulator.kernel.streams import Stream
+from simulator.world.file_system import CrashableFiles, Durability
+
+ROOT: Final = "/backups/store"
+_EPOCH: Final = 1_700_000_000
+_PACK: Final = ByteCount(160)
+_FRAME: Final = ByteCount(64)
+_PAGES: Final = 400
+
+
+class Storage:
+    """A machine that keeps files: its disk, its clock, what fails on it, and who works on it."""
+
+    def __init__(self, files: CrashableFiles, chance: Stream, /, *, now: int = _EPOCH) -> None:
+        self.files, self.chance = files, chance
+        self.clock = StorageClock(now)
+        self.faults = StorageFaults(self.clock)
+        self._views: list[FileSystemFacade] = []
+
+    @classmethod
+    def empty(cls, durability: Durability, chance: Stream, /) -> "Storage":
+        """Return a storage with the directory in which repositories are made."""
+        files = CrashableFiles(durability)
+        files.make_directory("/backups")
+        files.flush_directory("/")
+        return cls(files, chance)
+
+    def process(self) -> tuple[DirectoryStore, FileSystemFacade]:
+        """Return the store as a new process sees it, and what that process works through."""
+        view = FileSystemFacade(self.files, self.faults, self.chance)
+        self._views.append(view)
+        return DirectoryStore(Path(ROOT), files=view), view
+
+    def now(self) -> Instant:
+        """Return what the storage's clock shows, in microseconds."""
+        return Instant(self.clock.shown * SECOND)
+
+    def after_power_cut(self) -> "Storage":
+        """Return the storage with the power back and nothing running; nothing fails any more."""
+        for view in self._views:
+            view.die()
+        return self.cut()
+
+    def cut(self) -> "Storage":
+        """Return the storage as a power cut at this moment would leave it; here all goes on."""
+        return Storage(
+            self.files.after_power_cut(self.chance), self.chance, now=self.clock.now + 60
+        )
+
+    def copied(self, chance: Stream, /) -> "Storage":
+        """Return an independent storage with the same files."""
+        return Storage(self.files.copied(), chance, now=self.clock.now)
+
+
+@contextmanager
+def small_objects() -> Iterator[None]:
+    """Let packs, frames and objects of pages be so small that a few blocks fill several."""
+    sizes = (
+        (pack, "PACK_MAX", _PACK),
+        (pack, "FRAME_SIZE", _FRAME),
+        (storing, "FRAME_SIZE", _FRAME),
+        (map_writer, "MAPS_MAX", _PAGES),
+    )
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in sizes]
+    for owner, name, size in sizes:
+        setattr(owner, name, size)
+    try:
+        yield
+    finally:
+        for owner, name, size in kept:
+            setattr(owner, name, size)
