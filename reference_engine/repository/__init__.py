@@ -17,8 +17,8 @@ absent or whole, and at worst some objects that nothing refers to. The index com
 when nothing of the session will be deleted any more, so nobody builds on what may vanish.
 
 An incremental run stores the changed pieces (4 KiB) of a block and lays them over the block's base,
-as long as at most half of the block is overlaid; then it stores the block anew. A piece has one
-place and no history, so reading costs the same however many points came before.
+as long as less than half of it is overlaid by earlier runs; then it stores the block anew. A piece
+has one place and no history, so reading costs the same however many points came before.
 
 Create-if-absent of the *next* log number is the only step at which two writers can meet, and one of
 them wins. The loser reads what the winner wrote and decides again: a run finds out there that a

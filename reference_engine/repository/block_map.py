@@ -28,9 +28,10 @@ Places = npt.NDArray[np.uint32]
 DIGEST_SIZE: Final = 16
 PAGE_BLOCKS: Final = 1024
 PIECES: Final = 16
-"""A block's pieces; one that has more than half of them overlaid is written anew."""
+"""A block's pieces."""
 
 OVERLAID_MAX: Final = PIECES // 2
+"""As many pieces of earlier runs may lie over a block before it is written anew."""
 PAGES_CACHED: Final = 256
 """Pages of one disk that stay in memory: some 10 MiB for 16 GiB of disk."""
 

@@ -231,7 +231,8 @@ class WriteSession:
         `numbers` ascend; `content` has the blocks one after the other, each of its exact length:
         the block size, or less for the disk's last block. A block of zeros becomes a hole. Given
         `changed`, the blocks are as the disk has them outside of it, and only pieces that it
-        touches are stored: as an overlay, as long as at most half of a block is overlaid.
+        touches are stored: as an overlay, unless nothing else would be left of a block, or as much
+        as half of it is overlaid by earlier runs.
 
         Raises:
             TransientError: the store failed; the blocks are kept and sent again with later ones.
@@ -251,9 +252,11 @@ class WriteSession:
         fresh = np.zeros(len(numbers), np.bool_)
         if wanted.any():
             masks = self._masks(numbers, changed)
-            covered = np.bitwise_count(masks | standing.overlaid) <= OVERLAID_MAX
+            # What this run lays over a block comes out of one or two frames, however much it is.
+            older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
+            partly = (masks | standing.overlaid) != (1 << PIECES) - 1
             whole = (numbers + 1) * self._block_size <= blocks.size
-            overlay = wanted & standing.stored & (masks != 0) & covered & whole
+            overlay = wanted & standing.stored & (masks != 0) & older & partly & whole
             fresh |= await self._storer.overlay(
                 draft, numbers, view, digests, masks=masks, chosen=overlay
             )
