@@ -9,12 +9,13 @@ A repository lives behind `ports.blob_store`; `FORMAT.md` has the bytes of its o
   map, which refers to pages of this run and of earlier ones, but to no other manifest;
 - `log/<number>` is the history: runs opened and points committed, each entry naming the digest of
   the one before;
-- `index/<session>` tells later runs what is stored already, of whatever disk or machine.
+- `index/<session>-<n>` tells later runs what is stored already, of whatever disk or machine.
 
 Order of publication: packs, pages, manifest, its copy, then the log entry. Each is durable before
 the next begins, and only the log entry makes a point exist: a crash at any moment leaves the point
-absent or whole, and at worst some objects that nothing refers to. The index comes after the commit,
-when nothing of the session will be deleted any more, so nobody builds on what may vanish.
+absent or whole, and at worst some objects that nothing refers to. A portion of the index comes as
+soon as its packs are durable: a run that is killed leaves blocks that the next one finds. From then
+on the session deletes those packs no more, so nobody builds on what may vanish.
 
 An incremental run stores the changed pieces (4 KiB) of a block and lays them over the block's base,
 as long as less than half of it is overlaid by earlier runs; then it stores the block anew. A piece
@@ -41,6 +42,7 @@ is ever rewritten.
 | `block_map` | which stored block stands at which place of a disk |
 | `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
+| `index_writer` | telling later runs what is stored, portion by portion |
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |
 | `write_session` | one run's writing, up to its commit |

@@ -5,7 +5,7 @@ one: a place names the frame and the offset inside what the frame holds.
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from backports.zstd import (
@@ -84,6 +84,8 @@ class PackWriter:
         self._sealed: dict[str, bytearray] = {}
         self._publishing = 0
         self.bytes_stored = 0
+        self.durable: list[int] = []
+        """Numbers of the packs that are published, in the order in which they came to be."""
 
     def add(self, frames: Sequence[bytes], /) -> list[tuple[int, int, int]]:
         """Take frames in this order; return pack number, offset and length of each.
@@ -127,6 +129,7 @@ class PackWriter:
             self._publishing += 1
             try:
                 await publish_own(self._store, name, content)
+                self.durable.append(self._names.number(name))
             except BaseException:
                 self._sealed[name] = content
                 raise
@@ -144,9 +147,11 @@ class PackWriter:
         await self.publish_full()
         assert not self._publishing, self._publishing
 
-    async def discard(self) -> None:
-        """Delete the packs of this session, of which no manifest may speak."""
+    async def discard(self, *, keep: Collection[int]) -> None:
+        """Delete the packs of this session, of which no manifest may speak, but those to keep."""
         self._open, self._filled = bytearray(), 0
         self._sealed = {}
-        for number in range(1, self._own + 1):
-            await self._store.delete(pack_name(self._session, number))
+        for own in range(1, self._own + 1):
+            name = pack_name(self._session, own)
+            if self._names.number(name) not in keep:
+                await self._store.delete(name)

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
@@ -21,12 +20,12 @@ from reference_engine.repository.block_map import (
     Numbers,
     Places,
 )
-from reference_engine.repository.codec import Header, RunOpenedEntry, index_name
+from reference_engine.repository.codec import Header, RunOpenedEntry
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
+from reference_engine.repository.index_writer import IndexWriter
 from reference_engine.repository.log import Log
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
-from reference_engine.repository.pages import decode_segment, encode_segment
-from reference_engine.repository.publish import publish_own
+from reference_engine.repository.pages import decode_segment
 
 _HASHERS: Final = 2
 
@@ -61,7 +60,7 @@ class BlockStorer:
         self._session = session
         self._frames = Frames(level)
         self._known: KnownBlocks | None = None
-        self._added: list[tuple[Digests, Places]] = []
+        self._index = IndexWriter(store, header.key, names, session=session)
         self._zero_digests: dict[int, bytes] = {}
         self.packs = PackWriter(store, names, session=session)
         self.bytes_sent = 0
@@ -122,7 +121,7 @@ class BlockStorer:
             places[at] = await self._stored(_gathered(view, at, self._block_size), self._block_size)
             for index in at.tolist():
                 known.remember(digests[index].tobytes(), tuple(places[index].tolist()))
-            self._added.append((digests[at], places[at]))
+            self._index.add(digests[at], places[at])
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
@@ -157,14 +156,12 @@ class BlockStorer:
         if self._known is not None:
             return self._known
         known = KnownBlocks()
-        sessions = [e.session for e in self._log.entries if isinstance(e, RunOpenedEntry)]
-        present = {*await self._store.names("index/")}
         parts: list[tuple[Digests, Places]] = []
         count = 0
-        for session in reversed(sessions):
-            if index_name(session) not in present or count >= KEYS_MAX:
-                continue
-            content = await self._store.read(index_name(session))
+        for name in reversed(await self._portions()):
+            if count >= KEYS_MAX:
+                break
+            content = await self._store.read(name)
             try:
                 part = decode_segment(self._key, content or b"", self._names)
             except ValueError:
@@ -180,6 +177,17 @@ class BlockStorer:
         # Another disk's task may have been quicker.
         self._known = self._known or known
         return self._known
+
+    async def _portions(self) -> list[str]:
+        """Return the names of the index's portions, those of the newest session last."""
+        opened = [e.session for e in self._log.entries if isinstance(e, RunOpenedEntry)]
+        age = {session: at for at, session in enumerate(opened)}
+        found: list[tuple[int, int, str]] = []
+        for name in await self._store.names("index/"):
+            session, _, number = name.removeprefix("index/").rpartition("-")
+            if session in age and number.isdecimal():
+                found.append((age[session], int(number), name))
+        return [name for _, _, name in sorted(found)]
 
     async def digests(
         self, blocks: BlockMap, numbers: Numbers, view: memoryview
@@ -216,20 +224,22 @@ class BlockStorer:
             self._zero_digests[length] = content.digest(length=DIGEST_SIZE)
         return np.frombuffer(self._zero_digests[length], np.uint8)
 
-    async def publish_index(self) -> None:
-        """Let later runs find what this one stored; only now will it never be deleted.
+    async def publish_full(self) -> None:
+        """Make every full pack durable, and let later runs find what is in them.
 
-        Nothing but space depends on it, so a failure is nobody's concern.
+        Raises:
+            TransientError, RefusedError: as `PackWriter.publish_full`.
         """
-        if not self._added:
-            return
-        digests = np.concatenate([digests for digests, _ in self._added])
-        places = np.concatenate([places for _, places in self._added])
-        content = encode_segment(self._key, digests, places, self._names)
-        try:
-            await publish_own(self._store, index_name(self._session), content)
-        except (TransientError, RefusedError):
-            return
+        await self.packs.publish_full()
+        await self._index.publish_due(self.packs.durable)
+
+    async def publish_index(self) -> None:
+        """Let later runs find all that this one stored, once its packs are durable."""
+        await self._index.publish_rest(self.packs.durable)
+
+    async def discard(self) -> None:
+        """Delete the packs of this session, but those that later runs may have found."""
+        await self.packs.discard(keep=self._index.spoken_of)
 
 
 def _gathered(view: memoryview, at: Numbers, size: int) -> memoryview:

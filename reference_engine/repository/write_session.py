@@ -24,6 +24,7 @@ from reference_engine.repository.block_map import (
     Numbers,
     Page,
     PageRow,
+    piece_masks,
 )
 from reference_engine.repository.codec import (
     DiskRoot,
@@ -251,7 +252,7 @@ class WriteSession:
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)
         if wanted.any():
-            masks = self._masks(numbers, changed)
+            masks = piece_masks(numbers, changed, piece=self._piece)
             # What this run lays over a block comes out of one or two frames, however much it is.
             older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
             partly = (masks | standing.overlaid) != (1 << PIECES) - 1
@@ -263,7 +264,7 @@ class WriteSession:
             fresh |= await self._storer.store_whole(
                 draft, numbers, view, digests, wanted=wanted & ~overlay
             )
-        await self._packs.publish_full()
+        await self._storer.publish_full()
         await self._maps.publish_full()
         return fresh
 
@@ -285,19 +286,6 @@ class WriteSession:
             page = await blocks.page(number)
             page.clear(inside)
             blocks.touch(number)
-
-    def _masks(self, numbers: Numbers, changed: ExtentSet | None) -> npt.NDArray[np.uint16]:
-        """Return for each block a bit for each of its pieces that `changed` touches."""
-        masks = np.zeros(len(numbers), np.uint16)
-        if changed is not None and changed:
-            pieces = changed.pieces(self._piece)
-            at = np.searchsorted(numbers, pieces // PIECES)
-            inside = at < len(numbers)
-            at, pieces = at[inside], pieces[inside]
-            ours = numbers[at] == pieces // PIECES
-            bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
-            np.bitwise_or.at(masks, at[ours], bits)
-        return masks
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
@@ -390,7 +378,11 @@ class WriteSession:
         return self._entry
 
     async def abandon(self) -> None:
-        """Delete what this run stored, unless its commit was begun; true also when repeated."""
+        """Delete what this run stored, unless its commit was begun; true also when repeated.
+
+        Packs that its index speaks of stay: the next run finds their blocks instead of storing
+        them again, and another one may have done so already.
+        """
         if self._progress in {_Progress.COMMITTING, _Progress.COMMITTED}:
             return
         self._progress = _Progress.ABANDONED
@@ -398,4 +390,4 @@ class WriteSession:
             await self._store.delete(self._entry.manifest)
             await self._store.delete(manifest_copy_name(self._entry.point))
         await self._maps.discard()
-        await self._packs.discard()
+        await self._storer.discard()
