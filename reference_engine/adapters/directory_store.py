@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from reference_engine.adapters.store_errors import StoreUnusableError
+from reference_engine.formats.direct_write import DIRECT_MIN, write_whole
 from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.ports.blob_store import BlobStore
 
@@ -183,8 +184,11 @@ def _link_whole(path: Path, content: bytes | bytearray) -> bool:
     temporary = path.with_name(_TEMPORARY + os.urandom(8).hex())
     try:
         with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
+            if len(content) < DIRECT_MIN:
+                stream.write(content)
+                stream.flush()
+            else:
+                write_whole(stream.fileno(), content)
             os.fsync(stream.fileno())
         os.link(temporary, path)
     except FileExistsError:
