@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from reference_engine.formats.direct_write import DIRECT_MIN, write_whole
 from reference_engine.ports.file_system import DirectoryEntry, FileSystem
 
 Result = TypeVar("Result")
@@ -48,7 +49,10 @@ class OsFileSystem(FileSystem):
 
     async def write(self, descriptor: int, content: memoryview, /) -> int:
         """Write behind what was written before; return how many bytes were."""
-        return os.write(descriptor, content)
+        if len(content) < DIRECT_MIN or os.lseek(descriptor, 0, os.SEEK_CUR):
+            return os.write(descriptor, content)
+        write_whole(descriptor, content)
+        return os.lseek(descriptor, len(content), os.SEEK_SET)
 
     async def flush(self, descriptor: int, /) -> None:
         """Make the file's content durable."""

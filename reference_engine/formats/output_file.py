@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Final, NoReturn
 
+from reference_engine.formats.direct_write import DirectWriter
 from reference_engine.model.errors import InputRefusedError, OperationFailedError
 
 TEMPORARY_MAX: Final = 100
@@ -33,7 +34,7 @@ class Existing(Enum):
 class OutputFile:
     """An open new file; whatever fails on it abandons it first."""
 
-    __slots__ = ("_descriptor", "_existing", "_target", "_temporary", "name")
+    __slots__ = ("_descriptor", "_existing", "_target", "_temporary", "_writer", "name")
 
     def __init__(self, target: str | os.PathLike[str] | int, /, *, existing: Existing) -> None:
         """Start a file at the path `target`, or in the regular file open as descriptor `target`.
@@ -56,11 +57,13 @@ class OutputFile:
                 os.ftruncate(self._descriptor, 0)
             except OSError as fault:
                 self._fail(fault)
+            self._writer = DirectWriter(self._descriptor)
             return
         self._target = Path(target)
         self.name = str(self._target)
         self._check_target(self._target)
         self._create_temporary(self._target)
+        self._writer = DirectWriter(self._descriptor)
 
     def _check_target(self, target: Path) -> None:
         if target.is_dir():
@@ -102,18 +105,15 @@ class OutputFile:
 
     def write(self, data: bytes | memoryview, offset: int, /) -> None:
         """Put all of `data` at `offset`."""
-        rest = memoryview(data)
         try:
-            while rest:
-                written = os.pwrite(self._descriptor, rest, offset)
-                rest = rest[written:]
-                offset += written
+            self._writer.write(data, offset)
         except OSError as fault:
             self._fail(fault)
 
     def sync(self) -> None:
         """Make durable what has been written so far."""
         try:
+            self._writer.flush()
             os.fsync(self._descriptor)
         except OSError as fault:
             self._fail(fault)

@@ -9,16 +9,17 @@ A repository lives behind `ports.blob_store`; `FORMAT.md` has the bytes of its o
   map, which refers to pages of this run and of earlier ones, but to no other manifest;
 - `log/<number>` is the history: runs opened, points committed and expired, objects condemned and
   swept, each entry naming the digest of the one before;
-- `index/<session>` tells later runs what is stored already, of whatever disk or machine.
+- `index/<session>-<n>` tells later runs what is stored already, of whatever disk or machine.
 
 Order of publication: packs, pages, manifest, its copy, then the log entry. Each is durable before
 the next begins, and only the log entry makes a point exist: a crash at any moment leaves the point
-absent or whole, and at worst some objects that nothing refers to. The index comes after the commit,
-when nothing of the session will be deleted any more, so nobody builds on what may vanish.
+absent or whole, and at worst some objects that nothing refers to. A portion of the index comes as
+soon as its packs are durable: a run that is killed leaves blocks that the next one finds. From then
+on the session deletes those packs no more, so nobody builds on what may vanish.
 
 An incremental run stores the changed pieces (4 KiB) of a block and lays them over the block's base,
-as long as at most half of the block is overlaid; then it stores the block anew. A piece has one
-place and no history, so reading costs the same however many points came before.
+as long as less than half of it is overlaid by earlier runs; then it stores the block anew. A piece
+has one place and no history, so reading costs the same however many points came before.
 
 Create-if-absent of the *next* log number is the only step at which two writers can meet, and one of
 them wins. The loser reads what the winner wrote and decides again: a run finds out there that a
@@ -60,6 +61,7 @@ is ever rewritten.
 | `block_map` | which stored block stands at which place of a disk |
 | `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
+| `index_writer` | telling later runs what is stored, portion by portion |
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |
 | `write_session` | one run's writing, up to its commit |

@@ -28,11 +28,28 @@ Places = npt.NDArray[np.uint32]
 DIGEST_SIZE: Final = 16
 PAGE_BLOCKS: Final = 1024
 PIECES: Final = 16
-"""A block's pieces; one that has more than half of them overlaid is written anew."""
+"""A block's pieces."""
 
 OVERLAID_MAX: Final = PIECES // 2
+"""As many pieces of earlier runs may lie over a block before it is written anew."""
 PAGES_CACHED: Final = 256
 """Pages of one disk that stay in memory: some 10 MiB for 16 GiB of disk."""
+
+
+def piece_masks(
+    numbers: Numbers, changed: ExtentSet | None, /, *, piece: ByteCount
+) -> npt.NDArray[np.uint16]:
+    """Return for each block a bit for each of its pieces that `changed` touches."""
+    masks = np.zeros(len(numbers), np.uint16)
+    if changed is not None and changed:
+        pieces = changed.pieces(piece)
+        at = np.searchsorted(numbers, pieces // PIECES)
+        inside = at < len(numbers)
+        at, pieces = at[inside], pieces[inside]
+        ours = numbers[at] == pieces // PIECES
+        bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
+        np.bitwise_or.at(masks, at[ours], bits)
+    return masks
 
 
 class NameTable:

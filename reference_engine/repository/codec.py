@@ -165,9 +165,9 @@ def map_name(session: str, number: int, /) -> str:
     return f"maps/{session}-{number}"
 
 
-def index_name(session: str, /) -> str:
-    """Return the object name of what a session adds to the index."""
-    return f"index/{session}"
+def index_name(session: str, number: int, /) -> str:
+    """Return the object name of the `number`-th portion of a session's index, counted from 1."""
+    return f"index/{session}-{number}"
 
 
 def new_header(identity_token: str, /, *, block_size: ByteCount) -> Header:

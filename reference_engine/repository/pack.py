@@ -5,10 +5,11 @@ one: a place names the frame and the offset inside what the frame holds.
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from backports.zstd import (
+    CompressionParameter,
     ZstdCompressor,
     ZstdError,
     decompress,
@@ -32,9 +33,26 @@ FRAME_SIZE: Final = ByteCount(1 * MIB)
 class Level(enum.Enum):
     """How hard blocks are compressed."""
 
-    FAST = 1
-    DEFAULT = 2
-    BEST = 6
+    FAST = "fast"
+    DEFAULT = "default"
+    BEST = "best"
+
+
+_PARAMETERS: Final[dict[Level, dict[int, int]]] = {
+    # Zstandard's own levels 1 and 2 look for matches of seven and six bytes. A larger table and
+    # shorter matches make the frames of disks 2 % smaller in the same time, as long as the tables
+    # fit into a core's caches.
+    Level.FAST: {
+        CompressionParameter.compression_level: 1,
+        CompressionParameter.hash_log: 15,
+        CompressionParameter.window_log: 18,
+    },
+    Level.DEFAULT: {
+        CompressionParameter.compression_level: 2,
+        CompressionParameter.min_match: 5,
+    },
+    Level.BEST: {CompressionParameter.compression_level: 6},
+}
 
 
 class Frames:
@@ -50,7 +68,7 @@ class Frames:
         try:
             compressor = self._idle.pop()
         except IndexError:
-            compressor = ZstdCompressor(level=self._level.value)
+            compressor = ZstdCompressor(options=_PARAMETERS[self._level])
         compressor.set_pledged_input_size(len(content))
         frame = compressor.compress(content, ZstdCompressor.FLUSH_FRAME)
         self._idle.append(compressor)
@@ -84,6 +102,8 @@ class PackWriter:
         self._sealed: dict[str, bytearray] = {}
         self._publishing = 0
         self.bytes_stored = 0
+        self.durable: list[int] = []
+        """Numbers of the packs that are published, in the order in which they came to be."""
 
     def add(self, frames: Sequence[bytes], /) -> list[tuple[int, int, int]]:
         """Take frames in this order; return pack number, offset and length of each.
@@ -127,6 +147,7 @@ class PackWriter:
             self._publishing += 1
             try:
                 await publish_own(self._store, name, content)
+                self.durable.append(self._names.number(name))
             except BaseException:
                 self._sealed[name] = content
                 raise
@@ -144,9 +165,11 @@ class PackWriter:
         await self.publish_full()
         assert not self._publishing, self._publishing
 
-    async def discard(self) -> None:
-        """Delete the packs of this session, of which no manifest may speak."""
+    async def discard(self, *, keep: Collection[int]) -> None:
+        """Delete the packs of this session, of which no manifest may speak, but those to keep."""
         self._open, self._filled = bytearray(), 0
         self._sealed = {}
-        for number in range(1, self._own + 1):
-            await self._store.delete(pack_name(self._session, number))
+        for own in range(1, self._own + 1):
+            name = pack_name(self._session, own)
+            if self._names.number(name) not in keep:
+                await self._store.delete(name)

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
@@ -22,12 +21,12 @@ from reference_engine.repository.block_map import (
     Numbers,
     Places,
 )
-from reference_engine.repository.codec import Header, RunOpenedEntry, index_name
+from reference_engine.repository.codec import Header, RunOpenedEntry
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.history import History
+from reference_engine.repository.index_writer import IndexWriter
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
-from reference_engine.repository.pages import decode_segment, encode_segment
-from reference_engine.repository.publish import publish_own
+from reference_engine.repository.pages import decode_segment
 
 _HASHERS: Final = 2
 
@@ -64,7 +63,7 @@ class BlockStorer:
         self._session = session
         self._frames = Frames(level)
         self._known: KnownBlocks | None = None
-        self._added: list[tuple[Digests, Places]] = []
+        self._index = IndexWriter(store, header.key, names, session=session)
         self._zero_digests: dict[int, bytes] = {}
         self.packs = PackWriter(store, names, session=session)
         self.bytes_sent = 0
@@ -127,7 +126,7 @@ class BlockStorer:
             places[at] = await self._stored(_gathered(view, at, self._block_size), self._block_size)
             for index in at.tolist():
                 known.remember(digests[index].tobytes(), tuple(places[index].tolist()))
-            self._added.append((digests[at], places[at]))
+            self._index.add(digests[at], places[at])
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
@@ -162,14 +161,12 @@ class BlockStorer:
         if self._known is not None:
             return self._known
         known = KnownBlocks()
-        sessions = [e.session for e in self._history.entries if isinstance(e, RunOpenedEntry)]
-        present = {*await self._store.names("index/")}
         parts: list[tuple[Digests, Places]] = []
         count = 0
-        for session in reversed(sessions):
-            if index_name(session) not in present or count >= KEYS_MAX:
-                continue
-            content = await self._store.read(index_name(session))
+        for name in reversed(await self._portions()):
+            if count >= KEYS_MAX:
+                break
+            content = await self._store.read(name)
             try:
                 part = decode_segment(self._key, content or b"", self._names)
             except ValueError:
@@ -186,6 +183,17 @@ class BlockStorer:
         # Another disk's task may have been quicker.
         self._known = self._known or known
         return self._known
+
+    async def _portions(self) -> list[str]:
+        """Return the names of the index's portions, those of the newest session last."""
+        opened = [e.session for e in self._history.entries if isinstance(e, RunOpenedEntry)]
+        age = {session: at for at, session in enumerate(opened)}
+        found: list[tuple[int, int, str]] = []
+        for name in await self._store.names("index/"):
+            session, _, number = name.removeprefix("index/").rpartition("-")
+            if session in age and number.isdecimal():
+                found.append((age[session], int(number), name))
+        return [name for _, _, name in sorted(found)]
 
     def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places are in packs that are neither swept nor condemned."""
@@ -229,20 +237,22 @@ class BlockStorer:
             self._zero_digests[length] = content.digest(length=DIGEST_SIZE)
         return np.frombuffer(self._zero_digests[length], np.uint8)
 
-    async def publish_index(self) -> None:
-        """Let later runs find what this one stored; only now will it never be deleted.
+    async def publish_full(self) -> None:
+        """Make every full pack durable, and let later runs find what is in them.
 
-        Nothing but space depends on it, so a failure is nobody's concern.
+        Raises:
+            TransientError, RefusedError: as `PackWriter.publish_full`.
         """
-        if not self._added:
-            return
-        digests = np.concatenate([digests for digests, _ in self._added])
-        places = np.concatenate([places for _, places in self._added])
-        content = encode_segment(self._key, digests, places, self._names)
-        try:
-            await publish_own(self._store, index_name(self._session), content)
-        except (TransientError, RefusedError):
-            return
+        await self.packs.publish_full()
+        await self._index.publish_due(self.packs.durable)
+
+    async def publish_index(self) -> None:
+        """Let later runs find all that this one stored, once its packs are durable."""
+        await self._index.publish_rest(self.packs.durable)
+
+    async def discard(self) -> None:
+        """Delete the packs of this session, but those that later runs may have found."""
+        await self.packs.discard(keep=self._index.spoken_of)
 
 
 def _gathered(view: memoryview, at: Numbers, size: int) -> memoryview:
@@ -250,22 +260,6 @@ def _gathered(view: memoryview, at: Numbers, size: int) -> memoryview:
     if int(at[-1]) - int(at[0]) + 1 == len(at):
         return view[int(at[0]) * size : (int(at[-1]) + 1) * size]
     return memoryview(b"".join([view[n * size : (n + 1) * size] for n in at.tolist()]))
-
-
-def changed_pieces(
-    numbers: Numbers, changed: ExtentSet | None, /, *, piece: ByteCount
-) -> npt.NDArray[np.uint16]:
-    """Return for each block a bit for each of its pieces that `changed` touches."""
-    masks = np.zeros(len(numbers), np.uint16)
-    if changed is not None and changed:
-        pieces = changed.pieces(piece)
-        at = np.searchsorted(numbers, pieces // PIECES)
-        inside = at < len(numbers)
-        at, pieces = at[inside], pieces[inside]
-        ours = numbers[at] == pieces // PIECES
-        bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
-        np.bitwise_or.at(masks, at[ours], bits)
-    return masks
 
 
 def equal(one: Digests, other: Digests, /) -> npt.NDArray[np.bool_]:

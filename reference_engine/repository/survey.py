@@ -12,7 +12,6 @@ from reference_engine.repository.block_map import Root
 from reference_engine.repository.codec import (
     Header,
     PointCommittedEntry,
-    index_name,
     manifest_copy_name,
 )
 from reference_engine.repository.errors import ReclaimRefusedError
@@ -84,24 +83,19 @@ class Survey:
         What no run in the log can have written is left alone.
         """
         # What an index lists may be found again as long as one of the session's packs is there.
-        needed = used | {
-            index_name(name.removeprefix("packs/").rpartition("-")[0]): None
-            for name in used
-            if name.startswith("packs/")
-        }
+        listed = {_session_of(name): None for name in used if name.startswith("packs/")}
         found: list[str] = []
         for kind in _KINDS:
-            unused = [n for n in await self._store.names(kind) if n not in needed]
+            unused = [name for name in await self._store.names(kind) if name not in used]
+            if kind == "index/":
+                unused = [name for name in unused if _session_of(name) not in listed]
             found += [name for name in unused if await self._is_over(history, name)]
         return tuple(found)
 
     async def _is_over(self, history: History, name: str) -> bool:
         """Return whether the run that wrote the object can no longer make a point of it."""
-        kind, _, rest = name.partition("/")
-        if kind in {"packs", "maps"}:
-            return self._has_ended(history, rest.rpartition("-")[0])
-        if kind == "index":
-            return self._has_ended(history, rest)
+        if name.startswith(("packs/", "maps/", "index/")):
+            return self._has_ended(history, _session_of(name))
         if not history.open_runs() or history.is_expired_manifest(name):
             return True
         run = await run_of_staged(self._store, self._header, name)
@@ -111,3 +105,8 @@ class Survey:
     def _has_ended(history: History, session: str) -> bool:
         run = history.opened(session)
         return run is not None and not history.is_open(run)
+
+
+def _session_of(name: str) -> str:
+    """Return the session that wrote a pack, an object of pages or a portion of the index."""
+    return name.partition("/")[2].rpartition("-")[0]

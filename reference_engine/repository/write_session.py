@@ -21,6 +21,7 @@ from reference_engine.repository.block_map import (
     Numbers,
     Page,
     PageRow,
+    piece_masks,
 )
 from reference_engine.repository.codec import (
     Entry,
@@ -48,7 +49,7 @@ from reference_engine.repository.reliance import (
     Swept,
     referred,
 )
-from reference_engine.repository.storing import BlockStorer, Draft, changed_pieces, equal
+from reference_engine.repository.storing import BlockStorer, Draft, equal
 
 
 class _Progress(enum.Enum):
@@ -242,7 +243,8 @@ class WriteSession:
         `numbers` ascend; `content` has the blocks one after the other, each of its exact length:
         the block size, or less for the disk's last block. A block of zeros becomes a hole. Given
         `changed`, the blocks are as the disk has them outside of it, and only pieces that it
-        touches are stored: as an overlay, as long as at most half of a block is overlaid.
+        touches are stored: as an overlay, unless nothing else would be left of a block, or as much
+        as half of it is overlaid by earlier runs.
 
         Raises:
             TransientError: the store failed; the blocks are kept and sent again with later ones.
@@ -261,17 +263,19 @@ class WriteSession:
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)
         if wanted.any():
-            masks = changed_pieces(numbers, changed, piece=self._piece)
-            covered = np.bitwise_count(masks | standing.overlaid) <= OVERLAID_MAX
+            masks = piece_masks(numbers, changed, piece=self._piece)
+            # What this run lays over a block comes out of one or two frames, however much it is.
+            older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
+            partly = (masks | standing.overlaid) != (1 << PIECES) - 1
             whole = (numbers + 1) * self._block_size <= blocks.size
-            overlay = wanted & standing.stored & (masks != 0) & covered & whole
+            overlay = wanted & standing.stored & (masks != 0) & older & partly & whole
             fresh |= await self._storer.overlay(
                 draft, numbers, view, digests, masks=masks, chosen=overlay
             )
             fresh |= await self._storer.store_whole(
                 draft, numbers, view, digests, wanted=wanted & ~overlay
             )
-        await self._packs.publish_full()
+        await self._storer.publish_full()
         await self._maps.publish_full()
         return fresh
 
@@ -382,7 +386,11 @@ class WriteSession:
         return await referred(maps, self._names, self._objects, run=self._run)
 
     async def abandon(self) -> None:
-        """Delete what this run stored, unless its commit was begun; true also when repeated."""
+        """Delete what this run stored, unless its commit was begun; true also when repeated.
+
+        Packs that its index speaks of stay: the next run finds their blocks instead of storing
+        them again, and another one may have done so already.
+        """
         if self._progress in {_Progress.COMMITTING, _Progress.COMMITTED}:
             return
         self._progress = _Progress.ABANDONED
@@ -390,4 +398,4 @@ class WriteSession:
             await self._store.delete(self._entry.manifest)
             await self._store.delete(manifest_copy_name(self._entry.manifest))
         await self._maps.discard()
-        await self._packs.discard()
+        await self._storer.discard()

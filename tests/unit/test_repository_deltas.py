@@ -142,6 +142,25 @@ def test_a_delta_stores_the_pieces_that_changed() -> None:
     asyncio.run(scenario())
 
 
+def test_a_delta_of_most_of_a_block_stores_no_more_than_that() -> None:
+    """Up to all pieces but one are an overlay; the next run's first piece makes the block whole."""
+
+    async def scenario() -> None:
+        repository = await new_repository(MemoryStore())
+        image = block(1) + block(2)
+        await back_up(repository, None, image, Way.FULL, "p0")
+        sent: list[int] = []
+        for number, (start, end) in enumerate(((1, PIECES), (0, 1), (3, PIECES), (2, PIECES))):
+            new = bytes([50 + number]) * (end - start) * PIECE
+            before, image = image, edited(image, [(BLOCK + start * PIECE, new)], None)
+            session = await back_up(repository, before, image, Way.DELTA, f"p{number + 1}")
+            sent.append(session.bytes_sent)
+            assert await restored(repository, f"p{number + 1}") == image
+        assert sent == [15 * PIECE, BLOCK, 13 * PIECE, 14 * PIECE]
+
+    asyncio.run(scenario())
+
+
 def test_a_piece_that_changes_daily_is_no_chain() -> None:
     """However often one piece changes, its block is overlaid once."""
 

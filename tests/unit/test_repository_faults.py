@@ -2,6 +2,7 @@
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import enum
+from typing import Final
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from reference_engine.model.errors import (
     TransientError,
 )
 from reference_engine.model.identity import Epoch, RunTag
-from reference_engine.model.units import ByteCount
+from reference_engine.model.units import KIB, MIB, ByteCount
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 from tests.strategies.repositories import (
@@ -133,7 +134,7 @@ def test_after_a_power_cut_a_point_is_absent_or_whole(fault: Fault) -> None:
             "points/b",
             "copies/points/b",
             "log/0000000004",
-            "index/second",
+            "index/second-1",
         ]
 
     asyncio.run(scenario())
@@ -301,5 +302,48 @@ def test_an_abandoned_run_leaves_the_points_alone() -> None:
 
         assert store.objects.keys() - before.keys() == {"log/0000000003"}
         await check_whole(store.objects, expected={"a"})
+
+    asyncio.run(scenario())
+
+
+LARGE: Final = ByteCount(64 * KIB)
+STEP: Final = 16
+INCOMPRESSIBLE: Final = np.random.default_rng(1).bytes(40 * MIB)
+"""Two full packs, and the half of another one."""
+
+
+async def put_all(session: WriteSession) -> None:
+    """Write the large image, a megabyte at a time."""
+    await session.begin_disk(DISK, ByteCount(len(INCOMPRESSIBLE)), inherit=None)
+    for start in range(0, len(INCOMPRESSIBLE) // LARGE, STEP):
+        part = INCOMPRESSIBLE[start * LARGE : (start + STEP) * LARGE]
+        await session.put_blocks(DISK, np.arange(start, start + STEP), part)
+
+
+@pytest.mark.parametrize("way", ["killed", "abandoned"])
+def test_what_a_failed_run_stored_is_not_stored_again(way: str) -> None:
+    """Blocks of full packs are found by the next run, and its point needs nothing else."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        repository = await Repository.create(store, identity_token="ab" * 16, block_size=LARGE)
+        first = await repository.open_run(VM, token="first")
+        await put_all(first)
+        if way == "abandoned":
+            await first.abandon()
+        told = [name for name in store.objects if name.startswith("index/")]
+        packs = {name for name in store.objects if name.startswith("packs/")}
+        again = await Repository.open(store)
+
+        second = await again.open_run(VM, token="second")
+        await put_all(second)
+        await second.stage(point_of(second, {DISK: len(INCOMPRESSIBLE)}, "a"))
+        await second.commit()
+
+        assert told == ["index/first-1"]
+        assert packs == {"packs/first-1", *(["packs/first-2"] if way == "killed" else [])}
+        # The first portion speaks of one pack; the next one would have come two packs later.
+        assert len(INCOMPRESSIBLE) - 16 * MIB <= second.bytes_sent <= len(INCOMPRESSIBLE) - 15 * MIB
+        assert await restored(again, "a") == INCOMPRESSIBLE
 
     asyncio.run(scenario())
