@@ -92,6 +92,10 @@ class OsFileSystem(FileSystem):
                 length -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    async def size(self, path: str, /) -> int:
+        """Return how many bytes a file has."""
+        return os.stat(path).st_size  # noqa: PTH116 - the port's paths are strings
+
     async def entries(self, directory: str, /) -> list[DirectoryEntry]:
         """Return what is in a directory, in any order; a link is not followed."""
         with os.scandir(directory) as found:

@@ -58,6 +58,9 @@ class FileSystem(Protocol):
     async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
         """Return up to `length` bytes of a file from `offset`, or all from there."""
 
+    async def size(self, path: str, /) -> int:
+        """Return how many bytes a file has."""
+
     async def entries(self, directory: str, /) -> list[DirectoryEntry]:
         """Return what is in a directory, in any order."""
 

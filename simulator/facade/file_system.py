@@ -90,6 +90,11 @@ class FileSystemFacade(FileSystem):
         await self._before("read", path)
         return self._files.read(path, offset=offset, length=length)
 
+    async def size(self, path: str, /) -> int:
+        """Return how many bytes a file has."""
+        await self._before("size", path)
+        return self._files.size(path)
+
     async def entries(self, directory: str, /) -> list[DirectoryEntry]:
         """Return what is in a directory."""
         await self._before("entries", directory)

@@ -162,6 +162,10 @@ class CrashableFiles:
         end = len(file.live) if length is None else offset + length
         return bytes(file.live[offset:end])
 
+    def size(self, path: str, /) -> int:
+        """Return how many bytes a file has."""
+        return len(self.read(path, offset=0, length=None))
+
     def entries(self, directory: str, /) -> list[DirectoryEntry]:
         """Return what is in a directory."""
         if directory not in self._directories:
