@@ -5,6 +5,7 @@ from typing import Final
 
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.mutants import Mutant, planted
+from simulator.campaign.proving import removed_reclaim_rules as reclaim
 from simulator.campaign.proving import removed_rules as rules
 
 REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
@@ -30,6 +31,19 @@ REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
         ("lost-answer-is-success", rules.lost_answer_is_success),
         ("superseded-run-commits", rules.superseded_run_commits),
         ("abandoned-after-commit", rules.abandoned_after_commit),
+        ("deleted-at-once", reclaim.deleted_at_once),
+        ("deleted-before-sweep", reclaim.deleted_before_sweep),
+        ("sweep-not-remarked", reclaim.sweep_not_remarked),
+        ("sweep-not-durable", reclaim.sweep_not_durable),
+        ("decided-once", reclaim.decided_once),
+        ("open-runs-not-spared", reclaim.open_runs_not_spared),
+        ("open-runs-not-awaited", reclaim.open_runs_not_awaited),
+        ("commit-not-checked", reclaim.commit_not_checked),
+        ("awaited-by-nobody", reclaim.awaited_by_nobody),
+        ("condemned-blocks-found", reclaim.condemned_blocks_found),
+        ("closed-run-commits", reclaim.closed_run_commits),
+        ("unreadable-point-ignored", reclaim.unreadable_point_ignored),
+        ("failed-listing-is-short", reclaim.failed_listing_is_short),
     )
 )
 

@@ -9,7 +9,14 @@ from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from simulator.campaign.proving.ledger import Contents, Ledger
-from simulator.campaign.proving.processes import Backup, back_up, read_points, settle_dead_run
+from simulator.campaign.proving.processes import (
+    Backup,
+    back_up,
+    expire,
+    read_points,
+    reclaim,
+    settle_dead_run,
+)
 from simulator.campaign.proving.storage import Storage
 from simulator.facade.file_system import FileSystemFacade
 from simulator.kernel.stepping import SteppedTask
@@ -17,6 +24,10 @@ from simulator.kernel.streams import Stream
 from simulator.world.file_system import Durability
 
 BLOCK_SIZE: Final = ByteCount(32)
+PAUSE_S: Final = 200_000
+"""Longer than a reclaim waits for runs that show no end."""
+
+Started = tuple[SteppedTask, FileSystemFacade]
 
 
 class World:
@@ -34,14 +45,12 @@ class World:
 
     def start(
         self, name: str, work: Callable[[DirectoryStore], Coroutine[Any, Any, None]]
-    ) -> tuple[SteppedTask, FileSystemFacade]:
+    ) -> Started:
         """Return a process that has made no call yet."""
         store, view = self.storage.process()
         return SteppedTask(name, work(store)), view
 
-    def backup(
-        self, name: str, fills: tuple[int, ...], /, *, machine: str
-    ) -> tuple[SteppedTask, FileSystemFacade]:
+    def backup(self, name: str, fills: tuple[int, ...], /, *, machine: str) -> Started:
         """Return a process that makes a point."""
         plan = Backup(
             machine=MachineId(machine),
@@ -57,11 +66,41 @@ class World:
             ),
         )
 
-    def reading(self) -> tuple[SteppedTask, FileSystemFacade]:
+    def expiry(self, *names: str) -> Started:
+        """Return a process that lets points exist no more."""
+        points = tuple(RecoveryPointId(name) for name in names)
+        return self.start(
+            "expiry",
+            lambda store: expire(points, store=store, storage=self.storage, ledger=self.ledger),
+        )
+
+    def reclaim(self, name: str, /) -> Started:
+        """Return a process that reclaims, and once more when every silent run may be closed."""
+
+        async def twice(store: DirectoryStore) -> None:
+            await reclaim(store=store, storage=self.storage)
+            self.storage.clock.now += PAUSE_S
+            await reclaim(store=store, storage=self.storage)
+
+        return self.start(name, twice)
+
+    def prune(self, *names: str) -> Started:
+        """Return a process that lets points exist no more and reclaims what only they used."""
+        points = tuple(RecoveryPointId(name) for name in names)
+
+        async def work(store: DirectoryStore) -> None:
+            await expire(points, store=store, storage=self.storage, ledger=self.ledger)
+            await reclaim(store=store, storage=self.storage)
+            self.storage.clock.now += PAUSE_S
+            await reclaim(store=store, storage=self.storage)
+
+        return self.start("prune", work)
+
+    def reading(self) -> Started:
         """Return a process that restores everything."""
         return self.start("reader", lambda store: read_points(store=store, ledger=self.ledger))
 
-    def settling(self) -> tuple[SteppedTask, FileSystemFacade]:
+    def settling(self) -> Started:
         """Return a process that asks what became of the last run."""
 
         async def ask(store: DirectoryStore) -> None:
@@ -69,9 +108,6 @@ class World:
                 await settle_dead_run(run, plan, store=store, ledger=self.ledger)
 
         return self.start("settling", ask)
-
-
-Started = tuple[SteppedTask, FileSystemFacade]
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +122,8 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NEW: Final = (1, 2, 7, 8)
+"""Blocks 1 and 2 are in `old-0` alone, 7 and 8 in others too."""
+
 _FRESH: Final = (20, 21, 22, 23)
 
 PAIRS: Final = (
@@ -137,5 +175,75 @@ PAIRS: Final = (
         first=lambda world: world.backup("a", _NEW, machine="vm-0"),
         second=lambda world: world.backup("b", _NEW, machine="vm-0"),
         first_dies=True,
+    ),
+    Pair(
+        name="backup-and-prune",
+        points=3,
+        first=lambda world: world.backup("a", _NEW, machine="vm-a"),
+        second=lambda world: world.prune("old-0"),
+        first_dies=False,
+    ),
+    Pair(
+        name="next-run-and-prune-of-base",
+        points=3,
+        first=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        second=lambda world: world.prune("old-0", "old-2"),
+        first_dies=False,
+    ),
+    Pair(
+        name="prune-and-backup",
+        points=3,
+        first=lambda world: world.prune("old-0"),
+        second=lambda world: world.backup("a", _NEW, machine="vm-a"),
+        first_dies=False,
+    ),
+    Pair(
+        name="prune-and-next-run",
+        points=3,
+        first=lambda world: world.prune("old-0", "old-2"),
+        second=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        first_dies=False,
+    ),
+    Pair(
+        name="two-prunes",
+        points=3,
+        first=lambda world: world.prune("old-0"),
+        second=lambda world: world.prune("old-2"),
+        first_dies=False,
+    ),
+    Pair(
+        name="prune-and-reclaim",
+        points=3,
+        first=lambda world: world.prune("old-0"),
+        second=lambda world: world.reclaim("reclaim"),
+        first_dies=False,
+    ),
+    Pair(
+        name="dead-prune-and-reclaim",
+        points=3,
+        first=lambda world: world.prune("old-0"),
+        second=lambda world: world.reclaim("reclaim"),
+        first_dies=True,
+    ),
+    Pair(
+        name="dead-backup-and-reclaim",
+        points=3,
+        first=lambda world: world.backup("a", _FRESH, machine="vm-a"),
+        second=lambda world: world.reclaim("reclaim"),
+        first_dies=True,
+    ),
+    Pair(
+        name="prune-and-reader",
+        points=3,
+        first=lambda world: world.prune("old-0"),
+        second=lambda world: world.reading(),
+        first_dies=False,
+    ),
+    Pair(
+        name="prune-and-expiry",
+        points=4,
+        first=lambda world: world.prune("old-0"),
+        second=lambda world: world.expiry("old-1"),
+        first_dies=False,
     ),
 )

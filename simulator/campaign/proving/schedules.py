@@ -13,7 +13,7 @@ import msgspec
 from reference_engine.model.errors import CorruptionError, TwinshotError
 from simulator.campaign.proving.judgement import judge
 from simulator.campaign.proving.ledger import Violation
-from simulator.campaign.proving.pairs import BLOCK_SIZE, Pair, World
+from simulator.campaign.proving.pairs import BLOCK_SIZE, PAUSE_S, Pair, World
 from simulator.kernel.stepping import SteppedTask
 from simulator.kernel.streams import Stream
 from simulator.world.file_system import Durability
@@ -21,7 +21,6 @@ from simulator.world.file_system import Durability
 _RESUMED: Final = (0, 0, 0, 1, 2, 3, 5, 8, 13, 21, 34, 1 << 30)
 """After how many more calls of the first process the power is cut, and looked at what is left."""
 
-_PAUSE_S: Final = 200_000
 _LONGEST: Final = 10_000
 """Calls of one process; more than any of them makes."""
 
@@ -64,7 +63,7 @@ def try_schedule(pair: Pair, durability: Durability, stopped_after: int, /) -> S
     if pair.first_dies and not first.done:
         view.die()
         first.kill()
-    world.storage.clock.now += _PAUSE_S
+    world.storage.clock.now += PAUSE_S
     second, _ = pair.second(world)
     _advance(world, second, _LONGEST)
     cuts, resumed = 0, 0
