@@ -100,6 +100,7 @@ def test_a_link_is_the_same_file(run: Run) -> None:
         await files.flush_directory(root)
         assert not await files.exists(f"{root}/a")
         assert await files.read(f"{root}/b", offset=0, length=None) == b"a"
+        assert await files.size(f"{root}/b") == 1
 
     run(scenario)
 
@@ -117,6 +118,9 @@ def test_directories_tell_what_is_in_them(run: Run) -> None:
         ]
         with pytest.raises(OSError, match="d"):
             await files.remove_directory(f"{root}/d")
+        assert await files.size(f"{root}/d/inside") == 0
+        with pytest.raises(FileNotFoundError):
+            await files.size(f"{root}/e")
         await files.unlink(f"{root}/d/inside")
         await files.remove_directory(f"{root}/d")
         assert await files.exists(f"{root}/f")
