@@ -142,12 +142,17 @@ def manifest_name(point: RecoveryPointId, /) -> str:
 
 def manifest_copy_name(point: RecoveryPointId, /) -> str:
     """Return the object name of the manifest's second copy."""
-    return f"copies/points/{point}"
+    return copy_name(manifest_name(point))
 
 
 def map_name(session: str, number: int, /) -> str:
     """Return the object name of the `number`-th object of pages of a session, counted from 1."""
     return f"maps/{session}-{number}"
+
+
+def copy_name(name: str, /) -> str:
+    """Return the object name of the second copy of an object that is kept twice."""
+    return f"copies/{name}"
 
 
 def index_name(session: str, /) -> str:

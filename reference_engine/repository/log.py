@@ -5,14 +5,16 @@ its own, so what an entry claims was decided with full knowledge of its past.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from reference_engine.model.errors import OperationFailedError
+from reference_engine.model.errors import OperationFailedError, RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import (
     Entry,
     Header,
     LogRecord,
+    copy_name,
     decode_record,
     encode_record,
     log_name,
@@ -32,6 +34,8 @@ class Log:
         self._store = store
         self._key = header.key
         self._tip = header_digest
+        self._newest = b""
+        self._copied = 0
         self._entries: list[Entry] = []
 
     @property
@@ -45,11 +49,11 @@ class Log:
         Raises:
             LogDamagedError: there is a gap, or an entry is not what was written.
         """
-        listed = await self._store.names("log/")
+        listed = max([*await self._store.names("log/"), ""])
         await self.refresh()
         read = len(self._entries)
-        if listed and listed[-1] > (log_name(read) if read else "log/"):
-            raise LogDamagedError(read + 1, f"it is missing although {listed[-1]} exists")
+        if listed > (log_name(read) if read else "log/"):
+            raise LogDamagedError(read + 1, f"it is missing although {listed} exists")
 
     async def refresh(self) -> None:
         """Read every entry that was appended since.
@@ -58,13 +62,21 @@ class Log:
             LogDamagedError: an entry is not what was written.
         """
         while True:
-            number = len(self._entries) + 1
-            content = await self._store.read(log_name(number))
-            if content is None:
+            number, damage = len(self._entries) + 1, None
+            for name in (log_name(number), copy_name(log_name(number))):
+                # The copy is asked for an absent entry too: a number that was taken stays taken.
+                content = await self._store.read(name)
+                # Another task of this process may have read the same entry meanwhile.
+                if content is None or number <= len(self._entries):
+                    continue
+                try:
+                    self._accept(number, content)
+                except LogDamagedError as error:
+                    damage = damage or error
+            if number > len(self._entries):
+                if damage is not None:
+                    raise damage
                 return
-            # Another task of this process may have read the same entry meanwhile.
-            if number == len(self._entries) + 1:
-                self._accept(number, content)
 
     def _accept(self, number: int, content: bytes) -> None:
         record = decode_record(self._key, number, content)
@@ -73,7 +85,7 @@ class Log:
         if record.previous != self._tip:
             raise LogDamagedError(number, "it does not continue the entry before")
         self._entries.append(record.entry)
-        self._tip = object_digest(self._key, content)
+        self._tip, self._newest = object_digest(self._key, content), content
 
     async def append(self, decide: Callable[[tuple[Entry, ...]], Entry | None], /) -> Entry | None:
         """Append what `decide` makes of the whole history; None from it appends nothing.
@@ -88,6 +100,8 @@ class Log:
             entry = decide(self.entries)
             if entry is None:
                 return None
+            # Whoever wrote the newest entry may have died before its copy.
+            await self._copy_newest()
             number = len(self._entries) + 1
             content = encode_record(
                 self._key, LogRecord(number=number, previous=self._tip, entry=entry)
@@ -95,5 +109,14 @@ class Log:
             if await publish(self._store, log_name(number), content):
                 if number == len(self._entries) + 1:
                     self._accept(number, content)
+                    await self._copy_newest()
                 return entry
         raise OperationFailedError("appending to the log", "other writers were always faster")
+
+    async def _copy_newest(self) -> None:
+        """Write the copy of the newest entry; the entry stands without it, so it may fail."""
+        number, content = len(self._entries), self._newest
+        if self._copied < number:
+            with suppress(TransientError, RefusedError):
+                await self._store.create(copy_name(log_name(number)), content)
+                self._copied = number
