@@ -31,6 +31,21 @@ _COMMANDS: Final = (
     ("restore", "reference_engine.app.restore_command:restore", "Write a point's disks to images."),
     ("verify", "reference_engine.app.verify_command:verify", "Read points to the last block."),
     (
+        "repo check",
+        "reference_engine.app.repo.check_command:check",
+        "Find everything that is not as it was written.",
+    ),
+    (
+        "repo repair",
+        "reference_engine.app.repo.repair_command:repair",
+        "Mend what can be mended; nothing is removed.",
+    ),
+    (
+        "repo copy",
+        "reference_engine.app.repo.copy_command:copy",
+        "Copy points to a second repository.",
+    ),
+    (
         "simulate",
         "simulator.campaign.commands:simulate",
         "Run scenarios against a simulated cluster.",
@@ -68,7 +83,10 @@ _COMMANDS: Final = (
     ),
 )
 
-_GROUPS: Final = {"bench": "Measure speed and size, and hold results against each other."}
+_GROUPS: Final = {
+    "bench": "Measure speed and size, and hold results against each other.",
+    "repo": "Look after a repository as a whole.",
+}
 """What the first word of commands with two words stands for."""
 
 

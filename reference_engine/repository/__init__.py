@@ -7,8 +7,8 @@ A repository lives behind `ports.blob_store`; `FORMAT.md` has the bytes of its o
 - `maps/<session>-<n>`, twice, hold pages of block maps: for each block its digest and its place;
 - `points/<id>`, twice, is the manifest of one point: its record, and of every disk the root of its
   map, which refers to pages of this run and of earlier ones, but to no other manifest;
-- `log/<number>`, twice, is the history: runs opened and points committed, each entry naming the digest of
-  the one before;
+- `log/<number>`, twice, is the history: runs opened and points committed, each entry naming the
+  digest of the one before;
 - `index/<session>` tells later runs what is stored already, of whatever disk or machine;
 - `wanted/<token>` and `mends/<token>` say what was found damaged, and where it stands again.
 

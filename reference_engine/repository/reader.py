@@ -230,28 +230,25 @@ class PointReader:
         found = await self._maps[disk].page(page)
         return found.digests, found.numbers()
 
-    async def verify(self, disk: DiskId, /, *, progress: Progress) -> ByteCount:
-        """Read the whole disk, check it against its record, and return how much was read.
+    def confirm(self, disk: DiskId, /) -> None:
+        """Return if the manifest's map is of the disk that was recorded.
 
         Raises:
-            CorruptionError: a block or a page cannot be read back as it was written.
-            DiskDamagedError: the blocks are whole, but not those that were recorded.
+            DiskDamagedError: its size or its digest is another one.
         """
         record = self.point.disk(disk)
         assert record is not None, disk
-        read = 0
-        async for stretch in self.stretches(disk, ExtentSet.whole(self.size(disk))):
-            read += len(stretch.content)
-            progress(ByteCount(len(stretch.content)))
         if self.size(disk) != record.size:
             raise DiskDamagedError(self.point.id, disk, "its size is not the one recorded")
         if self.root_digest(disk) != record.digest:
             raise DiskDamagedError(self.point.id, disk, "its digest is not the one recorded")
-        await self._check_pages(disk)
-        return ByteCount(read)
 
-    async def _check_pages(self, disk: DiskId) -> None:
-        """Make sure that the blocks of each page are those that the root speaks of."""
+    async def confirm_pages(self, disk: DiskId, /) -> None:
+        """Return if the blocks of each page are those that the root speaks of.
+
+        Raises:
+            CorruptionError: a page is damaged, or another one's.
+        """
         blocks = self._maps[disk]
         for number in blocks.pages():
             page = await blocks.page(number)

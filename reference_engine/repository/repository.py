@@ -33,7 +33,7 @@ from reference_engine.repository.errors import (
 from reference_engine.repository.log import Log
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
-from reference_engine.repository.reader import PointReader, Progress
+from reference_engine.repository.reader import PointReader
 from reference_engine.repository.write_session import WriteSession
 
 INLINE: Final = Inline()
@@ -123,6 +123,21 @@ class Repository:
     def identity(self) -> str:
         """The token that the repository was created with."""
         return self._header.repository
+
+    @property
+    def header(self) -> Header:
+        """What the repository says of itself."""
+        return self._header
+
+    @property
+    def store(self) -> BlobStore:
+        """Where its objects are: for whoever looks after them."""
+        return self._store
+
+    async def entries(self) -> tuple[Entry, ...]:
+        """Return the whole history; entry n has number n + 1."""
+        await self._log.refresh()
+        return self._log.entries
 
     @property
     def block_size(self) -> ByteCount:
@@ -225,18 +240,6 @@ class Repository:
         """
         manifest = await self._manifest(await self._entry(point))
         return PointReader(self._store, self._header, manifest, executor=self._executor)
-
-    async def verify(self, point: RecoveryPointId, /, *, progress: Progress) -> ByteCount:
-        """Read one point to the last block, and return how many bytes were checked.
-
-        Raises:
-            PointUnknownError: it was never committed.
-            CorruptionError: it cannot be restored as it was written; the error names the place.
-        """
-        reader = await self.reader(point)
-        return ByteCount(
-            sum([await reader.verify(disk, progress=progress) for disk in reader.disks])
-        )
 
     async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
         found = next((e for e in await self.commits() if e.point == point), None)

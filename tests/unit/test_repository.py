@@ -26,7 +26,6 @@ from reference_engine.repository.errors import (
     BlockDamagedError,
     LogDamagedError,
     ManifestDamagedError,
-    PointUnknownError,
     RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,

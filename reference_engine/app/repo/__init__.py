@@ -1,0 +1,1 @@
+"""`twinshot repo`: looking after a repository as a whole."""
