@@ -55,7 +55,7 @@ def open_store(place: str, /) -> Store:
 
 
 @contextlib.contextmanager
-def _naming(place: str) -> Iterator[None]:
+def naming(place: str) -> Iterator[None]:
     """Let errors say which repository they are about."""
     try:
         yield
@@ -108,7 +108,7 @@ async def open_repository(place: str, executor: Executor, /) -> Repository:
     """
     # A place that cannot be understood may hold a password: it is not named as the others are.
     store = open_store(place)
-    with _naming(place):
+    with naming(place):
         return await Repository.open(store, executor=executor)
 
 
@@ -121,7 +121,7 @@ async def open_or_create_repository(
         RefusedError: something else is there, or it is not usable.
         LogDamagedError: its history is not what was written.
     """
-    with _naming(place):
+    with naming(place):
         try:
             return await Repository.open(store, executor=runtime)
         except RepositoryAbsentError:

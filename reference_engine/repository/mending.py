@@ -33,10 +33,15 @@ PlaceName = tuple[str, int, int, int]
 
 
 class Lost(NamedTuple):
-    """A block that cannot be put together, and the places that it was to be made of."""
+    """A block that cannot be put together, and the places that it was to be made of.
+
+    The first place is its base's; the others are those of `pieces`, in their order.
+    """
 
     digest: bytes
+    length: int
     places: tuple[PlaceName, ...]
+    pieces: tuple[int, ...]
 
 
 class Listed(NamedTuple):
@@ -85,9 +90,19 @@ async def outstanding(store: BlobStore, key: bytes, /) -> tuple[Listed, Digests]
     lost = await listed(store, key, WANTED)
     if not len(lost.digests):
         return lost, lost.digests
-    mended = await listed(store, key, MENDS)
+    mended = await sound_mends(store, key, lost=lost)
     unique = np.unique(lost.digests, axis=0)
     return lost, unique[~contains(mended.digests, unique)]
+
+
+async def sound_mends(store: BlobStore, key: bytes, /, *, lost: Listed | None = None) -> Listed:
+    """Return where lost blocks stand now, but for places that were lost after that."""
+    mended = await listed(store, key, MENDS)
+    if not len(mended.digests):
+        return mended
+    lost = await listed(store, key, WANTED) if lost is None else lost
+    sound = ~np.isin(frame_keys(mended.places), lost.frames(mended.names))
+    return Listed(mended.digests[sound], mended.places[sound], mended.names)
 
 
 def contains(known: Digests, asked: Digests, /) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -126,23 +141,20 @@ class Rescue:
         self._mends: KnownBlocks | None = None
         self._names = NameTable()
 
-    async def block(self, lost: Lost, /, *, length: int, pieces: Sequence[int]) -> bytes | None:
-        """Return the lost block, checked, or None: it cannot be had.
-
-        Its first place is its base's, the others are those of `pieces`, in their order.
-        """
+    async def block(self, lost: Lost, /) -> bytes | None:
+        """Return the lost block, checked, or None: it cannot be had."""
         for _ in range(REREADS):
-            content = await self._assembled(lost, length, pieces)
+            content = await self._assembled(lost)
             if content is not None:
                 return content
         place = await self._mended(lost.digest)
         if place is None:
             return None
-        return await self._assembled(Lost(lost.digest, (place,)), length, ())
+        return await self._assembled(lost._replace(places=(place,), pieces=()))
 
     async def _mended(self, digest: bytes) -> PlaceName | None:
         if self._mends is None:
-            found = await listed(self._store, self._key, MENDS)
+            found = await sound_mends(self._store, self._key)
             self._mends, self._names = KnownBlocks(), found.names
             self._mends.learn(found.digests, found.places)
         if not len(self._mends):
@@ -151,13 +163,13 @@ class Rescue:
         pack, offset, stored, at = places[0].tolist()
         return (self._names.name(pack), offset, stored, at) if here[0] else None
 
-    async def _assembled(self, lost: Lost, length: int, pieces: Sequence[int]) -> bytes | None:
-        sizes = [length, *(self._piece for _ in pieces)]
+    async def _assembled(self, lost: Lost) -> bytes | None:
+        sizes = [lost.length, *(self._piece for _ in lost.pieces)]
         parts = [
             await self._part(place, size) for place, size in zip(lost.places, sizes, strict=True)
         ]
         content = bytearray(parts[0])
-        for piece, part in zip(pieces, parts[1:], strict=True):
+        for piece, part in zip(lost.pieces, parts[1:], strict=True):
             content[piece * self._piece : (piece + 1) * self._piece] = part
         digest = blake3(content, key=self._key).digest(length=DIGEST_SIZE)
         return bytes(content) if digest == lost.digest else None

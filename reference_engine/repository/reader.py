@@ -195,12 +195,12 @@ class PointReader:
         block, name = failed.block, self._packs.name
         frames = [(block.base, block.at), *((frame, at) for _, frame, at in block.pieces)]
         lost = Lost(
-            block.digest,
-            tuple((name(pack), offset, stored, at) for (pack, offset, stored), at in frames),
+            digest=block.digest,
+            length=block.length,
+            places=tuple((name(pack), offset, stored, at) for (pack, offset, stored), at in frames),
+            pieces=tuple(piece for piece, _, _ in block.pieces),
         )
-        content = await self._rescue.block(
-            lost, length=block.length, pieces=[piece for piece, _, _ in block.pieces]
-        )
+        content = await self._rescue.block(lost)
         offset = block.number * self._block_size
         if content is not None:
             return Stretch(offset, memoryview(content))

@@ -1,5 +1,6 @@
 """Hashing, finding, compressing: how the blocks of one run come into its packs."""
 
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
@@ -24,6 +25,13 @@ from reference_engine.repository.block_map import (
 from reference_engine.repository.codec import Header, RunOpenedEntry, index_name
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.log import Log
+from reference_engine.repository.mending import (
+    MENDS,
+    Listed,
+    contains,
+    frame_keys,
+    outstanding,
+)
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
 from reference_engine.repository.pages import decode_segment, encode_segment
 from reference_engine.repository.publish import publish_own
@@ -63,6 +71,8 @@ class BlockStorer:
         self._known: KnownBlocks | None = None
         self._added: list[tuple[Digests, Places]] = []
         self._zero_digests: dict[int, bytes] = {}
+        self._lost: tuple[Listed, Digests] | None = None
+        self._healed: list[tuple[Digests, Places]] = []
         self.packs = PackWriter(store, names, session=session)
         self.bytes_sent = 0
 
@@ -126,6 +136,8 @@ class BlockStorer:
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
+        healed = wanted & await self.is_lost(digests)
+        self._healed.append((digests[healed], places[healed]))
         for number, part, _ in draft.blocks.spans(numbers):
             page = await draft.blocks.page(number)
             ours = np.flatnonzero(wanted[part]) + part.start
@@ -173,13 +185,36 @@ class BlockStorer:
             parts.append(part)
             count += len(part[0])
         if count:
-            known.learn(
-                np.concatenate([digests for digests, _ in parts]),
-                np.concatenate([places for _, places in parts]),
-            )
+            digests = np.concatenate([digests for digests, _ in parts])
+            places = np.concatenate([places for _, places in parts])
+            lost, _ = await self._all_lost()
+            # Of a frame that has lost a block nobody knows what else will be readable.
+            sound = ~np.isin(frame_keys(places), lost.frames(self._names))
+            known.learn(digests[sound], places[sound])
         # Another disk's task may have been quicker.
         self._known = self._known or known
         return self._known
+
+    async def _all_lost(self) -> tuple[Listed, Digests]:
+        if self._lost is None:
+            self._lost = await outstanding(self._store, self._key)
+        return self._lost
+
+    async def is_lost(self, digests: Digests, /) -> npt.NDArray[np.bool_]:
+        """Return for each digest whether its block was found damaged and not stored since."""
+        _, missing = await self._all_lost()
+        return contains(missing, digests)
+
+    async def lost_blocks(self, blocks: BlockMap, /) -> Numbers:
+        """Return which blocks of a disk were found damaged and not stored since."""
+        _, missing = await self._all_lost()
+        parts: list[Numbers] = [np.zeros(0, np.int64)]
+        for number in blocks.pages() if len(missing) else ():
+            page = await blocks.page(number)
+            inside = page.numbers()
+            hit = inside[contains(missing, page.digests[inside])]
+            parts.append(hit + number * PAGE_BLOCKS)
+        return np.concatenate(parts)
 
     async def digests(
         self, blocks: BlockMap, numbers: Numbers, view: memoryview
@@ -219,17 +254,19 @@ class BlockStorer:
     async def publish_index(self) -> None:
         """Let later runs find what this one stored; only now will it never be deleted.
 
-        Nothing but space depends on it, so a failure is nobody's concern.
+        What was lost before and is stored again mends older points. Nothing else depends on either,
+        so a failure is nobody's concern: a repair finds both again.
         """
-        if not self._added:
-            return
-        digests = np.concatenate([digests for digests, _ in self._added])
-        places = np.concatenate([places for _, places in self._added])
-        content = encode_segment(self._key, digests, places, self._names)
-        try:
-            await publish_own(self._store, index_name(self._session), content)
-        except (TransientError, RefusedError):
-            return
+        with suppress(TransientError, RefusedError):
+            await self._publish_segment(f"{MENDS}{self._session}", self._healed)
+            await self._publish_segment(index_name(self._session), self._added)
+
+    async def _publish_segment(self, name: str, rows: list[tuple[Digests, Places]]) -> None:
+        if any(len(digests) for digests, _ in rows):
+            digests = np.concatenate([digests for digests, _ in rows])
+            places = np.concatenate([places for _, places in rows])
+            content = encode_segment(self._key, digests, places, self._names)
+            await publish_own(self._store, name, content)
 
 
 def _gathered(view: memoryview, at: Numbers, size: int) -> memoryview:

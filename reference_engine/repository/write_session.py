@@ -245,7 +245,8 @@ class WriteSession:
         blocks = draft.blocks
         digests, zero = await self._storer.digests(blocks, numbers, view)
         standing = await self._standing(blocks, numbers)
-        same = standing.stored & equal(standing.digests, digests)
+        lost = standing.stored & await self._storer.is_lost(standing.digests)
+        same = standing.stored & equal(standing.digests, digests) & ~lost
         await self._clear(blocks, numbers[zero & standing.stored])
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)
@@ -253,7 +254,7 @@ class WriteSession:
             masks = self._masks(numbers, changed)
             covered = np.bitwise_count(masks | standing.overlaid) <= OVERLAID_MAX
             whole = (numbers + 1) * self._block_size <= blocks.size
-            overlay = wanted & standing.stored & (masks != 0) & covered & whole
+            overlay = wanted & standing.stored & ~lost & (masks != 0) & covered & whole
             fresh |= await self._storer.overlay(
                 draft, numbers, view, digests, masks=masks, chosen=overlay
             )
@@ -295,6 +296,12 @@ class WriteSession:
             bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
             np.bitwise_or.at(masks, at[ours], bits)
         return masks
+
+    async def lost(self, disk: DiskId, /) -> ExtentSet:
+        """Return what of the disk, as inherited, was found damaged: whatever changed, put it."""
+        blocks = self._drafts[disk].blocks
+        numbers = await self._storer.lost_blocks(blocks)
+        return ExtentSet.of_pieces(numbers, piece=self._block_size, size=blocks.size)
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""

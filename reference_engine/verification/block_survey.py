@@ -5,7 +5,7 @@ Then, where asked, each block is read once, however many points have it. Last, w
 said of every point that it touches. Nothing stops at what is wrong.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,8 +16,9 @@ from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
     PAGE_BLOCKS,
-    PIECES,
+    Digests,
     NameTable,
     Page,
     PageRow,
@@ -25,11 +26,12 @@ from reference_engine.repository.block_map import (
 from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import BlockDamagedError
 from reference_engine.repository.fetching import load_page, read_page
-from reference_engine.repository.mending import MENDS, Lost, contains, listed
+from reference_engine.repository.mending import Lost, PlaceName, contains, sound_mends
 from reference_engine.repository.reader import Damage, PointReader, Progress
 from reference_engine.repository.repository import Repository
-from reference_engine.verification.block_keys import Keys, SeenBlocks, block_keys, part_of
+from reference_engine.verification.block_keys import Keys, SeenBlocks, block_keys
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
+from reference_engine.verification.pack_survey import PackSurvey
 
 FAILURES_MAX: Final = 3
 """So many failures of the store in a row, and it is taken to be gone."""
@@ -60,12 +62,14 @@ class BlockSurvey:
     ) -> None:
         self._repository, self._points = repository, tuple(points)
         self._store, self._key = repository.store, repository.header.key
-        self._packs = NameTable()
-        self._ends = np.zeros(1, np.int64)
-        self._limits = np.zeros(1, np.int64)
+        self._names = NameTable()
+        self.packs = PackSurvey(self._store, self._names)
         self._pages: dict[tuple[str, int], str] = {}
         self._counts: dict[tuple[str, int], int] = {}
         self._first: list[tuple[RecoveryPointId, DiskId, int]] = []
+        self.map_rows: dict[str, dict[int, PageRow]] = {}
+        """Every object of pages, with what the points need of it by its offset."""
+
         self._wrong: dict[tuple[RecoveryPointId, DiskId, int], str] = {}
         self._bad_keys: list[Keys] = []
         self._causes: dict[int, str] = {}
@@ -73,29 +77,15 @@ class BlockSurvey:
         self.lost: dict[bytes, Lost] = {}
         """Blocks that cannot be put together, by digest: of those that were read."""
 
-        self.maps: dict[str, None] = {}
-        self.bases: dict[str, None] = {}
-        """Packs that hold whole blocks."""
-
         self.unread: dict[RecoveryPointId, str] = {}
         """Points about which the store did not let us know everything, and why."""
 
         self.objects: dict[str, ObjectFinding] = {}
-        self.damage: dict[RecoveryPointId, list[PointDamage]] = {}
+        self._whole: dict[RecoveryPointId, list[PointDamage]] = {}
         self.filled: dict[RecoveryPointId, ByteCount] = {}
         """How many bytes of each point are no holes."""
 
         self.unique_bytes = 0
-
-    @property
-    def packs(self) -> tuple[str, ...]:
-        """The packs that the points refer to."""
-        return self._packs.names()
-
-    @property
-    def pack_count(self) -> int:
-        """How many packs the points refer to."""
-        return len(self._packs.names())
 
     async def look(self, step: Callable[[int], None], /) -> None:
         """Check every page of every point in both copies, and every pack's length.
@@ -114,7 +104,10 @@ class BlockSurvey:
                 self.filled[point] = ByteCount(filled)
                 if self._pages[row.place]:
                     self._wrong[point, row.disk, row.number] = self._pages[row.place]
-        await self._measure_packs()
+        async for finding in self.packs.measure():
+            self.objects.setdefault(finding.object, finding)
+            if finding.problem is Problem.UNREADABLE:
+                self._fail(finding.cause, *(point for point, _ in self._points))
 
     async def _rows(self, point: RecoveryPointId, machine: MachineId) -> AsyncIterator[_Row]:
         """Yield every page of a point; what is wrong with the point as a whole is noted."""
@@ -124,7 +117,7 @@ class BlockSurvey:
             self._note(point, machine, None, EMPTY, str(error))
             return
         except TransientError as error:
-            self._fail(error, point)
+            self._fail(str(error), point)
             return
         for disk in reader.disks:
             try:
@@ -132,7 +125,7 @@ class BlockSurvey:
             except CorruptionError as error:
                 self._note(point, machine, disk, ExtentSet.whole(reader.size(disk)), str(error))
             for number, name, row in reader.rows(disk):
-                self.maps[name] = None
+                self.map_rows.setdefault(name, {})[row.offset] = row
                 yield _Row(reader, disk, number, name, row)
 
     async def _inspect(self, row: _Row) -> Page | None:
@@ -141,7 +134,7 @@ class BlockSurvey:
         cause = ""
         for name in (row.name, copy_name(row.name)):
             try:
-                page = await read_page(self._store, self._key, self._packs, name=name, row=row.row)
+                page = await read_page(self._store, self._key, self._names, name=name, row=row.row)
             except (CorruptionError, ValueError) as error:
                 missing = "missing" in str(error)
                 cause = f"page {row.number} in {row.name}: {error}"
@@ -150,7 +143,7 @@ class BlockSurvey:
             except TransientError as error:
                 cause = cause or str(error)
                 self._note_object(name, Problem.UNREADABLE, str(error))
-                self._fail(error, row.reader.point.id)
+                self._fail(str(error), row.reader.point.id)
             else:
                 self._failures = 0
                 if page.digest(self._key) == row.reader.content_digest(row.disk, row.number):
@@ -163,13 +156,7 @@ class BlockSurvey:
     def _learn(self, row: _Row, page: Page, seen: SeenBlocks) -> None:
         """Note what a page that was not met before refers to."""
         self._first.append((row.reader.point.id, row.disk, row.number))
-        grown = len(self._packs.names()) + 1 - len(self._ends)
-        self._ends = np.concatenate((self._ends, np.zeros(grown, np.int64)))
-        for places in (page.places, page.piece_places):
-            ends = places[:, 1].astype(np.int64) + places[:, 2]
-            np.maximum.at(self._ends, places[:, 0], ends)
-        used = np.unique(page.places[page.numbers(), 0])
-        self.bases.update((self._packs.name(pack), None) for pack in used.tolist())
+        self.packs.learn(page)
         keys = block_keys(page)
         numbers = page.numbers() + row.number * PAGE_BLOCKS
         block, size = row.reader.block_size, row.reader.size(row.disk)
@@ -178,64 +165,55 @@ class BlockSurvey:
         seen.add(keys[fresh])
         self.unique_bytes += int(fresh.sum()) * row.reader.block_size
 
-    async def _measure_packs(self) -> None:
-        """Make sure that every pack reaches to the end of the last frame that is needed of it."""
-        names = self._packs.names()
-        self._limits = np.full(len(names) + 1, np.iinfo(np.int64).max)
-        self._ends = np.concatenate(
-            (self._ends, np.zeros(len(names) + 1 - len(self._ends), np.int64))
-        )
-        present = {*await self._store.names("packs/")}
-        for number, name in enumerate(names, 1):
-            end = int(self._ends[number])
-            try:
-                length = end if name in present and await self._reaches(name, end) else None
-                if length is None:
-                    length = await self._length(name, end) if name in present else 0
-                    missing = name not in present
-                    problem = Problem.MISSING if missing else Problem.DAMAGED
-                    words = "it is missing" if missing else f"it ends at byte {length} of {end}"
-                    self._note_object(name, problem, words)
-                    self._limits[number] = length
-            except TransientError as error:
-                self._note_object(name, Problem.UNREADABLE, str(error))
-                self._fail(error, *(point for point, _ in self._points))
-
-    async def _reaches(self, name: str, end: int) -> bool:
-        """Return whether the object has `end` bytes at least."""
-        try:
-            await self._store.read_range(name, offset=end - 1, length=1)
-        except CorruptionError:
-            return False
-        return True
-
-    async def _length(self, name: str, end: int) -> int:
-        """Return how long the object is, given that it is shorter than `end`."""
-        low, high = 0, end
-        while high - low > 1:
-            middle = (low + high) // 2
-            if await self._reaches(name, middle):
-                low = middle
-            else:
-                high = middle
-        return low
-
     async def read(self, part: Part, /, *, progress: Progress) -> None:
         """Read every block of the packs of `part`, each once."""
         seen = SeenBlocks()
+        async for row, page in self._first_pages():
+            keys, numbers = block_keys(page), page.numbers()
+            fresh = ~seen.has(keys)
+            seen.add(keys[fresh])
+            fresh &= self.packs.in_part(page, part)[page.places[numbers, 0]]
+            await self._read_blocks(row, page, fresh, progress=progress)
+
+    async def reread(self, lost: Sequence[Lost], /) -> None:
+        """Read the blocks that were lost, wherever they are."""
+        if not lost:
+            return
+        digests = np.frombuffer(b"".join([each.digest for each in lost]), np.uint8)
+        asked = digests.reshape(-1, DIGEST_SIZE)
+        async for row, page in self._first_pages():
+            fresh = contains(asked, page.digests[page.numbers()])
+            await self._read_blocks(row, page, fresh, progress=lambda _: None)
+
+    async def whole_blocks(
+        self, sessions: Collection[str], /
+    ) -> dict[str, list[tuple[bytes, PlaceName]]]:
+        """Return the blocks that points have whole in packs of these sessions."""
+        found: dict[str, dict[bytes, PlaceName]] = {session: {} for session in sessions}
+        async for _, page in self._first_pages():
+            numbers = page.numbers()
+            for number in numbers[page.overlaid[numbers] == 0].tolist():
+                pack, offset, stored, at = page.places[number].tolist()
+                name = self._names.name(pack)
+                session = name.removeprefix("packs/").rpartition("-")[0]
+                if session in found:
+                    digest = page.digests[number].tobytes()
+                    found[session].setdefault(digest, (name, offset, stored, at))
+        return {session: [*rows.items()] for session, rows in found.items()}
+
+    async def _first_pages(self) -> AsyncIterator[tuple[_Row, Page]]:
+        """Yield every page once, however many points have it."""
         readers: dict[RecoveryPointId, PointReader] = {}
         for point, disk, number in self._first:
             if point not in readers:
                 # One reader at a time: each keeps pages in memory.
                 readers = {point: await self._repository.reader(point)}
             reader = readers[point]
-            [(name, row)] = [(n, r) for k, n, r in reader.rows(disk) if k == number]
-            each = _Row(reader, disk, number, name, row)
-            page = await self._page(each)
+            [(name, place)] = [(n, r) for k, n, r in reader.rows(disk) if k == number]
+            row = _Row(reader, disk, number, name, place)
+            page = await self._page(row)
             if page is not None:
-                fresh = ~seen.has(block_keys(page))
-                seen.add(block_keys(page)[fresh])
-                await self._read_blocks(each, page, fresh, part=part, progress=progress)
+                yield row, page
 
     async def _read_blocks(
         self,
@@ -243,13 +221,11 @@ class BlockSurvey:
         page: Page,
         fresh: npt.NDArray[np.bool_],
         *,
-        part: Part,
         progress: Progress,
     ) -> None:
-        """Read those of the page's blocks that are fresh and in `part`."""
+        """Read those of the page's blocks that are fresh."""
         reader, disk, number = row.reader, row.disk, row.number
         keys, numbers = block_keys(page), page.numbers()
-        fresh = fresh & self._in_part(page, part)[page.places[numbers, 0]]
         block, size = reader.block_size, reader.size(disk)
         extents = ExtentSet.of_pieces(numbers[fresh] + number * PAGE_BLOCKS, piece=block, size=size)
         if not extents:
@@ -266,16 +242,8 @@ class BlockSurvey:
                 progress(ByteCount(length))
             self._failures = 0
         except TransientError as error:
-            self._fail(error, *(each for each, _ in self._points))
+            self._fail(str(error), *(each for each, _ in self._points))
             progress(ByteCount(extents.total - before))
-
-    def _in_part(self, page: Page, part: Part) -> npt.NDArray[np.bool_]:
-        """Return for each pack number whether its blocks are to be read."""
-        names = self._packs.names()
-        chosen = np.zeros(len(names) + 1, np.bool_)
-        for pack in np.unique(page.places[:, 0]).tolist():
-            chosen[pack] = pack and part_of(names[pack - 1], count=part.count) == part.number
-        return chosen
 
     def _lose(self, damage: Damage, keys: Keys) -> None:
         if damage.lost is None:
@@ -293,7 +261,7 @@ class BlockSurvey:
             return await load_page(
                 self._store,
                 self._key,
-                self._packs,
+                self._names,
                 name=row.name,
                 number=row.number,
                 row=row.row,
@@ -302,46 +270,52 @@ class BlockSurvey:
         except (CorruptionError, TransientError):
             return None
 
-    async def attribute(self) -> None:
-        """Say of every point what of it is lost by what was found so far."""
+    async def attribute(self) -> dict[RecoveryPointId, list[PointDamage]]:
+        """Return for every point that is touched what of it is lost by what was found so far."""
+        found = {point: [*damage] for point, damage in self._whole.items()}
         bad = np.unique(np.concatenate([np.zeros(0, np.uint64), *self._bad_keys]))
-        short = bool((self._limits < self._ends).any())
-        if not (len(bad) or short or self._wrong):
-            return
-        mended = (await listed(self._store, self._key, MENDS)).digests
+        if not (len(bad) or self.packs.is_short or self._wrong):
+            return found
+        mended = (await sound_mends(self._store, self._key)).digests
         for point, machine in self._points:
-            if any(each.disk is None for each in self.damage.get(point, [])):
+            if any(each.disk is None for each in found.get(point, [])):
                 continue
             parts: dict[DiskId, list[ExtentSet]] = {}
             causes: dict[DiskId, str] = {}
             async for row in self._rows_again(point):
-                block, start = row.reader.block_size, row.number * PAGE_BLOCKS
-                cause = self._wrong.get((point, row.disk, row.number), "")
-                if cause:
-                    numbers = np.arange(PAGE_BLOCKS)
-                else:
-                    page = await self._page(row)
-                    if page is None:
-                        continue
-                    numbers = page.numbers()
-                    keys = block_keys(page)
-                    gone = self._beyond(page)[numbers] & ~contains(mended, page.digests[numbers])
-                    hit = np.isin(keys, bad) | gone
-                    numbers = numbers[hit]
-                    if len(numbers):
-                        known = self._causes.get(int(keys[hit][0]), "its pack is not whole")
-                        error = BlockDamagedError(point, row.disk, start + int(numbers[0]), known)
-                        cause = str(error)
-                if cause:
-                    size = row.reader.size(row.disk)
-                    numbers = numbers[numbers + start < -(-size // block)]
-                    found = ExtentSet.of_pieces(numbers + start, piece=block, size=size)
-                    parts.setdefault(row.disk, []).append(found)
+                extents, cause = await self._lost_of(row, bad, mended)
+                if extents:
+                    parts.setdefault(row.disk, []).append(extents)
                     causes.setdefault(row.disk, cause)
-            for disk, extents in parts.items():
-                bounds = np.concatenate([each.bounds for each in extents])
+            for disk, several in parts.items():
+                bounds = np.concatenate([each.bounds for each in several])
                 whole = ExtentSet.of([(a, b) for a, b in bounds.tolist()])
-                self._note(point, machine, disk, whole, causes[disk])
+                damage = PointDamage(
+                    point=point, machine=machine, disk=disk, extents=whole, cause=causes[disk]
+                )
+                found.setdefault(point, []).append(damage)
+        return found
+
+    async def _lost_of(self, row: _Row, bad: Keys, mended: Digests) -> tuple[ExtentSet, str]:
+        """Return what of one page of a point is lost, and why."""
+        reader, start = row.reader, row.number * PAGE_BLOCKS
+        block, size = reader.block_size, reader.size(row.disk)
+        cause = self._wrong.get((reader.point.id, row.disk, row.number), "")
+        if cause:
+            end = min((start + PAGE_BLOCKS) * block, size)
+            return ExtentSet.of([(start * block, end)]), cause
+        page = await self._page(row)
+        if page is None:
+            return EMPTY, ""
+        numbers, keys = page.numbers(), block_keys(page)
+        gone = self.packs.beyond(page)[numbers] & ~contains(mended, page.digests[numbers])
+        hit = np.isin(keys, bad) | gone
+        if not hit.any():
+            return EMPTY, ""
+        known = self._causes.get(int(keys[hit][0]), "its pack is not whole")
+        lost = numbers[hit] + start
+        error = BlockDamagedError(reader.point.id, row.disk, int(lost[0]), known)
+        return ExtentSet.of_pieces(lost, piece=block, size=size), str(error)
 
     async def _rows_again(self, point: RecoveryPointId) -> AsyncIterator[_Row]:
         try:
@@ -352,18 +326,6 @@ class BlockSurvey:
             for number, name, row in reader.rows(disk):
                 yield _Row(reader, disk, number, name, row)
 
-    def _beyond(self, page: Page) -> npt.NDArray[np.bool_]:
-        """Return for each block whether a frame of it lies where its pack has ended."""
-
-        def over(places: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
-            ends = places[:, 1].astype(np.int64) + places[:, 2]
-            found: npt.NDArray[np.bool_] = ends > self._limits[places[:, 0]]
-            return found
-
-        found = over(page.places)
-        np.logical_or.at(found, page.piece_keys // PIECES, over(page.piece_places))
-        return found
-
     def _note(
         self,
         point: RecoveryPointId,
@@ -372,7 +334,7 @@ class BlockSurvey:
         extents: ExtentSet,
         cause: str,
     ) -> None:
-        self.damage.setdefault(point, []).append(
+        self._whole.setdefault(point, []).append(
             PointDamage(point=point, machine=machine, disk=disk, extents=extents, cause=cause)
         )
 
@@ -380,14 +342,14 @@ class BlockSurvey:
         finding = ObjectFinding(object=name, problem=problem, cause=cause)
         self.objects.setdefault(name, finding)
 
-    def _fail(self, error: TransientError, *points: RecoveryPointId) -> None:
+    def _fail(self, cause: str, *points: RecoveryPointId) -> None:
         """Note what the store did not answer; give up where it answers nothing any more.
 
         Raises:
             OperationFailedError: it failed so often in a row that there is no use in going on.
         """
         for point in points:
-            self.unread.setdefault(point, str(error))
+            self.unread.setdefault(point, cause)
         self._failures += 1
         if self._failures >= FAILURES_MAX:
-            raise OperationFailedError("checking", str(error)) from error
+            raise OperationFailedError("checking", cause)

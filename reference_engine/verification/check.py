@@ -102,12 +102,12 @@ class Check:
 
     async def result(self) -> CheckResult:
         """Return all that was found, objects by name and points in commit order."""
-        await self.survey.attribute()
+        damage = await self.survey.attribute()
         self._note(tuple(self.survey.objects.values()))
         _, wanted = await outstanding(self._repository.store, self._repository.header.key)
         return CheckResult(
             objects=tuple(self._found[name] for name in sorted(self._found)),
-            damage=tuple(each for found in self.survey.damage.values() for each in found),
+            damage=tuple(each for found in damage.values() for each in found),
             points=len(await self._repository.commits()),
             wanted=len(wanted),
             given_up=self._given_up,
@@ -133,15 +133,15 @@ class Check:
             expected |= {log_name(number), copy_name(log_name(number))}
         for entry in await repository.commits():
             expected |= {entry.manifest, copy_name(entry.manifest)}
-        for name in survey.maps:
+        for name in survey.map_rows:
             expected |= {name, copy_name(name)}
-        expected.update(survey.packs)
+        expected.update(survey.packs.names)
         expected.update(index_name(session) for session in sessions)
         present = await repository.store.names("")
         for name in present:
             if name not in expected and not name.startswith(_CARE):
                 self._note((_extra(name, sessions),))
-        for name in survey.bases:
+        for name in survey.packs.bases:
             match = _NUMBERED.fullmatch(name)
             session = match[1] if match is not None else ""
             index = index_name(session)

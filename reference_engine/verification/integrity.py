@@ -57,14 +57,14 @@ async def verify_points(
         await survey.read(EVERYTHING, progress=progress)
     except OperationFailedError as error:
         silent = str(error)
-    await survey.attribute()
+    damage = await survey.attribute()
     verdicts: list[PointVerdict] = []
     for point in points:
         verdict, cause = Verdict.INTACT, ""
         if silent or point in survey.unread:
             verdict, cause = Verdict.UNREADABLE, survey.unread.get(point, silent)
-        if point in survey.damage:
-            verdict, cause = Verdict.DAMAGED, survey.damage[point][0].cause
+        if point in damage:
+            verdict, cause = Verdict.DAMAGED, damage[point][0].cause
         checked = survey.filled.get(point, ByteCount(0)) if verdict is Verdict.INTACT else 0
         verdicts.append(
             PointVerdict(

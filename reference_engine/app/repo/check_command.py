@@ -65,11 +65,13 @@ async def _check(place: str, part: Part | None, runtime: Runtime, output: Output
     report(result, output)
     if result.is_sound:
         read = "" if part is None else f", {part.number}/{part.count} of the data read"
-        output.say(f"{result.points} points, {check.survey.pack_count} packs: all sound{read}")
+        output.say(
+            f"{result.points} points, {len(check.survey.packs.names)} packs: all sound{read}"
+        )
     output.summary(
         points=result.points,
         damaged_points=len({each.point for each in result.damage}),
-        packs=check.survey.pack_count,
+        packs=len(check.survey.packs.names),
         wanted=result.wanted,
         exit_code=int(code),
     )

@@ -13,7 +13,7 @@ _LISTED_MAX: Final = 20
 
 def report(result: CheckResult, output: Output, /) -> None:
     """Write every finding."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (each.object, each.problem.value, each.cause)
         for each in sorted(result.objects, key=lambda each: not each.problem.is_fault)
     ]
