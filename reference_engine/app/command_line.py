@@ -154,7 +154,7 @@ def run(tokens: Sequence[str], /) -> int:
         options.output.error(": ".join([*getattr(error, "__notes__", ()), str(error)]), code=code)
         return code
     except KeyboardInterrupt:
-        options.output.error("interrupted; nothing partial is visible", code=_INTERRUPTED)
+        options.output.error("interrupted; nothing incomplete passes for whole", code=_INTERRUPTED)
         return _INTERRUPTED
     except BrokenPipeError:
         raise

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 from blake3 import blake3
 
-from reference_engine.repository.block_map import DIGEST_SIZE, PIECES
+from reference_engine.repository.block_map import DIGEST_SIZE, PIECES, Digests
 from reference_engine.repository.fetching import Frame, Unread, Wanted
 
 
@@ -66,6 +68,22 @@ class Assembler:
                 start, last = start or each, each
         close()
         return found
+
+    def differing(self, view: memoryview, standing: Digests, /) -> npt.NDArray[np.bool_]:
+        """Return for each block of `view` whether its digest is not the one that stands there.
+
+        What has no digest is a hole, from which everything differs but zeros.
+        """
+        size = self._block_size
+        parts = [view[at : at + size] for at in range(0, len(view), size)]
+        none = bytes(DIGEST_SIZE)
+        found = [
+            bool(np.frombuffer(part, np.uint8).any())
+            if expected == none
+            else self._digest(part) != expected
+            for part, expected in zip(parts, map(bytes, standing), strict=True)
+        ]
+        return np.array(found, np.bool_)
 
     def _digest(self, content: memoryview) -> bytes:
         return blake3(content, key=self._key).digest(length=DIGEST_SIZE)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reference_engine.model.errors import CorruptionError
+from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import KIB, MIB
 from reference_engine.ports.blob_store import BlobStore
@@ -62,12 +62,17 @@ async def load_page(
     Raises:
         ManifestDamagedError: neither can be read back as it was written.
     """
-    damage = ManifestDamagedError(of or RecoveryPointId("?"), f"page {number} in {name} is missing")
+    damage: ManifestDamagedError | TransientError | None = None
     for each in (name, copy_name(name)):
         try:
             return await read_page(store, key, packs, name=each, row=row)
         except (CorruptionError, ValueError) as error:
-            damage = ManifestDamagedError(damage.point, f"page {number} in {name}: {error}")
+            cause = f"page {number} in {name}: {error}"
+            damage = damage or ManifestDamagedError(of or RecoveryPointId("?"), cause)
+        except TransientError as error:
+            # As long as one copy may be sound, nothing is known to be damaged.
+            damage = error
+    assert damage is not None, name
     raise damage
 
 

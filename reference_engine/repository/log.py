@@ -62,20 +62,22 @@ class Log:
             LogDamagedError: an entry is not what was written.
         """
         while True:
-            number, damage = len(self._entries) + 1, None
+            number = len(self._entries) + 1
+            failure: LogDamagedError | TransientError | None = None
             for name in (log_name(number), copy_name(log_name(number))):
                 # The copy is asked for an absent entry too: a number that was taken stays taken.
-                content = await self._store.read(name)
-                # Another task of this process may have read the same entry meanwhile.
-                if content is None or number <= len(self._entries):
-                    continue
                 try:
-                    self._accept(number, content)
-                except LogDamagedError as error:
-                    damage = damage or error
-            if number > len(self._entries):
-                if damage is not None:
-                    raise damage
+                    content = await self._store.read(name)
+                    # Another task of this process may have read the same entry meanwhile.
+                    if content is not None and number > len(self._entries):
+                        self._accept(number, content)
+                except (LogDamagedError, TransientError) as error:
+                    failure = failure or error
+                if number <= len(self._entries):
+                    break
+            else:
+                if failure is not None:
+                    raise failure
                 return
 
     def _accept(self, number: int, content: bytes) -> None:

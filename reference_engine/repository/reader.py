@@ -15,12 +15,11 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.assembling import Assembler, Failed, Stretch
 from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
     PAGE_BLOCKS,
     PIECES,
     BlockMap,
-    Digests,
     NameTable,
-    Numbers,
     Page,
     PageRow,
 )
@@ -221,14 +220,34 @@ class PointReader:
         digest: bytes = self._maps[disk].root.digests[page].tobytes()
         return digest
 
-    async def digests(self, disk: DiskId, page: int, /) -> tuple[Digests, Numbers]:
-        """Return a page's block digests, and which of its blocks are no holes.
+    async def differing(
+        self, disk: DiskId, offset: ByteCount, content: bytes | memoryview, /
+    ) -> ExtentSet:
+        """Return which blocks of `content`, which begins at a block's `offset`, are others here.
+
+        Nothing but digests is compared, and nothing but pages is read.
 
         Raises:
-            ManifestDamagedError: the page cannot be read back as it was written.
+            ManifestDamagedError: a page of the disk's map is damaged.
         """
-        found = await self._maps[disk].page(page)
-        return found.digests, found.numbers()
+        assert offset % self._block_size == 0, offset
+        view, blocks, size = memoryview(content), self._maps[disk], self._block_size
+        count = -(-len(view) // size)
+        numbers = np.arange(count) + offset // size
+        standing = np.zeros((count, DIGEST_SIZE), np.uint8)
+        for number, part, inside in blocks.spans(numbers):
+            standing[part] = (await blocks.page(number)).digests[inside]
+        half = -(-count // 2)
+        found = await self._executor.offload_all(
+            [
+                lambda at=at: self._assembler.differing(  # type: ignore[misc]
+                    view[at * size : (at + half) * size], standing[at : at + half]
+                )
+                for at in (0, half)
+                if at < count
+            ]
+        )
+        return ExtentSet.of_pieces(numbers[np.concatenate(found)], piece=size, size=self.size(disk))
 
     def confirm(self, disk: DiskId, /) -> None:
         """Return if the manifest's map is of the disk that was recorded.

@@ -87,6 +87,12 @@ class BlockSurvey:
 
         self.unique_bytes = 0
 
+    @property
+    def is_any_unknown(self) -> bool:
+        """Whether there is a point of which nobody knows what it refers to."""
+        lost = any(each.disk is None for damage in self._whole.values() for each in damage)
+        return lost or bool(self.unread)
+
     async def look(self, step: Callable[[int], None], /) -> None:
         """Check every page of every point in both copies, and every pack's length.
 
