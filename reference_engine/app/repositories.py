@@ -113,7 +113,13 @@ async def open_repository(place: str, executor: Executor, /) -> Repository:
 
 
 async def open_or_create_repository(
-    place: str, store: Store, /, *, runtime: Runtime, output: Output
+    place: str,
+    store: Store,
+    /,
+    *,
+    runtime: Runtime,
+    output: Output,
+    block_size: ByteCount = BLOCK_SIZE,
 ) -> Repository:
     """Open the repository in a store, or make one where there is nothing; `place` is its name.
 
@@ -131,7 +137,7 @@ async def open_or_create_repository(
         token = runtime.random("repository").token()
         try:
             repository = await Repository.create(
-                store, identity_token=token, block_size=BLOCK_SIZE, executor=runtime
+                store, identity_token=token, block_size=block_size, executor=runtime
             )
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.

@@ -19,6 +19,7 @@ from reference_engine.repository.block_map import (
     PAGE_BLOCKS,
     PIECES,
     BlockMap,
+    Digests,
     NameTable,
     Page,
     PageRow,
@@ -214,6 +215,14 @@ class PointReader:
             row = blocks.row(number)
             found.append((number, self._manifest.maps[row.object_number - 1], row))
         return tuple(found)
+
+    async def digests(self, disk: DiskId, page: int, /) -> Digests:
+        """Return the digests of a page's blocks, zeros for holes: for two points to be compared.
+
+        Raises:
+            ManifestDamagedError: the page cannot be read back as it was written.
+        """
+        return (await self._maps[disk].page(page)).digests
 
     def content_digest(self, disk: DiskId, page: int, /) -> bytes:
         """Return the digest of a page's content as the root has it."""

@@ -56,7 +56,7 @@ async def restore_onto(
             "say --overwrite if that is meant, or --in-place to write only what differs",
         )
     with _opened(request.to) as target:
-        _check_size(target, request, size=size, length=end - start)
+        _check_size(target, request, size=size, length=end - start, output=output)
         if end == start:
             return InPlace(window.total, window.total)
         reader.confirm(disk)
@@ -108,7 +108,9 @@ def _opened(to: str) -> Iterator[DiskTarget]:
         target.close()
 
 
-def _check_size(target: DiskTarget, request: Request, *, size: int, length: int) -> None:
+def _check_size(
+    target: DiskTarget, request: Request, *, size: int, length: int, output: Output
+) -> None:
     """Make sure that what is to be restored fits; a file has to have the disk's very size."""
     is_file = not (is_nbd(request.to) or is_device(request.to))
     if is_file:
@@ -124,6 +126,8 @@ def _check_size(target: DiskTarget, request: Request, *, size: int, length: int)
     needed = size if request.manner is Manner.UPDATE else length
     if target.size < needed:
         raise refuse_size(target.name, target.size, needed)
+    if target.size > needed:
+        output.remark(f"the last {sized(target.size - needed)} of {target.name} stay as they are")
 
 
 def described(done: InPlace, request: Request, /) -> str:
