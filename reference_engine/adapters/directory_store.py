@@ -53,6 +53,14 @@ class DirectoryStore(BlobStore):
         """
         return await asyncio.to_thread(self._create, self._path(name), content)
 
+    async def make_durable(self, name: str, /) -> None:
+        """Flush the directory in which the object is; its content is, since before the link.
+
+        Raises:
+            OperationFailedError: it may not survive a power cut.
+        """
+        await asyncio.to_thread(self._make_durable, self._path(name))
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
 
@@ -103,6 +111,10 @@ class DirectoryStore(BlobStore):
             # A name that was there already may be as young as one of ours: flush it too.
             _flush_directory(path.parent)
             return created
+
+    def _make_durable(self, path: Path) -> None:
+        with self._explained("flushing", path):
+            _flush_directory(path.parent)
 
     def _read(self, path: Path) -> bytes | None:
         with self._explained("reading", path):

@@ -17,6 +17,9 @@ class MemoryStore(BlobStore):
         self.objects[name] = bytes(content)
         return True
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do nothing: what is visible is all there is."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
         return self.objects.get(name)

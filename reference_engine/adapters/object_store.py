@@ -137,6 +137,9 @@ class ObjectStore(BlobStore):
         await self._prove_conditional_put()
         return await self._put(name, bytes(content))
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do nothing: a service shows an object once it is stored for good."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
 

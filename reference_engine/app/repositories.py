@@ -78,6 +78,10 @@ class CountingStore(Store):
             self.created = ByteCount(self.created + len(content))
         return created
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do what the store does."""
+        await self._store.make_durable(name)
+
     async def read(self, name: str, /) -> bytes | None:
         """Return what the store returns."""
         return await self._store.read(name)

@@ -27,6 +27,13 @@ from reference_engine.repository.errors import (
     RepositoryForeignError,
     RepositoryNewerError,
 )
+from reference_engine.repository.reclaim_entries import (
+    ObjectsCondemnedEntry,
+    ObjectsReleasedEntry,
+    ObjectsSweptEntry,
+    PointsExpiredEntry,
+    RunClosedEntry,
+)
 
 FORMAT: Final = 2
 HEADER_NAME: Final = "repository.json"
@@ -78,7 +85,15 @@ class PointCommittedEntry(
     digest: str
 
 
-Entry = RunOpenedEntry | PointCommittedEntry
+Entry = (
+    RunOpenedEntry
+    | PointCommittedEntry
+    | RunClosedEntry
+    | PointsExpiredEntry
+    | ObjectsCondemnedEntry
+    | ObjectsSweptEntry
+    | ObjectsReleasedEntry
+)
 
 
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,14 +150,14 @@ def pack_name(session: str, number: int, /) -> str:
     return f"packs/{session}-{number}"
 
 
-def manifest_name(point: RecoveryPointId, /) -> str:
-    """Return the object name of a point's manifest."""
-    return f"points/{point}"
+def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
+    """Return the object name of a point's manifest, as its run stages it, counted from 0."""
+    return f"points/{point}.{attempt}" if attempt else f"points/{point}"
 
 
-def manifest_copy_name(point: RecoveryPointId, /) -> str:
-    """Return the object name of the manifest's second copy."""
-    return copy_name(manifest_name(point))
+def manifest_copy_name(manifest: str, /) -> str:
+    """Return the object name of the second copy of the manifest of this name."""
+    return copy_name(manifest)
 
 
 def map_name(session: str, number: int, /) -> str:
@@ -283,13 +298,29 @@ def decode_manifest(
         raise ManifestDamagedError(point, str(error)) from error
 
 
-def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
+def staged_record(key: bytes, content: bytes, /) -> RecoveryPoint | None:
+    """Return of which point this is the manifest; None where it is not what was sealed."""
+    body, trailer = content[:-SEAL_SIZE], content[-SEAL_SIZE:]
+    if blake3(body, key=key).digest() != trailer:
+        return None
+    try:
+        return _decode_index(body)[0].record
+    except ValueError:
+        return None
+
+
+def _decode_index(body: bytes) -> tuple[_ManifestIndex, int]:
+    """Return the index, and where it ends."""
     if not body.startswith(MANIFEST_MAGIC):
         raise ValueError("it is no manifest")
     start = len(MANIFEST_MAGIC) + 8
-    head_size = int.from_bytes(body[len(MANIFEST_MAGIC) : start], "little")
-    index = _index_decoder.decode(body[start : start + head_size])
-    plain = decompress(body[start + head_size :])
+    end = start + int.from_bytes(body[len(MANIFEST_MAGIC) : start], "little")
+    return _index_decoder.decode(body[start:end]), end
+
+
+def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
+    index, end = _decode_index(body)
+    plain = decompress(body[end:])
     if len(plain) != index.columns_size:
         raise ValueError("its roots have the wrong length")
     disks: dict[DiskId, DiskRoot] = {}

@@ -1,7 +1,7 @@
 """What can be wrong with a repository, in its own words."""
 
-from reference_engine.model.errors import CorruptionError, RefusedError
-from reference_engine.model.identity import DiskId, RecoveryPointId
+from reference_engine.model.errors import ConsistencyLostError, CorruptionError, RefusedError
+from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, RunTag
 
 
 class RepositoryAbsentError(RefusedError):
@@ -107,3 +107,56 @@ class ObjectConflictError(CorruptionError):
 
     def __str__(self) -> str:
         return f"object {self.name} exists already with other bytes"
+
+
+class RunClosedError(ConsistencyLostError):
+    """Somebody took this run for dead; its point will never exist."""
+
+    def __init__(self, run: RunTag, /) -> None:
+        super().__init__(run)
+        self.run = run
+
+    def __str__(self) -> str:
+        return f"run {self.run} was silent for so long that a prune closed it; run it again"
+
+
+class BlocksReclaimedError(ConsistencyLostError):
+    """Blocks that this run found in the repository were deleted before it could commit."""
+
+    def __init__(self, run: RunTag, name: str, /) -> None:
+        super().__init__(run, name)
+        self.run, self.name = run, name
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run} built on {self.name}, which was reclaimed meanwhile; run it again, "
+            "and what is missing is stored anew"
+        )
+
+
+class ReclaimRefusedError(CorruptionError):
+    """What a point uses cannot be told, so nothing may be deleted."""
+
+    def __init__(self, point: RecoveryPointId, cause: str, /) -> None:
+        super().__init__(point, cause)
+        self.point, self.cause = point, cause
+
+    def __str__(self) -> str:
+        return (
+            f"nothing was deleted, for what point {self.point} needs cannot be told ({self.cause})"
+            "; repair the point, or remove it by its id"
+        )
+
+
+class LastPointError(RefusedError):
+    """A machine would be left without any point."""
+
+    def __init__(self, machine: MachineId, point: RecoveryPointId, /) -> None:
+        super().__init__(machine, point)
+        self.machine, self.point = machine, point
+
+    def __str__(self) -> str:
+        return (
+            f"point {self.point} is the last one of {self.machine}; keep it, or allow by "
+            "--allow-last that nothing of the machine is left"
+        )

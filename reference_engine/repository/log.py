@@ -4,6 +4,7 @@ Numbers are taken by create-if-absent of the next one. Whoever appends has read 
 its own, so what an entry claims was decided with full knowledge of its past.
 """
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -21,8 +22,10 @@ from reference_engine.repository.codec import (
     object_digest,
 )
 from reference_engine.repository.errors import LogDamagedError
+from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
 
+_ENTRY: Final = re.compile("log/[0-9]{10}")
 COLLISIONS_MAX: Final = 1000
 """Every collision is another writer's progress; more in a row than this is a broken store."""
 
@@ -36,12 +39,9 @@ class Log:
         self._tip = header_digest
         self._newest = b""
         self._copied = 0
-        self._entries: list[Entry] = []
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """What has been read, in order; entry n has number n + 1."""
-        return tuple(self._entries)
+        self._durable = 0
+        self.history = History()
+        """What has been read."""
 
     async def check_complete(self) -> None:
         """Read the whole history and make sure that no entry is missing before a listed one.
@@ -49,9 +49,11 @@ class Log:
         Raises:
             LogDamagedError: there is a gap, or an entry is not what was written.
         """
-        listed = max([*await self._store.names("log/"), ""])
+        # Somebody's file beside the entries is none of them.
+        names = [n for n in await self._store.names("log/") if _ENTRY.fullmatch(n)]
+        listed = max([*names, ""])
         await self.refresh()
-        read = len(self._entries)
+        read = len(self.history.entries)
         if listed > (log_name(read) if read else "log/"):
             raise LogDamagedError(read + 1, f"it is missing although {listed} exists")
 
@@ -62,23 +64,38 @@ class Log:
             LogDamagedError: an entry is not what was written.
         """
         while True:
-            number = len(self._entries) + 1
+            number = len(self.history.entries) + 1
             failure: LogDamagedError | TransientError | None = None
             for name in (log_name(number), copy_name(log_name(number))):
                 # The copy is asked for an absent entry too: a number that was taken stays taken.
                 try:
                     content = await self._store.read(name)
                     # Another task of this process may have read the same entry meanwhile.
-                    if content is not None and number > len(self._entries):
+                    if content is not None and number > len(self.history.entries):
                         self._accept(number, content)
                 except (LogDamagedError, TransientError) as error:
                     failure = failure or error
-                if number <= len(self._entries):
+                if number <= len(self.history.entries):
                     break
             else:
                 if failure is not None:
                     raise failure
                 return
+
+    async def settle(self) -> None:
+        """Read every entry that was appended since, and make sure that all of them will stay.
+
+        Somebody else's entry may be visible before it is durable. Whoever builds on it, by a
+        commit or by a deletion, would be left with a fact that a power cut undid.
+
+        Raises:
+            LogDamagedError: an entry is not what was written.
+        """
+        await self.refresh()
+        while (number := len(self.history.entries)) > self._durable:
+            # The ones before are durable: whoever appended this one had settled them.
+            await self._store.make_durable(log_name(number))
+            self._durable = max(self._durable, number)
 
     def _accept(self, number: int, content: bytes) -> None:
         record = decode_record(self._key, number, content)
@@ -86,10 +103,33 @@ class Log:
             raise LogDamagedError(number, f"it says that it is entry {record.number}")
         if record.previous != self._tip:
             raise LogDamagedError(number, "it does not continue the entry before")
-        self._entries.append(record.entry)
+        self.history.accept(record.entry)
         self._tip, self._newest = object_digest(self._key, content), content
 
-    async def append(self, decide: Callable[[tuple[Entry, ...]], Entry | None], /) -> Entry | None:
+    async def append_after(self, number: int, entry: Entry, /) -> bool:
+        """Return whether `entry` is in the log now, right behind entry `number`.
+
+        False: another entry is there, and what was decided without knowing it must be decided
+        again. The caller has settled the log up to `number`.
+
+        Raises:
+            TransientError: the store failed; whether the entry exists shows when the log is read.
+        """
+        if number != len(self.history.entries):
+            return False
+        # Whoever wrote the newest entry may have died before its copy.
+        await self._copy_newest()
+        record = LogRecord(number=number + 1, previous=self._tip, entry=entry)
+        content = encode_record(self._key, record)
+        if not await publish(self._store, log_name(number + 1), content):
+            return False
+        if number == len(self.history.entries):
+            self._accept(number + 1, content)
+            await self._copy_newest()
+        self._durable = max(self._durable, number + 1)
+        return True
+
+    async def append(self, decide: Callable[[History], Entry | None], /) -> Entry | None:
         """Append what `decide` makes of the whole history; None from it appends nothing.
 
         `decide` is called again after every collision, with what the others appended.
@@ -98,26 +138,16 @@ class Log:
             TransientError: the store failed; whether the entry exists shows when the log is read.
         """
         for _ in range(COLLISIONS_MAX):
-            await self.refresh()
-            entry = decide(self.entries)
-            if entry is None:
-                return None
-            # Whoever wrote the newest entry may have died before its copy.
-            await self._copy_newest()
-            number = len(self._entries) + 1
-            content = encode_record(
-                self._key, LogRecord(number=number, previous=self._tip, entry=entry)
-            )
-            if await publish(self._store, log_name(number), content):
-                if number == len(self._entries) + 1:
-                    self._accept(number, content)
-                    await self._copy_newest()
+            await self.settle()
+            number = len(self.history.entries)
+            entry = decide(self.history)
+            if entry is None or await self.append_after(number, entry):
                 return entry
         raise OperationFailedError("appending to the log", "other writers were always faster")
 
     async def _copy_newest(self) -> None:
         """Write the copy of the newest entry; the entry stands without it, so it may fail."""
-        number, content = len(self._entries), self._newest
+        number, content = len(self.history.entries), self._newest
         if self._copied < number:
             with suppress(TransientError, RefusedError):
                 await self._store.create(copy_name(log_name(number)), content)

@@ -23,6 +23,9 @@ from reference_engine.repository.pages import decode_segment, encode_segment
 
 MENDS: Final = "mends/"
 WANTED: Final = "wanted/"
+MEND_SESSION: Final = "mend-"
+"""How names of packs begin that no run wrote but a repair; the rest is its token."""
+
 REREADS: Final = 2
 """Memory and cables flip bits too: what is wrong is read this often again before it is lost."""
 

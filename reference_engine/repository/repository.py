@@ -17,23 +17,23 @@ from reference_engine.repository.codec import (
     PointCommittedEntry,
     RunOpenedEntry,
     decode_header,
-    decode_manifest,
     encode_header,
-    manifest_copy_name,
     new_header,
     object_digest,
 )
 from reference_engine.repository.errors import (
-    ManifestDamagedError,
     PointUnknownError,
     RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.history import History
 from reference_engine.repository.log import Log
+from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
 from reference_engine.repository.reader import PointReader
+from reference_engine.repository.reclaim import Reclaim
 from reference_engine.repository.write_session import WriteSession
 
 INLINE: Final = Inline()
@@ -58,6 +58,8 @@ class Repository:
         self._header = header
         self._log = log
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
+        self.reclaim = Reclaim(store, header, log)
+        """Removes points, and gives their space back."""
 
     @classmethod
     async def create(
@@ -137,7 +139,7 @@ class Repository:
     async def entries(self) -> tuple[Entry, ...]:
         """Return the whole history; entry n has number n + 1."""
         await self._log.refresh()
-        return self._log.entries
+        return tuple(self._log.history.entries)
 
     @property
     def block_size(self) -> ByteCount:
@@ -145,12 +147,12 @@ class Repository:
         return self._header.block_size
 
     async def commits(self) -> tuple[PointCommittedEntry, ...]:
-        """Return the log's word on every committed point, in commit order; no manifest is read."""
+        """Return the log's word on every point there is, in commit order; no manifest is read."""
         await self._log.refresh()
-        return tuple(e for e in self._log.entries if isinstance(e, PointCommittedEntry))
+        return tuple(self._log.history.live.values())
 
     async def points(self) -> tuple[RecoveryPoint, ...]:
-        """Return every committed point in commit order.
+        """Return every point there is, in commit order.
 
         Raises:
             ManifestDamagedError: one of them cannot be trusted; `commits` and `point` tell which.
@@ -161,7 +163,7 @@ class Repository:
         """Return one committed point.
 
         Raises:
-            PointUnknownError: it was never committed.
+            PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
         return await self._record(await self._entry(point))
@@ -176,7 +178,7 @@ class Repository:
         return await self._record(entries[-1]) if entries else None
 
     async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
-        """Return the point that this run committed; None: it did not, or not yet.
+        """Return the point that this run committed; None: it did not, or it has expired.
 
         Raises:
             ManifestDamagedError: it did, and the manifest is not what was written.
@@ -189,8 +191,8 @@ class Repository:
     async def interrupted(self, machine: MachineId, /) -> bool:
         """Return whether the machine's newest run was opened and came to no point."""
         await self._log.refresh()
-        own = [entry for entry in self._log.entries if entry.machine == machine]
-        return bool(own) and not isinstance(own[-1], PointCommittedEntry)
+        last = self._log.history.last(machine)
+        return last is not None and not isinstance(last, PointCommittedEntry)
 
     async def open_run(
         self, machine: MachineId, /, *, token: str, level: Level = Level.DEFAULT
@@ -206,9 +208,18 @@ class Repository:
         """
         await self._complete_header()
 
-        def decide(history: tuple[Entry, ...]) -> Entry:
-            opened = [e.epoch for e in history if e.machine == machine]
-            epoch = Epoch(max(opened, default=0) + 1)
+        base: PointCommittedEntry | None = None
+        failed, swept_before = False, 0
+
+        def decide(history: History) -> Entry:
+            nonlocal base, failed, swept_before
+            swept_before = history.swept_last
+            base = history.newest(machine)
+            if base is not None and base.point not in history.live:
+                # Trackers know what changed since that point, and not since any earlier one.
+                base = None
+            failed = not isinstance(history.last(machine), PointCommittedEntry)
+            epoch = Epoch(history.epoch(machine) + 1)
             return RunOpenedEntry(machine=machine, epoch=epoch, session=token)
 
         opened = await self._log.append(decide)
@@ -220,7 +231,8 @@ class Repository:
             self._log,
             run=RunTag(machine=machine, epoch=opened.epoch),
             session=token,
-            base=await self._base(machine),
+            base=None if base is None else await self._base(base, check=failed),
+            swept_before=swept_before,
             executor=self._executor,
             level=level,
         )
@@ -235,30 +247,23 @@ class Repository:
         """Return a reader of one committed point.
 
         Raises:
-            PointUnknownError: it was never committed.
+            PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
         manifest = await self._manifest(await self._entry(point))
         return PointReader(self._store, self._header, manifest, executor=self._executor)
 
     async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
-        found = next((e for e in await self.commits() if e.point == point), None)
+        await self._log.refresh()
+        found = self._log.history.live.get(point)
         if found is None:
             raise PointUnknownError(point)
         return found
 
-    async def _base(self, machine: MachineId) -> Manifest | None:
-        entries = [
-            e
-            for e in self._log.entries
-            if isinstance(e, PointCommittedEntry) and e.machine == machine
-        ]
-        if not entries:
-            return None
-        own = [entry for entry in self._log.entries if entry.machine == machine]
+    async def _base(self, entry: PointCommittedEntry, *, check: bool) -> Manifest | None:
         try:
-            manifest = await self._manifest(entries[-1])
-            if isinstance(own[-2], RunOpenedEntry):
+            manifest = await self._manifest(entry)
+            if check:
                 # The run before came to nothing. Should a damaged page of the base be the reason,
                 # then every run would end like it.
                 reader = PointReader(self._store, self._header, manifest, executor=self._executor)
@@ -276,24 +281,4 @@ class Repository:
         return known
 
     async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
-        """Return the point's manifest from whichever of its two copies is whole."""
-        damage = ManifestDamagedError(entry.point, "it is missing")
-        for name in (entry.manifest, manifest_copy_name(entry.point)):
-            content = await self._store.read(name)
-            if content is None:
-                continue
-            try:
-                manifest = decode_manifest(
-                    self._header.key,
-                    content,
-                    point=entry.point,
-                    seal=entry.digest,
-                    block_size=self._header.block_size,
-                )
-            except ManifestDamagedError as error:
-                damage = error
-                continue
-            if manifest.record.id == entry.point:
-                return manifest
-            damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
-        raise damage
+        return await read_manifest(self._store, self._header, entry)

@@ -18,6 +18,9 @@ class DryStore(BlobStore):
         self._changed[name] = bytes(content)
         return True
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do nothing: what was changed is in memory only."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
         if name in self._changed:

@@ -12,6 +12,7 @@ from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.block_map import DIGEST_SIZE, NameTable, PageRow
 from reference_engine.repository.codec import copy_name, index_name
 from reference_engine.repository.mending import (
+    MEND_SESSION,
     MENDS,
     WANTED,
     Lost,
@@ -29,9 +30,6 @@ from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.replacing import put_right, set_aside
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, ObjectFinding, Problem
-
-MEND_SESSION = "mend-"
-"""How names of packs begin that no run wrote; the rest is a token."""
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ from reference_engine.repository.codec import (
     index_name,
     log_name,
 )
-from reference_engine.repository.mending import MENDS, WANTED, Lost, outstanding
+from reference_engine.repository.manifests import point_of_staged
+from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.block_survey import BlockSurvey
@@ -23,6 +24,7 @@ from reference_engine.verification.findings import ObjectFinding, Part, PointDam
 
 QUARANTINE: Final = "quarantine/"
 _NUMBERED: Final = re.compile(r"(?:copies/)?(?:packs|maps)/(.+)-[0-9]+")
+_STAGED: Final = re.compile(r"(?:copies/)?points/(.+?)(?:[.][0-9]+)?")
 _CARE: Final = (MENDS, WANTED, QUARANTINE)
 
 
@@ -142,7 +144,7 @@ class Check:
         for name in present if known else ():
             # As long as no point is unreadable, all that points refer to is known.
             if name not in expected and not name.startswith(_CARE):
-                self._note((_extra(name, sessions),))
+                self._note((await self._extra(name, sessions),))
         for name in survey.packs.bases:
             match = _NUMBERED.fullmatch(name)
             session = match[1] if match is not None else ""
@@ -152,14 +154,16 @@ class Check:
                 finding = ObjectFinding(object=index, problem=Problem.MISSING, cause=cause)
                 self._note((finding,))
 
-
-def _extra(name: str, sessions: set[str]) -> ObjectFinding:
-    """Return what an object is that nothing refers to."""
-    match = _NUMBERED.fullmatch(name)
-    ours = match is not None and match[1] in sessions
-    staged = name.removeprefix("copies/").startswith("points/") and "." not in name
-    if ours or staged:
-        cause = "no point refers to it"
-        return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)
-    cause = "no run of this repository wrote it"
-    return ObjectFinding(object=name, problem=Problem.FOREIGN, cause=cause)
+    async def _extra(self, name: str, sessions: set[str]) -> ObjectFinding:
+        """Return what an object is that nothing refers to."""
+        match = _NUMBERED.fullmatch(name)
+        ours = match is not None and (match[1] in sessions or match[1].startswith(MEND_SESSION))
+        staged = _STAGED.fullmatch(name)
+        if staged is not None:
+            store, header = self._repository.store, self._repository.header
+            ours = await point_of_staged(store, header, name) == staged[1]
+        if ours:
+            cause = "no point refers to it"
+            return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)
+        cause = "no run of this repository wrote it"
+        return ObjectFinding(object=name, problem=Problem.FOREIGN, cause=cause)
