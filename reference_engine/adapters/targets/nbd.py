@@ -102,16 +102,20 @@ class NbdTarget(DiskTarget):
 
     def _connected(self, place: NbdPlace) -> socket.socket:
         try:
-            if place.path:
-                connection = socket.socket(socket.AF_UNIX)
-                connection.settimeout(_ANSWER_S)
-                connection.connect(str(Path(place.path)))
-            else:
+            if not place.path:
                 connection = socket.create_connection((place.host, place.port), _ANSWER_S)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return connection
+            local = socket.socket(socket.AF_UNIX)
+            try:
+                local.settimeout(_ANSWER_S)
+                local.connect(str(Path(place.path)))
+            except BaseException:
+                local.close()
+                raise
         except OSError as error:
             self._fail(error)
-        return connection
+        return local
 
     def _handshake(self, export: str) -> tuple[ByteCount, int]:
         """Return size and flags of the export."""
