@@ -218,7 +218,7 @@ class BlockStorer:
         _, missing = await self._all_lost()
         return contains(missing, digests)
 
-    async def lost_blocks(self, blocks: BlockMap, /) -> Numbers:
+    async def lost_blocks(self, blocks: BlockMap, /) -> ExtentSet:
         """Return which blocks of a disk were found damaged and not stored since."""
         _, missing = await self._all_lost()
         parts: list[Numbers] = [np.zeros(0, np.int64)]
@@ -227,7 +227,8 @@ class BlockStorer:
             inside = page.numbers()
             hit = inside[contains(missing, page.digests[inside])]
             parts.append(hit + number * PAGE_BLOCKS)
-        return np.concatenate(parts)
+        lost = np.concatenate(parts)
+        return ExtentSet.of_pieces(lost, piece=self._block_size, size=blocks.size)
 
     async def digests(
         self, blocks: BlockMap, numbers: Numbers, view: memoryview

@@ -39,7 +39,7 @@ from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
-from reference_engine.repository.publish import publish_own
+from reference_engine.repository.publish import publish_twice
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reliance import (
     BaseSwept,
@@ -278,9 +278,7 @@ class WriteSession:
 
     async def lost(self, disk: DiskId, /) -> ExtentSet:
         """Return what of the disk, as inherited, was found damaged: whatever changed, put it."""
-        blocks = self._drafts[disk].blocks
-        numbers = await self._storer.lost_blocks(blocks)
-        return ExtentSet.of_pieces(numbers, piece=self._block_size, size=blocks.size)
+        return await self._storer.lost_blocks(self._drafts[disk].blocks)
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
@@ -316,8 +314,10 @@ class WriteSession:
         maps = {disk: draft.blocks for disk, draft in self._drafts.items()}
         content, seal = encode_manifest(self._key, manifest_of(point, maps, self._objects))
         name = manifest_name(point.id, attempt=self._attempt)
-        await publish_own(self._store, name, content)
-        await publish_own(self._store, manifest_copy_name(name), content)
+        # A copy of a point bears its id, and so may what a copy left that was cut off.
+        while not await publish_twice(self._store, name, content):
+            self._attempt += 1
+            name = manifest_name(point.id, attempt=self._attempt)
         self._entry = PointCommittedEntry(
             machine=self._run.machine,
             epoch=self._run.epoch,

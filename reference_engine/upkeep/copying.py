@@ -16,7 +16,7 @@ from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, RecoveryPointId
 from reference_engine.model.recovery_point import DiskRecord, RecoveryPoint
 from reference_engine.model.units import ByteCount
-from reference_engine.repository.block_map import PAGE_BLOCKS
+from reference_engine.repository.block_map import PAGE_BLOCKS, PIECES
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.pack import Level
 from reference_engine.repository.reader import PointReader, Progress
@@ -24,8 +24,6 @@ from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 
 WINDOW_BLOCKS: Final = 64
-_COMPARED: Final = 512
-"""What differs between two points is told in sectors, so that small changes stay small."""
 
 
 class CopyPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +130,8 @@ class PointCopy:
             content = await reader.read(disk, window)
             changed = None
             if old is not None:
-                changed = _changed(window, content, await old.read(disk, window))
+                before = await old.read(disk, window)
+                changed = _changed(window, content, before, piece=block // PIECES)
             await session.put_blocks(disk, part, content, changed=changed)
             progress(ByteCount(len(content)))
 
@@ -160,17 +159,20 @@ def _same_size(base: PointReader | None, reader: PointReader, disk: DiskId) -> P
     return base
 
 
-def _changed(window: ExtentSet, content: bytes, before: bytes) -> ExtentSet:
-    """Return what of a window differs between two contents of it."""
-    usable = len(content) // _COMPARED * _COMPARED
-    new = np.frombuffer(content, np.uint8, usable).reshape(-1, _COMPARED)
-    old = np.frombuffer(before, np.uint8, usable).reshape(-1, _COMPARED)
-    at = np.flatnonzero((new != old).any(axis=1)) * _COMPARED
+def _changed(window: ExtentSet, content: bytes, before: bytes, *, piece: int) -> ExtentSet:
+    """Return what of a window differs between two contents of it, in pieces of this size.
+
+    So small changes stay small in the copy.
+    """
+    usable = len(content) // piece * piece
+    new = np.frombuffer(content, np.uint8, usable).reshape(-1, piece)
+    old = np.frombuffer(before, np.uint8, usable).reshape(-1, piece)
+    at = np.flatnonzero((new != old).any(axis=1)) * piece
     bounds = window.bounds
     starts = np.cumsum(bounds[:, 1] - bounds[:, 0]) - (bounds[:, 1] - bounds[:, 0])
     which = np.searchsorted(starts, at, side="right") - 1
     places = at - starts[which] + bounds[which, 0]
-    found = [(place, place + _COMPARED) for place in places.tolist()]
+    found = [(place, place + piece) for place in places.tolist()]
     if usable < len(content) and content[usable:] != before[usable:]:
         end = int(bounds[-1, 1])
         found.append((end - (len(content) - usable), end))

@@ -1,4 +1,4 @@
-"""Restoring onto disks that exist: files, devices, NBD exports; whole, in part, and what differs."""
+"""Restoring onto disks that exist: files, devices, NBD exports; whole, in part, what differs."""
 
 import contextlib
 import json
