@@ -33,7 +33,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "recovery-not-carried": (4, "I6"),
     "lost-map-taken-as-empty": ("d46_rct_lost", "I8"),
     "silent-node-ignored": ("d30_tracker_node_offline", "I8"),
-    "direct-writes-in-hold": (3, "I3"),
+    "direct-writes-in-hold": (7, "I3"),
     "reference-point-dropped": ("d02_zero_skew_control", "I7"),
     "leftovers-not-cleared": ("d20_migrate_between_snapshots", "I7"),
     "overlay-skips-scattered-windows": ("d01_baseline_skew", "I2"),
