@@ -51,6 +51,21 @@ _COMMANDS: Final = (
         "Remove points that no rule keeps, and free their space.",
     ),
     (
+        "repo check",
+        "reference_engine.app.repo.check_command:check",
+        "Find everything that is not as it was written.",
+    ),
+    (
+        "repo repair",
+        "reference_engine.app.repo.repair_command:repair",
+        "Mend what can be mended; nothing is removed.",
+    ),
+    (
+        "repo copy",
+        "reference_engine.app.repo.copy_command:copy",
+        "Copy points to a second repository.",
+    ),
+    (
         "simulate",
         "simulator.campaign.commands:simulate",
         "Run scenarios against a simulated cluster.",
@@ -100,7 +115,7 @@ _COMMANDS: Final = (
 
 _GROUPS: Final = {
     "prove": "Prove that nothing makes a repository lose a point.",
-    "repo": "Make repositories, look at them as a whole, and free their space.",
+    "repo": "Make repositories and look after them as a whole.",
     "bench": "Measure speed and size, and hold results against each other.",
 }
 """What the first word of commands with two words stands for."""
@@ -170,7 +185,7 @@ def run(tokens: Sequence[str], /) -> int:
         options.output.error(": ".join([*getattr(error, "__notes__", ()), str(error)]), code=code)
         return code
     except KeyboardInterrupt:
-        options.output.error("interrupted; nothing partial is visible", code=_INTERRUPTED)
+        options.output.error("interrupted; nothing incomplete passes for whole", code=_INTERRUPTED)
         return _INTERRUPTED
     except BrokenPipeError:
         raise

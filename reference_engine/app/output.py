@@ -18,6 +18,7 @@ from rich.progress import (
     TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
@@ -130,18 +131,32 @@ class Output:
     @contextlib.contextmanager
     def progress(self, doing: str, total: int, /) -> Iterator[Callable[[int], None]]:
         """Show a bar while the block runs; what is yielded takes how many bytes were done."""
+        with self.growing(doing) as grow:
+            yield grow(total)
+
+    @contextlib.contextmanager
+    def growing(self, doing: str, /) -> Iterator[Callable[[int], Callable[[int], None]]]:
+        """Show a bar while the block runs, from when its total is known.
+
+        What is yielded takes the total, and returns what takes how many bytes were done.
+        """
         if not self._draws:
-            yield lambda _: None
+            yield lambda _: lambda _: None
             return
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
             DownloadColumn(binary_units=True),
             TransferSpeedColumn(),
+            TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._remarks, transient=True) as bar:
-            task = bar.add_task(doing, total=total)
-            yield lambda done: bar.advance(task, done)
+
+            def grow(total: int) -> Callable[[int], None]:
+                task = bar.add_task(doing, total=total)
+                return lambda done: bar.advance(task, done)
+
+            yield grow
 
 
 def sized(amount: int, /) -> str:

@@ -142,7 +142,13 @@ async def open_with_store(place: str, executor: Executor, /) -> Opened:
 
 
 async def open_or_create_repository(
-    place: str, store: Store, /, *, runtime: Runtime, output: Output
+    place: str,
+    store: Store,
+    /,
+    *,
+    runtime: Runtime,
+    output: Output,
+    block_size: ByteCount = BLOCK_SIZE,
 ) -> Repository:
     """Open the repository in a store, or make one where there is nothing; `place` is its name.
 
@@ -156,7 +162,9 @@ async def open_or_create_repository(
         except RepositoryAbsentError:
             pass
         try:
-            repository = await create_repository(store, NO_SETTINGS, runtime=runtime)
+            repository = await create_repository(
+                store, NO_SETTINGS, runtime=runtime, block_size=block_size
+            )
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.
             return await Repository.open(store, executor=runtime)
@@ -164,7 +172,14 @@ async def open_or_create_repository(
         return repository
 
 
-async def create_repository(store: Store, settings: Settings, /, *, runtime: Runtime) -> Repository:
+async def create_repository(
+    store: Store,
+    settings: Settings,
+    /,
+    *,
+    runtime: Runtime,
+    block_size: ByteCount = BLOCK_SIZE,
+) -> Repository:
     """Make an empty store a repository.
 
     Raises:
@@ -177,7 +192,7 @@ async def create_repository(store: Store, settings: Settings, /, *, runtime: Run
     return await Repository.create(
         store,
         identity_token=runtime.random("repository").token(),
-        block_size=BLOCK_SIZE,
+        block_size=block_size,
         settings=settings,
         executor=runtime,
     )

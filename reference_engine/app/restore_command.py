@@ -1,31 +1,32 @@
-"""`twinshot restore`: a point's disks as image files."""
+"""`twinshot restore`: a point's disks as images, or onto disks that exist."""
 
 import contextlib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
-import msgspec
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import open_repository
-from reference_engine.catalogue.points import point_labels, select_point
+from reference_engine.app.restoring.holes import Holes
+from reference_engine.app.restoring.images import image_directory, image_paths, image_writer
+from reference_engine.app.restoring.onto import described, restore_onto
+from reference_engine.app.restoring.request import Manner, Request, window_of
+from reference_engine.catalogue.points import PointLabel, point_labels, select_point
 from reference_engine.formats.output_file import Existing
-from reference_engine.formats.raw_writer import RawWriter
-from reference_engine.formats.vhdx_writer import VhdxIdentity, VhdxWriter
-from reference_engine.formats.writer import DiskWriter
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.identity import DiskId
 from reference_engine.model.units import ByteCount
-from reference_engine.ports.runtime import RandomStream, Runtime
+from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.reader import PointReader
-from reference_engine.restore.write_back import restore_disk
+from reference_engine.repository.repository import Repository
+from reference_engine.restore.write_back import restore_range
 
-_RAW: Final = (".raw", ".img")
-_VHDX: Final = ".vhdx"
+_READERS: Final = 2
+"""Parts of a disk that are read at the same time; a third gained nothing on two cores."""
 
 
 def restore(
@@ -35,81 +36,153 @@ def restore(
     repo: str,
     to: str,
     disk: str | None = None,
+    span: Annotated[str | None, Parameter(name="--range")] = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    in_place: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    accept_damage: Path | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
-    """Write a point's disks to new images; they appear whole, all of them, or not at all.
+    """Write a point's disks to new images, or one of them onto a disk that exists.
+
+    New images appear whole, all of them, or not at all. A disk that exists begins with a mark while
+    it is incomplete, and running the command again finishes it.
 
     Args:
         point: A point's id or its beginning, a machine's name, or `latest`.
         repo: Directory of the repository, or s3://bucket/prefix.
-        to: An image (`.vhdx`, `.raw`, `.img`) for one disk, or a directory for all of them.
+        to: An image (`.vhdx`, `.raw`, `.img`), a directory for all disks, a block device, or an
+            NBD export: nbd://host:port/export, nbd+unix:///export?socket=PATH.
         disk: The one disk to restore.
-        overwrite: Replace images that exist.
+        span: The one range of bytes to restore, START-END, such as 1MiB-3MiB.
+        overwrite: Replace images that exist, or all that a device holds.
+        in_place: Compare what exists with the point, and write only what differs.
+        accept_damage: Restore what is left of a damaged point, zeros for the rest (in place: what
+            was there), and write to this file, as JSON, what is missing.
         output: Where results go.
     """
-    request = _Request(
+    request = Request(
         point=point,
         repository=repo,
         to=to,
         disk=disk,
+        span=span,
         existing=Existing.REPLACE if overwrite else Existing.REFUSE,
+        manner=Manner.UPDATE if in_place else Manner.ANEW,
+        holes=accept_damage,
     )
     runtime = AsyncioRuntime(seed=None)
     return runtime.run(_restore(request, runtime, output))
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be restored, and where to."""
-
-    point: str
-    repository: str
-    to: str
-    disk: str | None
-    existing: Existing
-
-
-async def _restore(request: _Request, runtime: Runtime, output: Output) -> ExitCode:
-    chance = runtime.random("restore")
+async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCode:
     repository = await open_repository(request.repository, runtime)
     label = select_point(await point_labels(repository), request.point)
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
-    targets = _targets(request.to, disks)
-    total = sum([(await reader.allocated(each)).total for each in disks])
+    if len(disks) > 1 and (request.is_onto or request.span is not None):
+        raise InputRefusedError(
+            f"the point has {len(disks)} disks", "name the one to restore with --disk"
+        )
+    holes = Holes(label.point, request.holes)
+    if request.is_onto:
+        [each] = disks
+        done = await restore_onto(
+            reader, each, request, holes=holes, runtime=runtime, output=output
+        )
+        _report(
+            output,
+            label,
+            each,
+            path=request.to,
+            size=reader.size(each),
+            written=done.bytes_written,
+            compared=done.bytes_compared,
+        )
+        output.say(f"{each} restored to {request.to}: {described(done, request)}")
+    else:
+        await _to_images(request, repository, label, reader, disks, holes, runtime, output)
+    code = ExitCode.OK
+    if holes:
+        holes.write()
+        code = ExitCode.PARTIAL
+        output.say(f"{sized(holes.total)} could not be read; {request.holes} says which")
+    output.summary(point=label.point, disks=len(disks), bytes_lost=holes.total, exit_code=int(code))
+    return code
+
+
+async def _to_images(  # noqa: PLR0917 - all that a restore is made of
+    request: Request,
+    repository: Repository,
+    label: PointLabel,
+    reader: PointReader,
+    disks: tuple[DiskId, ...],
+    holes: Holes,
+    runtime: Runtime,
+    output: Output,
+) -> None:
+    """Write new images, give them their names when all are complete, and say so."""
+    chance = runtime.random("restore")
+    targets = image_paths(request, disks)
+    windows = {each: window_of(request.span, size=reader.size(each)) for each in disks}
+    sizes = {each: windows[each].total for each in disks}
+    total = sum([((await reader.allocated(each)) & windows[each]).total for each in disks])
+    readers = [await repository.reader(label.point) for _ in range(_READERS)]
     with contextlib.ExitStack() as stack:
-        if _is_directory(request.to):
-            stack.enter_context(_directory(Path(request.to)))
+        if request.is_directory:
+            stack.enter_context(image_directory(Path(request.to)))
         # Leaving the stack abandons every image that was not finished.
         writers = {
             each: stack.enter_context(
-                _writer(targets[each], reader.size(each), request.existing, chance)
+                image_writer(targets[each], sizes[each], existing=request.existing, chance=chance)
             )
             for each in disks
         }
+        written: dict[DiskId, ByteCount] = {}
         with output.progress("restoring", total) as advance:
-            written = {
-                each: await restore_disk(reader, each, writers[each], progress=advance)
-                for each in disks
-            }
+            for each in disks:
+                written[each] = await restore_range(
+                    readers,
+                    each,
+                    writers[each],
+                    window=windows[each],
+                    runtime=runtime,
+                    progress=advance,
+                    on_damage=partial(holes.note, each),
+                )
+                if not holes:
+                    await reader.confirm_pages(each)
         for each in disks:
             writers[each].finish()
     for each in disks:
-        output.record(
-            "disk",
-            point=label.point,
-            vm=label.name,
-            disk=each,
-            path=str(targets[each]),
-            size=reader.size(each),
-            bytes_written=written[each],
-        )
+        path = str(targets[each])
+        _report(output, label, each, path=path, size=sizes[each], written=written[each])
         output.say(
-            f"{each}: {sized(written[each])} of {sized(reader.size(each))} "
-            f"restored to {targets[each]}, every block checked"
+            f"{each}: {sized(written[each])} of {sized(sizes[each])} "
+            f"restored to {path}, every block checked"
         )
-    output.summary(point=label.point, disks=len(disks), exit_code=int(ExitCode.OK))
-    return ExitCode.OK
+
+
+def _report(
+    output: Output,
+    label: PointLabel,
+    disk: DiskId,
+    /,
+    *,
+    path: str,
+    size: ByteCount,
+    written: ByteCount,
+    compared: int = 0,
+) -> None:
+    output.record(
+        "disk",
+        point=label.point,
+        vm=label.name,
+        disk=disk,
+        path=path,
+        size=size,
+        bytes_written=written,
+        bytes_compared=compared,
+    )
 
 
 def _chosen(reader: PointReader, disk: str | None) -> tuple[DiskId, ...]:
@@ -120,61 +193,3 @@ def _chosen(reader: PointReader, disk: str | None) -> tuple[DiskId, ...]:
             f"the point has no disk {disk!r}", f"choose from {', '.join(reader.disks)}"
         )
     return (DiskId(disk),)
-
-
-def _is_directory(to: str) -> bool:
-    return to.endswith("/") or Path(to).is_dir()
-
-
-def _targets(to: str, disks: tuple[DiskId, ...]) -> dict[DiskId, Path]:
-    if _is_directory(to):
-        targets = {disk: Path(to) / _file_name(disk) for disk in disks}
-        if len(set(targets.values())) < len(disks):
-            raise InputRefusedError(
-                "two disks would get the same file name", "restore them one by one with --disk"
-            )
-        return targets
-    if len(disks) > 1:
-        raise InputRefusedError(
-            f"the point has {len(disks)} disks", "give a directory (DIR/), or one of them (--disk)"
-        )
-    if Path(to).suffix.lower() not in {_VHDX, *_RAW}:
-        raise InputRefusedError(
-            f"{to} names no image format", "end it in .vhdx, .raw or .img, or in / for a directory"
-        )
-    return {disks[0]: Path(to)}
-
-
-def _file_name(disk: DiskId) -> str:
-    name = disk.replace("/", "_").replace("\\", "_").lstrip(".") or "disk"
-    return name if Path(name).suffix.lower() in {_VHDX, *_RAW} else f"{name}{_VHDX}"
-
-
-@contextlib.contextmanager
-def _directory(path: Path) -> Iterator[None]:
-    """Have the directory exist while images are written; a new one goes again with them."""
-    made = not path.exists()
-    try:
-        path.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InputRefusedError(
-            f"{path} cannot be made a directory", "choose another place"
-        ) from error
-    try:
-        yield
-    except BaseException:
-        if made:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise
-
-
-def _writer(target: Path, size: ByteCount, existing: Existing, chance: RandomStream) -> DiskWriter:
-    if target.suffix.lower() in _RAW:
-        return RawWriter.create(target, size, existing=existing)
-    identity = VhdxIdentity(
-        disk_id=bytes.fromhex(chance.token()),
-        data_write_id=bytes.fromhex(chance.token()),
-        file_write_id=bytes.fromhex(chance.token()),
-    )
-    return VhdxWriter.create(target, size, identity=identity, existing=existing)

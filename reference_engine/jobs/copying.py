@@ -159,6 +159,7 @@ async def copy(
     )
     if kind is TransferKind.COMPARE:
         await session.keep_only(disk.id, plan.extents)
+    lost = await session.lost(disk.id)
     source = snapshots.sources[disk.id]
 
     async def put(window: ExtentSet, numbers: Numbers, content: bytes) -> object:
@@ -170,7 +171,7 @@ async def copy(
         source=ports.disk_io,
         snapshot=source.snapshot,
         through=source.through,
-        extents=plan.extents,
+        extents=plan.extents | lost,
         block=session.block_size,
         patch=overlay.applied,
         put=put,

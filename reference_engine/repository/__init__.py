@@ -4,12 +4,13 @@ A repository lives behind `ports.blob_store`; `FORMAT.md` has the bytes of its o
 
 - `repository.json`, three times, says that this is a repository, and its block size and key;
 - `packs/<session>-<n>` hold blocks and pieces of blocks, compressed a megabyte at a time;
-- `maps/<session>-<n>` hold pages of block maps: for each block its digest and its place;
+- `maps/<session>-<n>`, twice, hold pages of block maps: for each block its digest and its place;
 - `points/<id>`, twice, is the manifest of one point: its record, and of every disk the root of its
   map, which refers to pages of this run and of earlier ones, but to no other manifest;
-- `log/<number>` is the history: runs opened, points committed and expired, objects condemned and
-  swept, each entry naming the digest of the one before;
-- `index/<session>-<n>` tells later runs what is stored already, of whatever disk or machine.
+- `log/<number>`, twice, is the history: runs opened, points committed and expired, objects
+  condemned and swept, each entry naming the digest of the one before;
+- `index/<session>-<n>` tells later runs what is stored already, of whatever disk or machine;
+- `wanted/<token>` and `mends/<token>` say what was found damaged, and where it stands again.
 
 Order of publication: packs, pages, manifest, its copy, then the log entry. Each is durable before
 the next begins, and only the log entry makes a point exist: a crash at any moment leaves the point
@@ -70,6 +71,8 @@ is ever rewritten.
 | `survey` | which objects points use, and which nobody does |
 | `reclaim` | removing points, and giving their space back |
 | `fetching` | which frames a block needs |
+| `assembling` | a block out of its frames, checked |
+| `mending` | what was lost, and where it was found again |
 | `reader` | reading a point, with every digest checked |
 | `repository` | the front door |
 """

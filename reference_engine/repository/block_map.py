@@ -71,6 +71,10 @@ class NameTable:
         """Return the name of a number that `number` has returned."""
         return self._names[number - 1]
 
+    def names(self) -> tuple[str, ...]:
+        """Return every name, in the order of their numbers."""
+        return tuple(self._names)
+
 
 class Page:
     """The blocks of one page. Pack number 0 marks a hole: all zero."""
@@ -215,7 +219,7 @@ class BlockMap:
         """Return a page; whoever changes it says so with `touch` before awaiting anything."""
         held = self._pages.get(number)
         if held is None:
-            row = self._row(number)
+            row = self.row(number)
             loaded = Page() if row.object_number == 0 else await self._load(number, row)
             # Another task may have loaded it, and changed it, meanwhile.
             held = self._pages.setdefault(number, loaded)
@@ -224,7 +228,8 @@ class BlockMap:
         self._pages.move_to_end(number)
         return held
 
-    def _row(self, number: int) -> PageRow:
+    def row(self, number: int, /) -> PageRow:
+        """Return where the page was stored last."""
         root = self.root
         return PageRow(
             int(root.objects[number]),

@@ -11,7 +11,7 @@ from backports.zstd import ZstdError, compress, decompress
 from blake3 import blake3
 
 from reference_engine.model.extents import decode_extents, encode_extents
-from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId, RunTag
+from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
@@ -161,7 +161,7 @@ def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
 
 def manifest_copy_name(manifest: str, /) -> str:
     """Return the object name of the second copy of the manifest of this name."""
-    return f"copies/{manifest}"
+    return copy_name(manifest)
 
 
 def map_name(session: str, number: int, /) -> str:
@@ -169,9 +169,19 @@ def map_name(session: str, number: int, /) -> str:
     return f"maps/{session}-{number}"
 
 
+def copy_name(name: str, /) -> str:
+    """Return the object name of the second copy of an object that is kept twice."""
+    return f"copies/{name}"
+
+
 def index_name(session: str, number: int, /) -> str:
     """Return the object name of the `number`-th portion of a session's index, counted from 1."""
     return f"index/{session}-{number}"
+
+
+def index_session(name: str, /) -> str:
+    """Return the session that a portion of the index, so named, belongs to."""
+    return name.removeprefix("index/").rpartition("-")[0]
 
 
 def new_header(identity_token: str, /, *, block_size: ByteCount, settings: Settings) -> Header:
@@ -307,13 +317,13 @@ def decode_manifest(
         raise ManifestDamagedError(point, str(error)) from error
 
 
-def staged_run(key: bytes, content: bytes, /) -> RunTag | None:
-    """Return which run wrote this manifest; None where it is not what was sealed."""
+def staged_record(key: bytes, content: bytes, /) -> RecoveryPoint | None:
+    """Return of which point this is the manifest; None where it is not what was sealed."""
     body, trailer = content[:-SEAL_SIZE], content[-SEAL_SIZE:]
     if blake3(body, key=key).digest() != trailer:
         return None
     try:
-        return _decode_index(body)[0].record.run
+        return _decode_index(body)[0].record
     except ValueError:
         return None
 

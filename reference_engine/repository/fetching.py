@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reference_engine.model.errors import CorruptionError
+from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import KIB, MIB
 from reference_engine.ports.blob_store import BlobStore
@@ -18,6 +18,7 @@ from reference_engine.repository.block_map import (
     Page,
     PageRow,
 )
+from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.repository.pack import unpack
 from reference_engine.repository.pages import decode_page
@@ -56,17 +57,35 @@ async def load_page(
     row: PageRow,
     of: RecoveryPointId | None,
 ) -> Page:
-    """Return the page that `row` of the root speaks of, from object `name`, checked.
+    """Return the page that `row` of the root speaks of, from object `name` or its copy, checked.
 
     Raises:
-        ManifestDamagedError: it cannot be read back as it was written.
+        ManifestDamagedError: neither can be read back as it was written.
     """
-    try:
-        content = await store.read_range(name, offset=row.offset, length=row.stored)
-        return decode_page(key, content, packs, seal=row.seal)
-    except (CorruptionError, ValueError) as error:
-        point = of or RecoveryPointId("?")
-        raise ManifestDamagedError(point, f"page {number} in {name}: {error}") from error
+    damage: ManifestDamagedError | TransientError | None = None
+    for each in (name, copy_name(name)):
+        try:
+            return await read_page(store, key, packs, name=each, row=row)
+        except (CorruptionError, ValueError) as error:
+            cause = f"page {number} in {name}: {error}"
+            damage = damage or ManifestDamagedError(of or RecoveryPointId("?"), cause)
+        except TransientError as error:
+            # As long as one copy may be sound, nothing is known to be damaged.
+            damage = error
+    assert damage is not None, name
+    raise damage
+
+
+async def read_page(
+    store: BlobStore, key: bytes, packs: NameTable, /, *, name: str, row: PageRow
+) -> Page:
+    """Return the page that `row` of the root speaks of as object `name` has it.
+
+    Raises:
+        CorruptionError, ValueError: it cannot be read back as it was written.
+    """
+    content = await store.read_range(name, offset=row.offset, length=row.stored)
+    return decode_page(key, content, packs, seal=row.seal)
 
 
 def described(blocks: BlockMap, page: Page, start: int, inside: Numbers, /) -> list[Wanted]:

@@ -4,15 +4,18 @@ Numbers are taken by create-if-absent of the next one. Whoever appends has read 
 its own, so what an entry claims was decided with full knowledge of its past.
 """
 
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
-from reference_engine.model.errors import OperationFailedError
+from reference_engine.model.errors import OperationFailedError, RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import (
     Entry,
     Header,
     LogRecord,
+    copy_name,
     decode_record,
     encode_record,
     log_name,
@@ -22,6 +25,7 @@ from reference_engine.repository.errors import LogDamagedError
 from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
 
+_ENTRY: Final = re.compile("log/[0-9]{10}")
 COLLISIONS_MAX: Final = 1000
 """Every collision is another writer's progress; more in a row than this is a broken store."""
 
@@ -33,6 +37,8 @@ class Log:
         self._store = store
         self._key = header.key
         self._tip = header_digest
+        self._newest = b""
+        self._copied = 0
         self._durable = 0
         self.history = History()
         """What has been read."""
@@ -43,11 +49,13 @@ class Log:
         Raises:
             LogDamagedError: there is a gap, or an entry is not what was written.
         """
-        listed = await self._store.names("log/")
+        # Somebody's file beside the entries is none of them.
+        names = [n for n in await self._store.names("log/") if _ENTRY.fullmatch(n)]
+        listed = max([*names, ""])
         await self.refresh()
         read = len(self.history.entries)
-        if listed and listed[-1] > (log_name(read) if read else "log/"):
-            raise LogDamagedError(read + 1, f"it is missing although {listed[-1]} exists")
+        if listed > (log_name(read) if read else "log/"):
+            raise LogDamagedError(read + 1, f"it is missing although {listed} exists")
 
     async def refresh(self) -> None:
         """Read every entry that was appended since.
@@ -57,12 +65,22 @@ class Log:
         """
         while True:
             number = len(self.history.entries) + 1
-            content = await self._store.read(log_name(number))
-            if content is None:
+            failure: LogDamagedError | TransientError | None = None
+            for name in (log_name(number), copy_name(log_name(number))):
+                # The copy is asked for an absent entry too: a number that was taken stays taken.
+                try:
+                    content = await self._store.read(name)
+                    # Another task of this process may have read the same entry meanwhile.
+                    if content is not None and number > len(self.history.entries):
+                        self._accept(number, content)
+                except (LogDamagedError, TransientError) as error:
+                    failure = failure or error
+                if number <= len(self.history.entries):
+                    break
+            else:
+                if failure is not None:
+                    raise failure
                 return
-            # Another task of this process may have read the same entry meanwhile.
-            if number == len(self.history.entries) + 1:
-                self._accept(number, content)
 
     async def settle(self) -> None:
         """Read every entry that was appended since, and make sure that all of them will stay.
@@ -86,7 +104,7 @@ class Log:
         if record.previous != self._tip:
             raise LogDamagedError(number, "it does not continue the entry before")
         self.history.accept(record.entry)
-        self._tip = object_digest(self._key, content)
+        self._tip, self._newest = object_digest(self._key, content), content
 
     async def append_after(self, number: int, entry: Entry, /) -> bool:
         """Return whether `entry` is in the log now, right behind entry `number`.
@@ -99,12 +117,15 @@ class Log:
         """
         if number != len(self.history.entries):
             return False
+        # Whoever wrote the newest entry may have died before its copy.
+        await self._copy_newest()
         record = LogRecord(number=number + 1, previous=self._tip, entry=entry)
         content = encode_record(self._key, record)
         if not await publish(self._store, log_name(number + 1), content):
             return False
         if number == len(self.history.entries):
             self._accept(number + 1, content)
+            await self._copy_newest()
         self._durable = max(self._durable, number + 1)
         return True
 
@@ -123,3 +144,11 @@ class Log:
             if entry is None or await self.append_after(number, entry):
                 return entry
         raise OperationFailedError("appending to the log", "other writers were always faster")
+
+    async def _copy_newest(self) -> None:
+        """Write the copy of the newest entry; the entry stands without it, so it may fail."""
+        number, content = len(self.history.entries), self._newest
+        if self._copied < number:
+            with suppress(TransientError, RefusedError):
+                await self._store.create(copy_name(log_name(number)), content)
+                self._copied = number

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from reference_engine.model.errors import TransientError
 from reference_engine.model.identity import DiskId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.ports.blob_store import BlobStore
@@ -15,7 +16,7 @@ from reference_engine.repository.codec import (
     PointCommittedEntry,
     decode_manifest,
     manifest_copy_name,
-    staged_run,
+    staged_record,
 )
 from reference_engine.repository.errors import ManifestDamagedError
 
@@ -28,9 +29,15 @@ async def read_manifest(
     Raises:
         ManifestDamagedError: neither copy is what was written.
     """
+    damage: ManifestDamagedError | TransientError
     damage = ManifestDamagedError(entry.point, "it is missing")
     for name in (entry.manifest, manifest_copy_name(entry.manifest)):
-        content = await store.read(name)
+        try:
+            content = await store.read(name)
+        except TransientError as error:
+            # As long as one copy may be sound, nothing is known to be damaged.
+            damage = error
+            continue
         if content is None:
             continue
         try:
@@ -42,7 +49,7 @@ async def read_manifest(
                 block_size=header.block_size,
             )
         except ManifestDamagedError as error:
-            damage = error
+            damage = damage if isinstance(damage, TransientError) else error
             continue
         if manifest.record.id == entry.point:
             return manifest
@@ -53,7 +60,15 @@ async def read_manifest(
 async def run_of_staged(store: BlobStore, header: Header, name: str, /) -> RunTag | None:
     """Return which run wrote a manifest that no entry speaks of; None: it cannot be told."""
     content = await store.read(name)
-    return None if content is None else staged_run(header.key, content)
+    record = None if content is None else staged_record(header.key, content)
+    return None if record is None else record.run
+
+
+async def point_of_staged(store: BlobStore, header: Header, name: str, /) -> str | None:
+    """Return of which point this is a manifest; None: it is none that a run has written."""
+    content = await store.read(name)
+    record = None if content is None else staged_record(header.key, content)
+    return None if record is None else record.id
 
 
 def manifest_of(

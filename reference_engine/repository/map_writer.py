@@ -5,7 +5,7 @@ from typing import Final
 from reference_engine.model.units import MIB
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
-from reference_engine.repository.codec import map_name
+from reference_engine.repository.codec import copy_name, map_name
 from reference_engine.repository.publish import publish_own
 
 MAPS_MAX: Final = 8 * MIB
@@ -48,6 +48,7 @@ class MapWriter:
         """Make what is full durable; what fails stays for the next attempt."""
         for name, content in list(self._sealed.items()):
             await publish_own(self._store, name, content)
+            await publish_own(self._store, copy_name(name), content)
             self._sealed.pop(name, None)
 
     async def flush(self) -> None:
@@ -61,3 +62,4 @@ class MapWriter:
         self._open, self._sealed = bytearray(), {}
         for number in range(1, self._own + 1):
             await self._store.delete(map_name(self._session, number))
+            await self._store.delete(copy_name(map_name(self._session, number)))

@@ -4,6 +4,7 @@ from typing import Final
 
 from reference_engine.model.errors import OperationFailedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import ObjectConflictError
 
 ATTEMPTS: Final = 3
@@ -42,3 +43,12 @@ async def publish_own(store: BlobStore, name: str, content: bytes | bytearray, /
     """
     if not await publish(store, name, content):
         raise ObjectConflictError(name)
+
+
+async def publish_twice(store: BlobStore, name: str, content: bytes, /) -> bool:
+    """Return whether `name` and its copy durably hold `content`; False: others' bytes are there.
+
+    Raises:
+        TransientError: as `publish`.
+    """
+    return await publish(store, name, content) and await publish(store, copy_name(name), content)

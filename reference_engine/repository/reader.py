@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from blake3 import blake3
 
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
@@ -14,17 +13,23 @@ from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
+from reference_engine.repository.assembling import Assembler, Failed, Stretch
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PAGE_BLOCKS,
     PIECES,
     BlockMap,
+    Digests,
     NameTable,
     Page,
     PageRow,
 )
 from reference_engine.repository.codec import Header, Manifest
-from reference_engine.repository.errors import BlockDamagedError, DiskDamagedError
+from reference_engine.repository.errors import (
+    BlockDamagedError,
+    DiskDamagedError,
+    ManifestDamagedError,
+)
 from reference_engine.repository.fetching import (
     Frame,
     Unread,
@@ -34,6 +39,7 @@ from reference_engine.repository.fetching import (
     load_page,
     runs,
 )
+from reference_engine.repository.mending import Lost, Rescue
 
 CACHE_MAX: Final = ByteCount(8 * MIB)
 """Decompressed frames that stay in memory: neighbours often share one."""
@@ -45,11 +51,14 @@ Progress = Callable[[ByteCount], None]
 """Takes how many bytes were done since the last call."""
 
 
-class Stretch(NamedTuple):
-    """Checked content of neighbouring blocks of a disk."""
+class Damage(NamedTuple):
+    """Bytes of a disk that cannot be read back as they were written."""
 
     offset: int
-    content: memoryview
+    length: int
+    error: CorruptionError
+    lost: Lost | None
+    """The one block that is gone; None where a page is, and so nobody knows its blocks."""
 
 
 class PointReader:
@@ -60,9 +69,11 @@ class PointReader:
     ) -> None:
         self._store, self._executor = store, executor
         self._key = header.key
+        self._assembler = Assembler(header.key, block_size=header.block_size)
         self._manifest = manifest
         self._block_size = header.block_size
         self._packs = NameTable()
+        self._rescue = Rescue(store, header.key, piece=header.block_size // PIECES)
         self._maps = {
             disk: BlockMap(
                 entry.size,
@@ -149,46 +160,123 @@ class PointReader:
         Raises:
             CorruptionError: the next block cannot be read back as it was written.
         """
+        async for each in self.surveyed(disk, window):
+            if isinstance(each, Damage):
+                raise each.error
+            yield each
+
+    async def surveyed(self, disk: DiskId, window: ExtentSet, /) -> AsyncIterator[Stretch | Damage]:
+        """Yield as `stretches`, and go on behind what is damaged.
+
+        A block is damaged only if reading it again, and what was mended, did not help.
+
+        Raises:
+            TransientError: the store failed, which says nothing about the blocks.
+        """
         blocks = self._maps[disk]
         async for batch in self._batches(blocks, window.clipped(blocks.size)):
+            if isinstance(batch, Damage):
+                yield batch
+                continue
             await self._fetch(batch)
             half = -(-len(batch) // 2)
             checked = await self._executor.offload_all(
                 [
-                    lambda part=part: self._checked(disk, part)  # type: ignore[misc]
+                    lambda part=part: self._assembler.checked(part, self._frames)  # type: ignore[misc]
                     for part in (batch[:half], batch[half:])
                     if part
                 ]
             )
-            for stretches, damage in checked:
-                for stretch in stretches:
-                    yield stretch
-                if damage is not None:
-                    raise damage
+            for each in [each for part in checked for each in part]:
+                yield each if isinstance(each, Stretch) else await self._rescued(disk, each)
             self._trim()
 
-    async def verify(self, disk: DiskId, /, *, progress: Progress) -> ByteCount:
-        """Read the whole disk, check it against its record, and return how much was read.
+    async def _rescued(self, disk: DiskId, failed: Failed) -> Stretch | Damage:
+        block, name = failed.block, self._packs.name
+        frames = [(block.base, block.at), *((frame, at) for _, frame, at in block.pieces)]
+        lost = Lost(
+            digest=block.digest,
+            length=block.length,
+            places=tuple((name(pack), offset, stored, at) for (pack, offset, stored), at in frames),
+            pieces=tuple(piece for piece, _, _ in block.pieces),
+        )
+        content = await self._rescue.block(lost)
+        offset = block.number * self._block_size
+        if content is not None:
+            return Stretch(offset, memoryview(content))
+        error = BlockDamagedError(self.point.id, disk, block.number, failed.cause)
+        return Damage(offset, block.length, error, lost)
+
+    def rows(self, disk: DiskId, /) -> tuple[tuple[int, str, PageRow], ...]:
+        """Return every stored page of the disk's map: number, object, and where in it."""
+        blocks = self._maps[disk]
+        found: list[tuple[int, str, PageRow]] = []
+        for number in blocks.pages():
+            row = blocks.row(number)
+            found.append((number, self._manifest.maps[row.object_number - 1], row))
+        return tuple(found)
+
+    async def digests(self, disk: DiskId, page: int, /) -> Digests:
+        """Return the digests of a page's blocks, zeros for holes: for two points to be compared.
 
         Raises:
-            CorruptionError: a block or a page cannot be read back as it was written.
-            DiskDamagedError: the blocks are whole, but not those that were recorded.
+            ManifestDamagedError: the page cannot be read back as it was written.
+        """
+        return (await self._maps[disk].page(page)).digests
+
+    def content_digest(self, disk: DiskId, page: int, /) -> bytes:
+        """Return the digest of a page's content as the root has it."""
+        digest: bytes = self._maps[disk].root.digests[page].tobytes()
+        return digest
+
+    async def differing(
+        self, disk: DiskId, offset: ByteCount, content: bytes | memoryview, /
+    ) -> ExtentSet:
+        """Return which blocks of `content`, which begins at a block's `offset`, are others here.
+
+        Nothing but digests is compared, and nothing but pages is read.
+
+        Raises:
+            ManifestDamagedError: a page of the disk's map is damaged.
+        """
+        assert offset % self._block_size == 0, offset
+        view, blocks, size = memoryview(content), self._maps[disk], self._block_size
+        count = -(-len(view) // size)
+        numbers = np.arange(count) + offset // size
+        standing = np.zeros((count, DIGEST_SIZE), np.uint8)
+        for number, part, inside in blocks.spans(numbers):
+            standing[part] = (await blocks.page(number)).digests[inside]
+        half = -(-count // 2)
+        found = await self._executor.offload_all(
+            [
+                lambda at=at: self._assembler.differing(  # type: ignore[misc]
+                    view[at * size : (at + half) * size], standing[at : at + half]
+                )
+                for at in (0, half)
+                if at < count
+            ]
+        )
+        return ExtentSet.of_pieces(numbers[np.concatenate(found)], piece=size, size=self.size(disk))
+
+    def confirm(self, disk: DiskId, /) -> None:
+        """Return if the manifest's map is of the disk that was recorded.
+
+        Raises:
+            DiskDamagedError: its size or its digest is another one.
         """
         record = self.point.disk(disk)
         assert record is not None, disk
-        read = 0
-        async for stretch in self.stretches(disk, ExtentSet.whole(self.size(disk))):
-            read += len(stretch.content)
-            progress(ByteCount(len(stretch.content)))
         if self.size(disk) != record.size:
             raise DiskDamagedError(self.point.id, disk, "its size is not the one recorded")
         if self.root_digest(disk) != record.digest:
             raise DiskDamagedError(self.point.id, disk, "its digest is not the one recorded")
-        await self._check_pages(disk)
-        return ByteCount(read)
 
-    async def _check_pages(self, disk: DiskId) -> None:
-        """Make sure that the blocks of each page are those that the root speaks of."""
+    async def confirm_pages(self, disk: DiskId, /) -> None:
+        """Return if the blocks of each page are those that the root speaks of.
+
+        Raises:
+            CorruptionError: a page is damaged, or another one's.
+        """
         blocks = self._maps[disk]
         for number in blocks.pages():
             page = await blocks.page(number)
@@ -197,7 +285,7 @@ class PointReader:
 
     async def _batches(
         self, blocks: BlockMap, window: ExtentSet
-    ) -> AsyncIterator[Sequence[Wanted]]:
+    ) -> AsyncIterator[Sequence[Wanted] | Damage]:
         """Yield the window's blocks in parts that need few frames at once."""
         batch: list[Wanted] = []
         frames: set[Frame] = set()
@@ -207,7 +295,15 @@ class PointReader:
             part = window & ExtentSet.of([(base, base + PAGE_BLOCKS * self._block_size)])
             if not part:
                 continue
-            page = await blocks.page(number)
+            try:
+                page = await blocks.page(number)
+            except ManifestDamagedError as error:
+                if batch:
+                    yield batch
+                    batch, frames = [], set()
+                length = min(PAGE_BLOCKS * self._block_size, blocks.size - base)
+                yield Damage(base, length, error, None)
+                continue
             wanted = part.pieces(self._block_size) - start
             for each in described(blocks, page, start, wanted[page.places[wanted, 0] != 0]):
                 needed = {each.base, *(frame for _, frame, _ in each.pieces)}
@@ -267,61 +363,3 @@ class PointReader:
                 found.update(await self._stored([frame]))
             return found
         return {frame: view[frame[1] - start : frame[1] - start + frame[2]] for frame in run}
-
-    def _checked(
-        self, disk: DiskId, batch: Sequence[Wanted]
-    ) -> tuple[list[Stretch], BlockDamagedError | None]:
-        """Return the batch's content up to its end, or up to its first damaged block."""
-        found: list[Stretch] = []
-        start: Wanted | None = None
-        last: Wanted | None = None
-
-        def close() -> None:
-            if start is not None and last is not None:
-                raw = self._frames[start.base]
-                assert isinstance(raw, bytes), start
-                view = memoryview(raw)[start.at : last.at + last.length]
-                found.append(Stretch(start.number * self._block_size, view))
-
-        for each in batch:
-            content, cause = self._content(each)
-            if not cause and self._digest(content) != each.digest:
-                cause = "its digest is wrong"
-            joins = (
-                last is not None
-                and not each.pieces
-                and each.base == last.base
-                and each.number == last.number + 1
-                and each.at == last.at + last.length
-            )
-            if cause or not joins:
-                close()
-                start = last = None
-            if cause:
-                return found, BlockDamagedError(self.point.id, disk, each.number, cause)
-            if each.pieces:
-                found.append(Stretch(each.number * self._block_size, content))
-            else:
-                start, last = start or each, each
-        close()
-        return found, None
-
-    def _digest(self, content: memoryview) -> bytes:
-        return blake3(content, key=self._key).digest(length=DIGEST_SIZE)
-
-    def _content(self, each: Wanted) -> tuple[memoryview, str]:
-        """Return the block as it is put together, and why it cannot be."""
-        base = self._frames[each.base]
-        if isinstance(base, str):
-            return memoryview(b""), base
-        view = memoryview(base)[each.at : each.at + each.length]
-        if not each.pieces:
-            return view, ""
-        size = self._block_size // PIECES
-        patched = bytearray(view)
-        for piece, frame, at in each.pieces:
-            raw = self._frames[frame]
-            if isinstance(raw, str):
-                return memoryview(b""), raw
-            patched[piece * size : (piece + 1) * size] = raw[at : at + size]
-        return memoryview(patched), ""

@@ -33,7 +33,7 @@ from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
-from reference_engine.repository.reader import PointReader, Progress
+from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reclaim import Reclaim
 from reference_engine.repository.settings import Settings
 from reference_engine.repository.write_session import WriteSession
@@ -136,6 +136,21 @@ class Repository:
     def settings(self) -> Settings:
         """What the repository was told when it was made."""
         return self._header.settings or NO_SETTINGS
+
+    @property
+    def header(self) -> Header:
+        """What the repository says of itself."""
+        return self._header
+
+    @property
+    def store(self) -> BlobStore:
+        """Where its objects are: for whoever looks after them."""
+        return self._store
+
+    async def entries(self) -> tuple[Entry, ...]:
+        """Return the whole history; entry n has number n + 1."""
+        await self._log.refresh()
+        return tuple(self._log.history.entries)
 
     @property
     def block_size(self) -> ByteCount:
@@ -258,18 +273,6 @@ class Repository:
     def inventory(self) -> Inventory:
         """Return an empty count of points, to which those of `commits` are added."""
         return Inventory(self._store, self._header)
-
-    async def verify(self, point: RecoveryPointId, /, *, progress: Progress) -> ByteCount:
-        """Read one point to the last block, and return how many bytes were checked.
-
-        Raises:
-            PointUnknownError: it was never committed, or it has expired.
-            CorruptionError: it cannot be restored as it was written; the error names the place.
-        """
-        reader = await self.reader(point)
-        return ByteCount(
-            sum([await reader.verify(disk, progress=progress) for disk in reader.disks])
-        )
 
     async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
         await self._log.refresh()

@@ -1,12 +1,14 @@
 """Hashing, finding, compressing: how the blocks of one run come into its packs."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
@@ -25,8 +27,16 @@ from reference_engine.repository.codec import Header, RunOpenedEntry
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.history import History
 from reference_engine.repository.index_writer import IndexWriter
+from reference_engine.repository.mending import (
+    MENDS,
+    Listed,
+    contains,
+    frame_keys,
+    outstanding,
+)
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
-from reference_engine.repository.pages import decode_segment
+from reference_engine.repository.pages import decode_segment, encode_segment
+from reference_engine.repository.publish import publish_own
 
 _HASHERS: Final = 2
 
@@ -65,6 +75,8 @@ class BlockStorer:
         self._known: KnownBlocks | None = None
         self._index = IndexWriter(store, header.key, names, session=session)
         self._zero_digests: dict[int, bytes] = {}
+        self._lost: tuple[Listed, Digests] | None = None
+        self._healed: list[tuple[Digests, Places]] = []
         self.packs = PackWriter(store, names, session=session)
         self.bytes_sent = 0
 
@@ -130,6 +142,8 @@ class BlockStorer:
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
+        healed = wanted & await self.is_lost(digests)
+        self._healed.append((digests[healed], places[healed]))
         for number, part, _ in draft.blocks.spans(numbers):
             page = await draft.blocks.page(number)
             ours = np.flatnonzero(wanted[part]) + part.start
@@ -176,10 +190,12 @@ class BlockStorer:
             parts.append((part[0][kept], part[1][kept]))
             count += int(kept.sum())
         if count:
-            known.learn(
-                np.concatenate([digests for digests, _ in parts]),
-                np.concatenate([places for _, places in parts]),
-            )
+            digests = np.concatenate([digests for digests, _ in parts])
+            places = np.concatenate([places for _, places in parts])
+            lost, _ = await self._all_lost()
+            # Of a frame that has lost a block nobody knows what else will be readable.
+            sound = ~np.isin(frame_keys(places), lost.frames(self._names))
+            known.learn(digests[sound], places[sound])
         # Another disk's task may have been quicker.
         self._known = self._known or known
         return self._known
@@ -201,6 +217,28 @@ class BlockStorer:
         lasting = [not self._history.is_doomed(self._names.name(n)) for n in packs.tolist()]
         kept: npt.NDArray[np.bool_] = np.array(lasting, np.bool_)[rows]
         return kept
+
+    async def _all_lost(self) -> tuple[Listed, Digests]:
+        if self._lost is None:
+            self._lost = await outstanding(self._store, self._key)
+        return self._lost
+
+    async def is_lost(self, digests: Digests, /) -> npt.NDArray[np.bool_]:
+        """Return for each digest whether its block was found damaged and not stored since."""
+        _, missing = await self._all_lost()
+        return contains(missing, digests)
+
+    async def lost_blocks(self, blocks: BlockMap, /) -> ExtentSet:
+        """Return which blocks of a disk were found damaged and not stored since."""
+        _, missing = await self._all_lost()
+        parts: list[Numbers] = [np.zeros(0, np.int64)]
+        for number in blocks.pages() if len(missing) else ():
+            page = await blocks.page(number)
+            inside = page.numbers()
+            hit = inside[contains(missing, page.digests[inside])]
+            parts.append(hit + number * PAGE_BLOCKS)
+        lost = np.concatenate(parts)
+        return ExtentSet.of_pieces(lost, piece=self._block_size, size=blocks.size)
 
     async def digests(
         self, blocks: BlockMap, numbers: Numbers, view: memoryview
@@ -247,7 +285,17 @@ class BlockStorer:
         await self._index.publish_due(self.packs.durable)
 
     async def publish_index(self) -> None:
-        """Let later runs find all that this one stored, once its packs are durable."""
+        """Let later runs find all that this one stored, once its packs are durable.
+
+        What was lost before and is stored again mends older points. Nothing else depends on it, so
+        a failure is nobody's concern: a repair finds it again.
+        """
+        if self._healed:
+            digests = np.concatenate([digests for digests, _ in self._healed])
+            places = np.concatenate([places for _, places in self._healed])
+            content = encode_segment(self._key, digests, places, self._names)
+            with suppress(TransientError, RefusedError):
+                await publish_own(self._store, f"{MENDS}{self._session}", content)
         await self._index.publish_rest(self.packs.durable)
 
     async def discard(self) -> None:

@@ -12,14 +12,16 @@ from reference_engine.repository.block_map import Root
 from reference_engine.repository.codec import (
     Header,
     PointCommittedEntry,
+    copy_name,
     manifest_copy_name,
 )
 from reference_engine.repository.errors import ReclaimRefusedError
 from reference_engine.repository.history import History
 from reference_engine.repository.manifests import read_manifest, run_of_staged
+from reference_engine.repository.mending import MENDS, listed
 from reference_engine.repository.pages import packs_of_page
 
-_KINDS: Final = ("packs/", "maps/", "points/", "copies/points/", "index/")
+_KINDS: Final = ("packs/", "maps/", "copies/maps/", "points/", "copies/points/", "index/")
 """What a session leaves; the header and the log are nobody's garbage."""
 
 
@@ -55,12 +57,16 @@ class Survey:
                     raise ReclaimRefusedError(entry.point, str(error)) from error
             used.update(dict.fromkeys(self._points[entry]))
             progress()
+        # What stands there again may be all that is left of a block of any point.
+        mends = await listed(self._store, self._header.key, MENDS)
+        used.update(dict.fromkeys(mends.names.names()))
         return used
 
     async def _used_by(self, entry: PointCommittedEntry) -> tuple[str, ...]:
         manifest = await read_manifest(self._store, self._header, entry)
         names = dict.fromkeys((entry.manifest, manifest_copy_name(entry.manifest)))
         names.update(dict.fromkeys(manifest.maps))
+        names.update(dict.fromkeys(copy_name(name) for name in manifest.maps))
         for disk in manifest.disks.values():
             for number in np.unique(disk.root.objects[disk.root.objects > 0]).tolist():
                 rows = np.flatnonzero(disk.root.objects == number)
@@ -75,16 +81,28 @@ class Survey:
         known = self._pages.setdefault(name, {})
         offsets = root.offsets[rows].tolist()
         missing = [row for row, at in zip(rows.tolist(), offsets, strict=True) if at not in known]
-        if missing:
-            content = await self._store.read(name)
-            if content is None:
-                raise CorruptionError(f"object {name} is missing")
-            for row in missing:
-                at, stored = int(root.offsets[row]), int(root.stored[row])
-                known[at] = packs_of_page(
-                    self._header.key, content[at : at + stored], seal=root.seals[row].tobytes()
-                )
+        contents = [await self._store.read(name)] if missing else []
+        for row in missing:
+            at, stored = int(root.offsets[row]), int(root.stored[row])
+            seal = root.seals[row].tobytes()
+            try:
+                known[at] = self._packs_at(contents[0], at, stored, seal)
+            except ValueError:
+                if len(contents) == 1:
+                    contents.append(await self._store.read(copy_name(name)))
+                known[at] = self._packs_at(contents[1], at, stored, seal)
         return {pack: None for at in offsets for pack in known[at]}
+
+    def _packs_at(
+        self, content: bytes | None, at: int, stored: int, seal: bytes
+    ) -> tuple[str, ...]:
+        """Return the packs that a page names.
+
+        Raises:
+            ValueError: it is not what was sealed.
+        """
+        page = b"" if content is None else content[at : at + stored]
+        return packs_of_page(self._header.key, page, seal=seal)
 
     async def garbage(self, history: History, used: dict[str, None], /) -> tuple[str, ...]:
         """Return what is stored, is not `used`, and belongs to no run that may still commit.
@@ -103,8 +121,9 @@ class Survey:
 
     async def _is_over(self, history: History, name: str) -> bool:
         """Return whether the run that wrote the object can no longer make a point of it."""
-        if name.startswith(("packs/", "maps/", "index/")):
-            return self._has_ended(history, _session_of(name))
+        own = name.removeprefix("copies/")
+        if own.startswith(("packs/", "maps/", "index/")):
+            return self._has_ended(history, _session_of(own))
         if not history.open_runs() or history.is_expired_manifest(name):
             return True
         run = await run_of_staged(self._store, self._header, name)

@@ -40,7 +40,7 @@ from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
-from reference_engine.repository.publish import publish_own
+from reference_engine.repository.publish import publish_twice
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reliance import (
     BaseSwept,
@@ -258,7 +258,8 @@ class WriteSession:
         blocks = draft.blocks
         digests, zero = await self._storer.digests(blocks, numbers, view)
         standing = await blocks.standing(numbers)
-        same = standing.stored & equal(standing.digests, digests)
+        lost = standing.stored & await self._storer.is_lost(standing.digests)
+        same = standing.stored & equal(standing.digests, digests) & ~lost
         await blocks.clear(numbers[zero & standing.stored])
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)
@@ -268,7 +269,7 @@ class WriteSession:
             older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
             partly = (masks | standing.overlaid) != (1 << PIECES) - 1
             whole = (numbers + 1) * self._block_size <= blocks.size
-            overlay = wanted & standing.stored & (masks != 0) & older & partly & whole
+            overlay = wanted & standing.stored & ~lost & (masks != 0) & older & partly & whole
             fresh |= await self._storer.overlay(
                 draft, numbers, view, digests, masks=masks, chosen=overlay
             )
@@ -278,6 +279,10 @@ class WriteSession:
         await self._storer.publish_full()
         await self._maps.publish_full()
         return fresh
+
+    async def lost(self, disk: DiskId, /) -> ExtentSet:
+        """Return what of the disk, as inherited, was found damaged: whatever changed, put it."""
+        return await self._storer.lost_blocks(self._drafts[disk].blocks)
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
@@ -313,8 +318,10 @@ class WriteSession:
         maps = {disk: draft.blocks for disk, draft in self._drafts.items()}
         content, seal = encode_manifest(self._key, manifest_of(point, maps, self._objects))
         name = manifest_name(point.id, attempt=self._attempt)
-        await publish_own(self._store, name, content)
-        await publish_own(self._store, manifest_copy_name(name), content)
+        # A copy of a point bears its id, and so may what a copy left that was cut off.
+        while not await publish_twice(self._store, name, content):
+            self._attempt += 1
+            name = manifest_name(point.id, attempt=self._attempt)
         self._entry = PointCommittedEntry(
             machine=self._run.machine,
             epoch=self._run.epoch,

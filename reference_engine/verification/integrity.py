@@ -5,11 +5,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from reference_engine.model.errors import CorruptionError, TransientError
+from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.errors import PointUnknownError
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
+from reference_engine.verification.block_survey import BlockSurvey
+from reference_engine.verification.findings import EVERYTHING
 
 
 class Verdict(enum.StrEnum):
@@ -32,6 +35,7 @@ class PointVerdict(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     cause: str
     bytes_checked: ByteCount
+    """What of it is no hole; blocks that several points have are read once."""
 
 
 async def verify_points(
@@ -42,16 +46,29 @@ async def verify_points(
     Raises:
         PointUnknownError: one of them was never committed.
     """
+    machines = {entry.point: entry.machine for entry in await repository.commits()}
+    for point in points:
+        if point not in machines:
+            raise PointUnknownError(point)
+    survey = BlockSurvey(repository, [(point, machines[point]) for point in points])
+    silent = ""
+    try:
+        await survey.look(lambda _: None)
+        await survey.read(EVERYTHING, progress=progress)
+    except OperationFailedError as error:
+        silent = str(error)
+    damage = await survey.attribute()
     verdicts: list[PointVerdict] = []
     for point in points:
-        verdict, cause, checked = Verdict.INTACT, "", ByteCount(0)
-        try:
-            checked = await repository.verify(point, progress=progress)
-        except CorruptionError as error:
-            verdict, cause = Verdict.DAMAGED, str(error)
-        except TransientError as error:
-            verdict, cause = Verdict.UNREADABLE, str(error)
+        verdict, cause = Verdict.INTACT, ""
+        if silent or point in survey.unread:
+            verdict, cause = Verdict.UNREADABLE, survey.unread.get(point, silent)
+        if point in damage:
+            verdict, cause = Verdict.DAMAGED, damage[point][0].cause
+        checked = survey.filled.get(point, ByteCount(0)) if verdict is Verdict.INTACT else 0
         verdicts.append(
-            PointVerdict(point=point, verdict=verdict, cause=cause, bytes_checked=checked)
+            PointVerdict(
+                point=point, verdict=verdict, cause=cause, bytes_checked=ByteCount(checked)
+            )
         )
     return tuple(verdicts)

@@ -256,6 +256,7 @@ async def needed(store: MemoryStore) -> set[str]:
     for entry in await repository.commits():
         seen.update((entry.manifest, f"copies/{entry.manifest}"))
         await restored(repository, str(entry.point))
+    seen |= {f"copies/{name}" for name in seen if name.startswith("maps/")}
     packs = [name.removeprefix("packs/") for name in seen if name.startswith("packs/")]
     return seen | {f"index/{name.rpartition('-')[0]}" for name in packs}
 
@@ -271,5 +272,5 @@ def test_kept_points_restore_and_nothing_else_stays(plan: list[Round]) -> None:
         asyncio.run(world.check())
     asyncio.run(world.clean_up())
     asyncio.run(world.check())
-    left = {name for name in world.store.objects if not name.startswith("log/")}
+    left = {name for name in world.store.objects if "log/" not in name}
     assert left <= asyncio.run(needed(world.plain()))

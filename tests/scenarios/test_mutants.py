@@ -14,7 +14,7 @@ from simulator.scenario.reading import read_scenario
 KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "skew-not-carried": ("d03_skew_carry_over", "I6"),
     "current-owner-only": ("d19_migrate_between_backups", "I8"),
-    "map-switched-before-hold": ("d01_baseline_skew", "I5"),
+    "map-switched-before-hold": ("d07_late_freeze_ack", "I5"),
     "map-dropped-on-abort": ("d20_migrate_between_snapshots", "I7"),
     "map-dropped-before-commit": ("d01_baseline_skew", "I7"),
     "commit-before-blocks": ("d01_baseline_skew", "I10"),

@@ -218,7 +218,7 @@ def test_an_absent_repository_is_said_to_be_absent(place: Place, command: tuple[
 def test_an_empty_repository_has_no_point(place: Place, command: tuple[str, ...]) -> None:
     """There is nothing to choose from, which is no fault of a listing."""
     place.back_up()
-    for entry in (place.repo / "log").iterdir():
+    for entry in [*(place.repo / "log").iterdir(), *(place.repo / "copies/log").iterdir()]:
         entry.unlink()
 
     code, _, err = place.run(*command, "--repo", place.repo)
@@ -446,7 +446,7 @@ def test_an_interrupt_leaves_no_point(place: Place, monkeypatch: pytest.MonkeyPa
     # The opened run stays in the history. A pack may still arrive from the thread that was
     # writing it, but nothing refers to it.
     later = {name for name in place.files() - before if not name.startswith("repository/packs/")}
-    assert later == {"repository/log/0000000003"}
+    assert later == {"repository/log/0000000003", "repository/copies/log/0000000003"}
     assert len(place.records("points", "--repo", place.repo)) == 2
     assert place.run("verify", "--repo", place.repo)[0] == 0
 

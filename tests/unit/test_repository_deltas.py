@@ -205,7 +205,8 @@ def test_a_failed_run_does_not_build_on_damaged_pages() -> None:
         repository = await new_repository(store)
         image = block(1) + block(2)
         await back_up(repository, None, image, Way.FULL, "p0")
-        store.objects["maps/session-p0-1"] = bytes(len(store.objects["maps/session-p0-1"]))
+        for name in ("maps/session-p0-1", "copies/maps/session-p0-1"):
+            store.objects[name] = bytes(len(store.objects[name]))
         with pytest.raises(CorruptionError):
             await back_up(repository, image, image[:-1] + b"x", Way.DELTA, "p1")
 

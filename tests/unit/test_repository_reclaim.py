@@ -182,8 +182,9 @@ def test_nothing_is_deleted_while_a_page_cannot_be_read() -> None:
         store = MemoryStore()
         repository = await two_points(store)
         await expire(repository, "a")
-        content = store.objects["maps/session-b-1"]
-        store.objects["maps/session-b-1"] = content[:-1] + bytes([content[-1] ^ 1])
+        for name in ("maps/session-b-1", "copies/maps/session-b-1"):
+            content = store.objects[name]
+            store.objects[name] = content[:-1] + bytes([content[-1] ^ 1])
         with pytest.raises(ReclaimRefusedError, match="page"):
             await repository.reclaim.reclaim(at=NOW)
         assert "packs/session-a-1" in store.objects

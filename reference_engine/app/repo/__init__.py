@@ -1,1 +1,1 @@
-"""`twinshot repo`: making a repository, looking at it as a whole, and giving its space back."""
+"""`twinshot repo`: making a repository, looking after it as a whole, giving its space back."""

@@ -148,5 +148,6 @@ async def read_points(*, store: BlobStore, ledger: Ledger) -> None:
 async def restored(repository: Repository, point: RecoveryPointId, /) -> bytes:
     """Return the whole disk as the point has it, every digest checked."""
     reader = await repository.reader(point)
-    await reader.verify(DISK, progress=lambda _: None)
+    reader.confirm(DISK)
+    await reader.confirm_pages(DISK)
     return await reader.read(DISK, ExtentSet.whole(reader.size(DISK)))

@@ -1,0 +1,1 @@
+"""Disks that exist already and are written in place: files, block devices, NBD exports."""

@@ -1,0 +1,135 @@
+"""`twinshot repo copy`: points in a second repository."""
+
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output, sized
+from reference_engine.app.repositories import (
+    naming,
+    open_or_create_repository,
+    open_repository,
+    open_store,
+)
+from reference_engine.catalogue.points import NoPointError, PointLabel, point_labels, select_point
+from reference_engine.model.errors import CorruptionError, InputRefusedError
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.pack import Level
+from reference_engine.repository.repository import Repository
+from reference_engine.upkeep.copying import CopyPlan, PointCopy, plan_copy
+
+
+def copy(
+    source: str,
+    target: str,
+    /,
+    *,
+    machine: str | None = None,
+    points: str | None = None,
+    level: Literal["fast", "default", "best"] = "default",
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Copy points to a second repository: those that it lacks, oldest first, each whole or not.
+
+    Every block is checked on the way. What is cut off goes on with the first missing point.
+
+    Args:
+        source: Directory of the repository, or s3://bucket/prefix.
+        target: The second one, anywhere; made when it does not exist.
+        machine: Copy points of this machine only.
+        points: Copy these points only: ids or their beginnings, separated by commas.
+        level: How hard to compress.
+        output: Where results go.
+    """
+    runtime = AsyncioRuntime(seed=None)
+    chosen = (machine, points)
+    return runtime.run(_copy(source, target, chosen, Level[level.upper()], runtime, output))
+
+
+async def _copy(  # noqa: PLR0917 - what the command line says
+    source: str,
+    target: str,
+    chosen: tuple[str | None, str | None],
+    level: Level,
+    runtime: Runtime,
+    output: Output,
+) -> ExitCode:
+    ours = await open_repository(source, runtime)
+    labels = _chosen(await point_labels(ours), *chosen)
+    wanted = {label.point for label in labels}
+    asked = tuple(entry for entry in await ours.commits() if entry.point in wanted)
+    theirs = await open_or_create_repository(
+        target,
+        open_store(target),
+        runtime=runtime,
+        output=output,
+        block_size=ours.block_size,
+    )
+    plan = plan_copy(asked, await theirs.commits())
+    names = {label.point: label.name for label in labels}
+    return await _run(plan, ours, theirs, names, level, target, runtime, output)
+
+
+async def _run(  # noqa: PLR0917 - what a copy is made of
+    plan: CopyPlan,
+    ours: Repository,
+    theirs: Repository,
+    names: dict[RecoveryPointId, str],
+    level: Level,
+    place: str,
+    runtime: Runtime,
+    output: Output,
+) -> ExitCode:
+    copier = PointCopy(ours, theirs, level=level)
+    chance = runtime.random("copy")
+    damaged = 0
+    for number, entry in enumerate(plan.missing, 1):
+        with naming(place), output.growing(f"copying {number} of {len(plan.missing)}") as grow:
+            try:
+                sent = await copier.copy(entry.point, token=chance.token(), progress=grow)
+            except CorruptionError as error:
+                damaged += 1
+                output.record("damaged-point", id=entry.point, message=str(error))
+                output.say(f"{entry.point}: not copied, it is damaged: {error}")
+                continue
+        output.record("point", id=entry.point, vm=names[entry.point], bytes_sent=sent)
+        output.say(f"{entry.point}: {names[entry.point]}, {sized(sent)} new")
+    for late in plan.late:
+        output.record("late-point", id=late)
+        output.say(f"{late}: not copied, its machine has newer points there already")
+    copied = len(plan.missing) - damaged
+    code = ExitCode.OK
+    if damaged:
+        code = ExitCode.FINDING
+    elif plan.late:
+        code = ExitCode.PARTIAL
+    output.say(f"{copied} points copied, {plan.present} were there")
+    output.summary(
+        copied=copied,
+        present=plan.present,
+        damaged=damaged,
+        late=len(plan.late),
+        exit_code=int(code),
+    )
+    return code
+
+
+def _chosen(
+    labels: tuple[PointLabel, ...], machine: str | None, points: str | None
+) -> tuple[PointLabel, ...]:
+    """Return the labels of what is to be copied, in commit order."""
+    if not labels:
+        raise NoPointError
+    chosen = labels
+    if machine is not None:
+        chosen = tuple(label for label in labels if machine in {label.name, label.machine})
+        if not chosen:
+            names = ", ".join(sorted({label.name for label in labels}))
+            raise InputRefusedError(f"no machine is called {machine!r}", f"choose from {names}")
+    if points is not None:
+        wanted = {select_point(chosen, each.strip()).point for each in points.split(",")}
+        chosen = tuple(label for label in chosen if label.point in wanted)
+    return chosen

@@ -1,0 +1,41 @@
+"""Putting sound bytes where damaged ones are, without losing the damaged ones."""
+
+from typing import Final
+
+from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.publish import publish, publish_own
+
+QUARANTINE: Final = "quarantine/"
+REREADS: Final = 3
+
+
+async def put_right(store: BlobStore, name: str, sound: bytes, /) -> bool:
+    """Leave `sound` under `name`; return whether it was not there already.
+
+    The bytes that were there are in quarantine before they go. Killed in between, the object is
+    absent: its other copy serves, and the next repair makes it anew.
+
+    Raises:
+        TransientError, RefusedError: the store failed, or cannot be written to.
+    """
+    for _ in range(REREADS):
+        found = await store.read(name)
+        if found == sound:
+            return False
+    await set_aside(store, name)
+    await publish_own(store, name, sound)
+    return True
+
+
+async def set_aside(store: BlobStore, name: str, /) -> None:
+    """Leave nothing under `name`; what was there is in quarantine.
+
+    Raises:
+        TransientError, RefusedError: as `put_right`.
+    """
+    found = await store.read(name)
+    if found is not None:
+        number = 1
+        while not await publish(store, f"{QUARANTINE}{name}-{number}", found):
+            number += 1
+        await store.delete(name)

@@ -1,0 +1,178 @@
+"""The check of a whole repository: every copy of every object, and on request every block."""
+
+import itertools
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from reference_engine.model.errors import OperationFailedError
+from reference_engine.repository.codec import (
+    HEADER_COPIES,
+    HEADER_NAME,
+    copy_name,
+    index_name,
+    index_session,
+    log_name,
+)
+from reference_engine.repository.manifests import point_of_staged
+from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
+from reference_engine.repository.reader import Progress
+from reference_engine.repository.repository import Repository
+from reference_engine.verification.block_survey import BlockSurvey
+from reference_engine.verification.copy_survey import Copies, metadata, segments
+from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
+
+QUARANTINE: Final = "quarantine/"
+_NUMBERED: Final = re.compile(r"(?:copies/)?(?:packs|maps)/(.+)-[0-9]+")
+_STAGED: Final = re.compile(r"(?:copies/)?points/(.+?)(?:[.][0-9]+)?")
+_CARE: Final = (MENDS, WANTED, QUARANTINE)
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a check found."""
+
+    objects: tuple[ObjectFinding, ...]
+    damage: tuple[PointDamage, ...]
+    points: int
+    wanted: int
+    """How many damaged blocks wait for the next backup of a source that still has them."""
+
+    given_up: str
+    """Why the check did not come to its end; empty where it did."""
+
+    def with_object(self, name: str, problem: Problem, cause: str, /) -> "CheckResult":
+        """Return the result with one finding more."""
+        finding = ObjectFinding(object=name, problem=problem, cause=cause)
+        return msgspec.structs.replace(self, objects=(*self.objects, finding))
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything is as it should be."""
+        return not (self.damage or self.given_up) and not any(
+            each.problem.is_fault for each in self.objects
+        )
+
+    @property
+    def is_only_unread(self) -> bool:
+        """Whether nothing is known to be wrong, but not everything could be read."""
+        faults = {each.problem for each in self.objects if each.problem.is_fault}
+        return not self.damage and faults <= {Problem.UNREADABLE}
+
+
+class Check:
+    """One look at a repository: structure first, then, where asked, blocks; it changes nothing."""
+
+    def __init__(self, repository: Repository, /) -> None:
+        self._repository = repository
+        self._survey: BlockSurvey | None = None
+        self._found: dict[str, ObjectFinding] = {}
+        self._given_up = ""
+        self.copies: list[tuple[tuple[str, ...], Copies]] = []
+        """Header, log and manifests as `metadata` saw them."""
+
+    @property
+    def survey(self) -> BlockSurvey:
+        """What the points' pages and packs were found to be."""
+        assert self._survey is not None, "structure comes first"
+        return self._survey
+
+    async def structure(self, step: Callable[[int], None], /) -> None:
+        """Check every copy of all metadata, and that packs are there and long enough."""
+        async for names, state in metadata(self._repository):
+            self.copies.append((names, state))
+            self._note(state.findings)
+        lists = await segments(self._repository)
+        self._note(lists.findings)
+        commits = await self._repository.commits()
+        self._survey = BlockSurvey(
+            self._repository, [(entry.point, entry.machine) for entry in commits]
+        )
+        try:
+            await self._survey.look(step)
+        except OperationFailedError as error:
+            self._given_up = str(error)
+            return
+        await self._look_around(lists.indexed)
+
+    async def read(self, part: Part, /, *, progress: Progress) -> None:
+        """Read the blocks of `part`, each once."""
+        if self._given_up:
+            return
+        try:
+            await self.survey.read(part, progress=progress)
+        except OperationFailedError as error:
+            self._given_up = str(error)
+
+    async def result(self) -> CheckResult:
+        """Return all that was found, objects by name and points in commit order."""
+        damage = await self.survey.attribute()
+        self._note(tuple(self.survey.objects.values()))
+        _, wanted = await outstanding(self._repository.store, self._repository.header.key)
+        return CheckResult(
+            objects=tuple(self._found[name] for name in sorted(self._found)),
+            damage=tuple(each for found in damage.values() for each in found),
+            points=len(await self._repository.commits()),
+            wanted=len(wanted),
+            given_up=self._given_up,
+        )
+
+    def lost(self) -> tuple[Lost, ...]:
+        """Return the blocks that were read and cannot be put together."""
+        return tuple(self.survey.lost.values())
+
+    def _note(self, findings: tuple[ObjectFinding, ...]) -> None:
+        for each in findings:
+            self._found.setdefault(each.object, each)
+
+    async def _look_around(self, indexed: tuple[str, ...]) -> None:
+        """Note what should be there and is not, and what is there and should not be."""
+        survey, repository = self.survey, self._repository
+        entries = await repository.entries()
+        sessions = {
+            session for entry in entries if (session := getattr(entry, "session", None)) is not None
+        }
+        expected = {HEADER_NAME, *HEADER_COPIES}
+        for number in range(1, len(entries) + 1):
+            expected |= {log_name(number), copy_name(log_name(number))}
+        for entry in await repository.commits():
+            expected |= {entry.manifest, copy_name(entry.manifest)}
+        for name in survey.map_rows:
+            expected |= {name, copy_name(name)}
+        expected.update(survey.packs.names)
+        present = await repository.store.names("")
+        for name in present:
+            if name.startswith("index/") and index_session(name) in sessions:
+                expected.add(name)
+        known = not survey.is_any_unknown
+        for name in present if known else ():
+            # As long as no point is unreadable, all that points refer to is known.
+            if name not in expected and not name.startswith(_CARE):
+                self._note((await self._extra(name, sessions),))
+        for name in survey.packs.bases:
+            match = _NUMBERED.fullmatch(name)
+            session = match[1] if match is not None else ""
+            if session in sessions and name not in indexed:
+                portion = next(
+                    free
+                    for number in itertools.count(1)
+                    if (free := index_name(session, number)) not in expected
+                )
+                cause = f"it is missing, which costs space only: {name} is in no index"
+                finding = ObjectFinding(object=portion, problem=Problem.MISSING, cause=cause)
+                self._note((finding,))
+
+    async def _extra(self, name: str, sessions: set[str]) -> ObjectFinding:
+        """Return what an object is that nothing refers to."""
+        match = _NUMBERED.fullmatch(name)
+        ours = match is not None and (match[1] in sessions or match[1].startswith(MEND_SESSION))
+        staged = _STAGED.fullmatch(name)
+        if staged is not None:
+            store, header = self._repository.store, self._repository.header
+            ours = await point_of_staged(store, header, name) == staged[1]
+        if ours:
+            cause = "no point refers to it"
+            return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)
+        cause = "no run of this repository wrote it"
+        return ObjectFinding(object=name, problem=Problem.FOREIGN, cause=cause)

@@ -1,0 +1,152 @@
+"""Objects that are kept in several copies, or that can be made anew: is each as it was written?"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
+
+from reference_engine.model.errors import CorruptionError, RefusedError, TransientError
+from reference_engine.repository.block_map import NameTable
+from reference_engine.repository.codec import (
+    HEADER_COPIES,
+    HEADER_NAME,
+    PointCommittedEntry,
+    copy_name,
+    decode_header,
+    decode_manifest,
+    decode_record,
+    encode_header,
+    log_name,
+    object_digest,
+)
+from reference_engine.repository.mending import MENDS, WANTED
+from reference_engine.repository.pages import decode_segment
+from reference_engine.repository.repository import Repository
+from reference_engine.verification.findings import ObjectFinding, Problem
+
+
+class Copies(NamedTuple):
+    """What the copies of one object are, and which bytes all of them should have."""
+
+    sound: bytes | None
+    """None: no copy is right."""
+
+    findings: tuple[ObjectFinding, ...]
+    """One for each copy that is not."""
+
+
+async def copies(
+    repository: Repository, names: tuple[str, ...], /, *, flaw: Callable[[bytes], str]
+) -> Copies:
+    """Return what is wrong with each copy; `flaw` says what is wrong with bytes, or nothing."""
+    found: dict[str, bytes] = {}
+    findings: list[ObjectFinding] = []
+    sound: bytes | None = None
+    for name in names:
+        try:
+            content = await repository.store.read(name)
+        except TransientError as error:
+            findings.append(
+                ObjectFinding(object=name, problem=Problem.UNREADABLE, cause=str(error))
+            )
+            continue
+        if content is None:
+            findings.append(
+                ObjectFinding(object=name, problem=Problem.MISSING, cause="it is missing")
+            )
+            continue
+        cause = flaw(content)
+        if cause:
+            findings.append(ObjectFinding(object=name, problem=Problem.DAMAGED, cause=cause))
+        else:
+            found[name] = content
+            sound = content if sound is None else sound
+    for name, content in found.items():
+        if content != sound:
+            cause = "it differs from the other copy"
+            findings.append(ObjectFinding(object=name, problem=Problem.DAMAGED, cause=cause))
+    return Copies(sound, tuple(findings))
+
+
+async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, ...], Copies]]:
+    """Yield header, every log entry and every manifest: the names of its copies, and their state.
+
+    Pages are looked at one by one, by `BlockSurvey`.
+    """
+    header = (HEADER_NAME, *HEADER_COPIES)
+    right = encode_header(repository.header)
+    yield header, await copies(repository, header, flaw=_header_flaw)
+    key, tip = repository.header.key, object_digest(repository.header.key, right)
+    for number in range(1, len(await repository.entries()) + 1):
+        names = (log_name(number), copy_name(log_name(number)))
+        state = await copies(repository, names, flaw=_record_flaw(key, number, tip))
+        yield names, state
+        if state.sound is None:
+            return
+        tip = object_digest(key, state.sound)
+    for entry in await repository.commits():
+        names = (entry.manifest, copy_name(entry.manifest))
+        yield names, await copies(repository, names, flaw=_manifest_flaw(repository, entry))
+
+
+def _header_flaw(content: bytes) -> str:
+    try:
+        decode_header(content)
+    except RefusedError as error:
+        return str(error)
+    return ""
+
+
+def _record_flaw(key: bytes, number: int, tip: str) -> Callable[[bytes], str]:
+    def flaw(content: bytes) -> str:
+        try:
+            record = decode_record(key, number, content)
+        except CorruptionError as error:
+            return str(error)
+        if (record.number, record.previous) != (number, tip):
+            return "it is another entry"
+        return ""
+
+    return flaw
+
+
+def _manifest_flaw(repository: Repository, entry: PointCommittedEntry) -> Callable[[bytes], str]:
+    def flaw(content: bytes) -> str:
+        try:
+            manifest = decode_manifest(
+                repository.header.key,
+                content,
+                point=entry.point,
+                seal=entry.digest,
+                block_size=repository.block_size,
+            )
+        except CorruptionError as error:
+            return str(error)
+        other = manifest.record.id
+        return "" if other == entry.point else f"it is {other}'s"
+
+    return flaw
+
+
+class Lists(NamedTuple):
+    """What the lists of blocks are like."""
+
+    findings: tuple[ObjectFinding, ...]
+    indexed: tuple[str, ...]
+    """The packs that the index speaks of."""
+
+
+async def segments(repository: Repository, /) -> Lists:
+    """Return what is wrong with the lists of blocks: of the index, of what is wanted and mended."""
+    found: list[ObjectFinding] = []
+    packs = {prefix: NameTable() for prefix in ("index/", WANTED, MENDS)}
+    for prefix, names in packs.items():
+        for name in await repository.store.names(prefix):
+            try:
+                content = await repository.store.read(name)
+                decode_segment(repository.header.key, content or b"", names)
+            except ValueError as error:
+                found.append(ObjectFinding(object=name, problem=Problem.DAMAGED, cause=str(error)))
+            except TransientError as error:
+                found.append(
+                    ObjectFinding(object=name, problem=Problem.UNREADABLE, cause=str(error))
+                )
+    return Lists(tuple(found), packs["index/"].names())

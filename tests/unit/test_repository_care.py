@@ -1,0 +1,368 @@
+"""Whatever happens to the objects of a repository, a check finds it and a repair mends it."""
+
+# ruff: noqa: S106 - the token of a run is no secret
+
+import asyncio  # noqa: TID251 - the store is awaited on asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.model.errors import CorruptionError, OperationFailedError, RefusedError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.units import ByteCount
+from reference_engine.repository.repository import Repository
+from reference_engine.upkeep.dry_store import DryStore
+from reference_engine.upkeep.repair import Repair, Repaired
+from reference_engine.verification.check import Check, CheckResult
+from reference_engine.verification.findings import EVERYTHING, Part, Problem
+from tests.strategies.repositories import (
+    BLOCK,
+    DISK,
+    VM,
+    block,
+    commit,
+    new_repository,
+    point_of,
+    restored,
+)
+from tests.unit.test_repository_golden import IMAGES, golden
+
+
+async def checked(store: MemoryStore, *, part: Part | None = EVERYTHING) -> CheckResult:
+    """Return what a check of everything finds."""
+    check = Check(await Repository.open(store))
+    await check.structure(lambda _: None)
+    if part is not None:
+        await check.read(part, progress=lambda _: None)
+    return await check.result()
+
+
+async def repaired(store: MemoryStore, token: str, *others: Repository) -> Repaired:
+    """Return what a repair did."""
+    repair = Repair(await Repository.open(store), token=token)
+    return await repair.run(others, step=lambda _: None, progress=lambda _: lambda _: None)
+
+
+async def outcome(store: MemoryStore, images: dict[str, bytes]) -> dict[str, str]:
+    """Return for each point whether it restores right, wrong, or not."""
+    found: dict[str, str] = {}
+    for point, image in images.items():
+        try:
+            right = await restored(await Repository.open(store), point) == image
+            found[point] = "right" if right else "wrong"
+        except (CorruptionError, RefusedError):
+            found[point] = "refused"
+    return found
+
+
+def flips(objects: dict[str, bytes], step: int) -> Iterator[tuple[str, int, bytes]]:
+    """Yield every object with one bit of every `step`-th byte flipped."""
+    for name, content in sorted(objects.items()):
+        for at in range(0, len(content), step):
+            flipped = bytes([content[at] ^ (1 << at % 8)])
+            yield name, at, content[:at] + flipped + content[at + 1 :]
+
+
+def test_every_flipped_byte_is_found_by_a_check_and_never_restored_wrong() -> None:
+    """A check that reads everything names the object, or the byte means nothing to anybody."""
+
+    async def scenario() -> None:
+        store = golden()
+        assert (await checked(store)).is_sound
+        silent = 0
+        for name, at, bad in flips(dict(store.objects), 1):
+            good, store.objects[name] = store.objects[name], bad
+            result = await checked(store)
+            named = {each.object for each in result.objects}
+            if name not in named:
+                # Some bits of a compressed frame's header have no meaning.
+                silent += 1
+                assert result.is_sound, (name, at)
+                assert name.startswith("packs/"), (name, at)
+                assert set((await outcome(store, IMAGES)).values()) == {"right"}, (name, at)
+            store.objects[name] = good
+        assert silent < 20
+
+    asyncio.run(scenario())
+
+
+def test_a_repair_undoes_every_flip_but_in_packs() -> None:
+    """Where a second copy is, everything is as before; in packs the flip is named, to the end."""
+
+    async def scenario() -> None:
+        before = golden().objects
+        for name, at, bad in flips(dict(before), 29):
+            store = golden()
+            store.objects[name] = bad
+            done = await repaired(store, "repair")
+            if name.startswith("packs/"):
+                restores = await outcome(store, IMAGES)
+                assert "wrong" not in restores.values()
+                lost = {point for point, how in restores.items() if how != "right"}
+                assert {str(each.point) for each in done.after.damage} == lost, (name, at)
+            else:
+                assert {n: store.objects[n] for n in before} == before, (name, at)
+                assert done.after.is_sound, (name, at)
+                assert store.objects[f"quarantine/{name}-1"] == bad
+
+    asyncio.run(scenario())
+
+
+def injuries(objects: dict[str, bytes]) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Yield the objects with one deleted, cut short, doubled under another name, or swapped."""
+    names = sorted(objects)
+    for at, name in enumerate(names):
+        yield f"delete {name}", {n: c for n, c in objects.items() if n != name}
+        yield f"truncate {name}", {**objects, name: objects[name][:-1]}
+        yield f"empty {name}", {**objects, name: b""}
+        yield f"double {name}", {**objects, f"{name}-copy": objects[name]}
+        other = names[(at + 1) % len(names)]
+        if objects[other] != objects[name]:
+            swapped = {name: objects[other], other: objects[name]}
+            yield f"swap {name} and {other}", {**objects, **swapped}
+
+
+def test_every_object_that_is_not_in_its_place_raises_the_alarm() -> None:
+    """Deleted, cut short, doubled or swapped: a check says so, and no restore is wrong."""
+
+    async def scenario() -> None:
+        for what, objects in injuries(golden().objects):
+            store = MemoryStore()
+            store.objects = objects
+            assert not (await checked(store)).is_sound, what
+            assert "wrong" not in (await outcome(store, IMAGES)).values(), what
+
+    asyncio.run(scenario())
+
+
+def test_a_repair_makes_every_lost_object_anew_but_packs() -> None:
+    """All else is there twice or follows from the rest."""
+
+    async def scenario() -> None:
+        before = golden().objects
+        for name in sorted(before):
+            store = golden()
+            del store.objects[name]
+            done = await repaired(store, "repair")
+            if name.startswith("packs/"):
+                assert done.after.damage
+            else:
+                assert store.objects[name] == before[name] or name.startswith("index/")
+                assert done.after.is_sound, name
+
+    asyncio.run(scenario())
+
+
+async def three_points(store: MemoryStore) -> dict[str, bytes]:
+    """Fill the store with three points of ten blocks; each changes one of the one before."""
+    repository = await new_repository(store)
+    fills, images = list(range(1, 11)), {}
+    for number, point in enumerate("abc"):
+        fills[number] = 100 + number
+        images[point] = b"".join(block(fill) for fill in fills)
+        await commit(repository, images[point], point)
+    return images
+
+
+def test_the_next_backup_heals_what_its_source_still_has() -> None:
+    """Lost blocks are stored anew, and older points that had them restore again."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        images = await three_points(store)
+        store.objects["packs/session-a-1"] = bytes(len(store.objects["packs/session-a-1"]))
+        first = await repaired(store, "repair")
+        assert set((await outcome(store, images)).values()) == {"refused"}
+
+        await commit(await Repository.open(store), images["c"], "d")
+
+        found = await outcome(store, {**images, "d": images["c"]})
+        # What the source has changed since is gone for good from the points before.
+        assert found == {"a": "refused", "b": "refused", "c": "right", "d": "right"}
+        [a, b] = (await checked(store)).damage
+        assert (a.point, a.extents.total) == ("a", 3 * BLOCK - BLOCK)
+        assert (b.point, b.extents.total) == ("b", BLOCK)
+        assert first.wanted == 10
+
+    asyncio.run(scenario())
+
+
+def test_a_tracked_backup_reads_what_was_lost_though_it_did_not_change() -> None:
+    """The session says what of its base is lost, so that a delta brings it again."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        images = await three_points(store)
+        frame = store.objects["packs/session-c-1"]
+        store.objects["packs/session-c-1"] = frame[:-1] + bytes([frame[-1] ^ 1])
+        await repaired(store, "repair")
+        session = await (await Repository.open(store)).open_run(VM, token="session-d")
+        await session.begin_disk(DISK, ByteCount(10 * BLOCK), inherit=DISK)
+        lost = await session.lost(DISK)
+
+        assert lost == ExtentSet.of([(2 * BLOCK, 3 * BLOCK)])
+        numbers = lost.pieces(BLOCK)
+        content = images["c"][2 * BLOCK : 3 * BLOCK]
+        fresh = await session.put_blocks(DISK, numbers, content, changed=ExtentSet.of([]))
+        assert fresh.all()
+        await session.stage(point_of(session, {DISK: 10 * BLOCK}, "d"))
+        await session.commit()
+        assert set((await outcome(store, {**images, "d": images["c"]})).values()) == {"right"}
+        assert (await checked(store)).damage == ()
+        assert (await checked(store)).wanted == 0
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_found_where_something_was_lost() -> None:
+    """A block that seems to be stored in a damaged frame is stored again by any machine."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        images = await three_points(store)
+        store.objects["packs/session-a-1"] = bytes(len(store.objects["packs/session-a-1"]))
+        await repaired(store, "repair")
+        session = await (await Repository.open(store)).open_run(VM, token="session-d")
+        await session.begin_disk(DISK, ByteCount(10 * BLOCK), inherit=None)
+
+        fresh = await session.put_blocks(DISK, np.arange(10), images["c"])
+        # The second and third block are in packs that are whole.
+        assert fresh.tolist() == [True, False, False, *[True] * 7]
+
+    asyncio.run(scenario())
+
+
+def test_a_second_repository_gives_back_what_was_lost() -> None:
+    """Blocks of the same point are taken from there, checked, and no source is needed."""
+
+    async def scenario() -> None:
+        store, other = MemoryStore(), MemoryStore()
+        images = await three_points(store)
+        await three_points(other)
+        del store.objects["packs/session-a-1"]
+        done = await repaired(store, "repair", await Repository.open(other))
+
+        assert done.after.damage == ()
+        assert done.wanted == 0
+        assert set((await outcome(store, images)).values()) == {"right"}
+
+    asyncio.run(scenario())
+
+
+def test_a_mend_that_is_lost_too_is_wanted_again() -> None:
+    """Damage may come back; each time the next source heals it."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        images = await three_points(store)
+        for token in ("one", "two", "three"):
+            for name in [name for name in store.objects if name.startswith("packs/")]:
+                store.objects[name] = bytes(len(store.objects[name]))
+            await repaired(store, token)
+            await commit(await Repository.open(store), images["c"], token)
+            found = await outcome(store, {"c": images["c"], token: images["c"]})
+            assert set(found.values()) == {"right"}
+
+    asyncio.run(scenario())
+
+
+def test_a_dry_run_changes_nothing_and_says_the_same() -> None:
+    """What would be done is found out by doing it in memory."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await three_points(store)
+        store.objects["log/0000000003"] = b"?"
+        del store.objects["packs/session-a-1"]
+        before = dict(store.objects)
+        repair = Repair(await Repository.open(DryStore(store)), token="repair")
+        said = await repair.run((), step=lambda _: None, progress=lambda _: lambda _: None)
+
+        assert store.objects == before
+        done = await repaired(store, "repair")
+        assert (said.replaced, said.wanted) == (done.replaced, done.wanted)
+        assert said.after.damage == done.after.damage
+
+    asyncio.run(scenario())
+
+
+class FailingStore(MemoryStore):
+    """A store that cannot read one object, for a reason that may pass."""
+
+    def __init__(self, objects: dict[str, bytes], name: str, /) -> None:
+        super().__init__()
+        self.objects, self._name = objects, name
+
+    async def read(self, name: str, /) -> bytes | None:
+        """Fail for the one object."""
+        self._fail(name)
+        return await super().read(name)
+
+    async def read_range(self, name: str, /, *, offset: int, length: int) -> bytes:
+        """Fail for the one object."""
+        self._fail(name)
+        return await super().read_range(name, offset=offset, length=length)
+
+    def _fail(self, name: str) -> None:
+        if name == self._name:
+            raise OperationFailedError(f"reading {name}", "input/output error")
+
+
+@pytest.mark.parametrize("name", ["copies/log/0000000002", "packs/session-a-1", "points/b"])
+def test_what_cannot_be_read_is_not_taken_for_damage(name: str) -> None:
+    """A failing disk says nothing about content: nothing is replaced, quarantined or wanted."""
+
+    async def scenario() -> None:
+        sound = MemoryStore()
+        await three_points(sound)
+        store = FailingStore(dict(sound.objects), name)
+        result = await checked(store, part=None)
+
+        assert {each.problem for each in result.objects} <= {Problem.UNREADABLE}
+        assert not result.is_sound
+        assert result.is_only_unread
+        if not name.startswith("packs/"):
+            await repaired(store, "repair")
+            assert store.objects.keys() == sound.objects.keys()
+
+    asyncio.run(scenario())
+
+
+def test_parts_are_all_of_the_data_and_none_twice() -> None:
+    """Checked one after the other, parts find what a whole check finds."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await three_points(store)
+        bad = store.objects["packs/session-a-1"]
+        store.objects["packs/session-a-1"] = bytes(len(bad))
+        found = [
+            len((await checked(store, part=Part(number=number, count=3))).damage)
+            for number in (1, 2, 3)
+        ]
+
+        assert sorted(found) == [0, 0, 3]
+
+    asyncio.run(scenario())
+
+
+def test_a_leftover_of_a_dead_run_is_no_fault() -> None:
+    """A run that was cut off leaves objects, and the repository is sound all the same."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await three_points(store)
+        session = await (await Repository.open(store)).open_run(VM, token="dead")
+        await session.begin_disk(DISK, ByteCount(BLOCK), inherit=None)
+        await session.put(DISK, 0, block(77))
+        await session.stage(point_of(session, {DISK: BLOCK}, "dead"))
+        result = await checked(store)
+
+        assert result.is_sound
+        assert {each.problem for each in result.objects} == {Problem.LEFTOVER}
+        assert RecoveryPointId("dead") not in {each.point for each in result.damage}
+
+    asyncio.run(scenario())
