@@ -83,6 +83,10 @@ class DirectoryStore(BlobStore):
         """Return the names that start with `prefix`, ascending; temporaries are none."""
         return await asyncio.to_thread(self._names, prefix)
 
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        return await asyncio.to_thread(self._sizes, prefix)
+
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
         await asyncio.to_thread(self._delete, self._path(name))
@@ -143,6 +147,15 @@ class DirectoryStore(BlobStore):
                 below = Path(directory).relative_to(self._root)
                 found += [(below / file).as_posix() for file in files]
         return tuple(sorted(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n)))
+
+    def _sizes(self, prefix: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with self._explained("listing", self._root):
+            for name in self._names(prefix):
+                # What is deleted meanwhile has no size any more.
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = (self._root / name).stat().st_size
+        return found
 
     def _delete(self, path: Path) -> None:
         with self._explained("deleting", path):

@@ -46,6 +46,26 @@ _COMMANDS: Final = (
         "Copy points to a second repository.",
     ),
     (
+        "repo init",
+        "reference_engine.app.repo.init_command:init",
+        "Make a new repository.",
+    ),
+    (
+        "repo info",
+        "reference_engine.app.repo.info_command:info",
+        "Say what a repository is, and which runs are under way in it.",
+    ),
+    (
+        "repo stats",
+        "reference_engine.app.repo.stats_command:stats",
+        "Say how much points hold, and how little of it is stored.",
+    ),
+    (
+        "repo prune",
+        "reference_engine.app.repo.prune_command:prune",
+        "Remove points that no rule keeps, and free their space.",
+    ),
+    (
         "simulate",
         "simulator.campaign.commands:simulate",
         "Run scenarios against a simulated cluster.",
@@ -84,8 +104,8 @@ _COMMANDS: Final = (
 )
 
 _GROUPS: Final = {
+    "repo": "Make repositories, look at them as a whole, and free their space.",
     "bench": "Measure speed and size, and hold results against each other.",
-    "repo": "Look after a repository as a whole.",
 }
 """What the first word of commands with two words stands for."""
 

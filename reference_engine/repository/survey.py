@@ -1,6 +1,6 @@
 """Which objects points use: what may go is everything else, so doubt means that nothing goes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -34,8 +34,16 @@ class Survey:
         self._points: dict[PointCommittedEntry, tuple[str, ...]] = {}
         self._pages: dict[str, dict[int, tuple[str, ...]]] = {}
 
-    async def used(self, points: Iterable[PointCommittedEntry], /) -> dict[str, None]:
+    async def used(
+        self,
+        points: Iterable[PointCommittedEntry],
+        /,
+        *,
+        progress: Callable[[], None] = lambda: None,
+    ) -> dict[str, None]:
         """Return the name of every object that one of the points needs.
+
+        `progress` is called for each of them.
 
         Raises:
             ReclaimRefusedError: what one of them needs cannot be told.
@@ -49,6 +57,7 @@ class Survey:
                 except (CorruptionError, ValueError) as error:
                     raise ReclaimRefusedError(entry.point, str(error)) from error
             used.update(dict.fromkeys(self._points[entry]))
+            progress()
         # What stands there again may be all that is left of a block of any point.
         mends = await listed(self._store, self._header.key, MENDS)
         used.update(dict.fromkeys(mends.names.names()))

@@ -1,1 +1,1 @@
-"""`twinshot repo`: looking after a repository as a whole."""
+"""`twinshot repo`: making a repository, looking at it as a whole, and giving its space back."""
