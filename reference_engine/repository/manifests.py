@@ -59,16 +59,14 @@ async def read_manifest(
 
 async def run_of_staged(store: BlobStore, header: Header, name: str, /) -> RunTag | None:
     """Return which run wrote a manifest that no entry speaks of; None: it cannot be told."""
-    content = await store.read(name)
-    record = None if content is None else staged_record(header.key, content)
+    record = await staged_point(store, header, name)
     return None if record is None else record.run
 
 
-async def point_of_staged(store: BlobStore, header: Header, name: str, /) -> str | None:
-    """Return of which point this is a manifest; None: it is none that a run has written."""
+async def staged_point(store: BlobStore, header: Header, name: str, /) -> RecoveryPoint | None:
+    """Return the record of the point that a manifest is of; None: it is not what was sealed."""
     content = await store.read(name)
-    record = None if content is None else staged_record(header.key, content)
-    return None if record is None else record.id
+    return None if content is None else staged_record(header.key, content)
 
 
 def manifest_of(

@@ -8,15 +8,19 @@ from typing import Final
 import msgspec
 
 from reference_engine.model.errors import OperationFailedError
+from reference_engine.model.identity import Epoch, MachineId, RunTag
 from reference_engine.repository.codec import (
     HEADER_COPIES,
     HEADER_NAME,
+    Entry,
+    PointCommittedEntry,
+    RunOpenedEntry,
     copy_name,
     index_name,
     index_session,
     log_name,
 )
-from reference_engine.repository.manifests import point_of_staged
+from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
@@ -133,6 +137,11 @@ class Check:
         sessions = {
             session for entry in entries if (session := getattr(entry, "session", None)) is not None
         }
+        runs = {
+            RunTag(machine=entry.machine, epoch=entry.epoch)
+            for entry in entries
+            if isinstance(entry, RunOpenedEntry)
+        }
         expected = {HEADER_NAME, *HEADER_COPIES}
         for number in range(1, len(entries) + 1):
             expected |= {log_name(number), copy_name(log_name(number))}
@@ -149,7 +158,8 @@ class Check:
         for name in present if known else ():
             # As long as no point is unreadable, all that points refer to is known.
             if name not in expected and not name.startswith(_CARE):
-                self._note((await self._extra(name, sessions),))
+                self._note((await self._extra(name, sessions, runs),))
+        self._look_for_lost_entries(entries, present)
         for name in survey.packs.bases:
             match = _NUMBERED.fullmatch(name)
             session = match[1] if match is not None else ""
@@ -163,14 +173,34 @@ class Check:
                 finding = ObjectFinding(object=portion, problem=Problem.MISSING, cause=cause)
                 self._note((finding,))
 
-    async def _extra(self, name: str, sessions: set[str]) -> ObjectFinding:
+    def _look_for_lost_entries(self, entries: tuple[Entry, ...], present: tuple[str, ...]) -> None:
+        """Note where objects tell of a commit that the log does not know (any more)."""
+        runs: dict[str, tuple[MachineId, Epoch]] = {}
+        committed: set[tuple[MachineId, Epoch]] = set()
+        for entry in entries:
+            if isinstance(entry, RunOpenedEntry):
+                runs[entry.session] = (entry.machine, entry.epoch)
+            elif isinstance(entry, PointCommittedEntry):
+                committed.add((entry.machine, entry.epoch))
+        for name in present:
+            session = name.removeprefix("index/")
+            if session != name and session in runs and runs[session] not in committed:
+                # An index is written only when the point was committed.
+                cause = f"the log lacks the entry that committed the point of {name}"
+                last = log_name(len(entries) + 1)
+                self._note((ObjectFinding(object=last, problem=Problem.MISSING, cause=cause),))
+
+    async def _extra(self, name: str, sessions: set[str], runs: set[RunTag]) -> ObjectFinding:
         """Return what an object is that nothing refers to."""
         match = _NUMBERED.fullmatch(name)
         ours = match is not None and (match[1] in sessions or match[1].startswith(MEND_SESSION))
         staged = _STAGED.fullmatch(name)
         if staged is not None:
             store, header = self._repository.store, self._repository.header
-            ours = await point_of_staged(store, header, name) == staged[1]
+            record = await staged_point(store, header, name)
+            # A manifest of a run that the log does not know tells of a log that was lost.
+            known = record is not None and record.run in runs
+            ours = known and record is not None and record.id == staged[1]
         if ours:
             cause = "no point refers to it"
             return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)
