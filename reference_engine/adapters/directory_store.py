@@ -107,6 +107,10 @@ class DirectoryStore(BlobStore):
         """Return the names that start with `prefix`, ascending; temporaries are none."""
         return await self._files.apart(lambda: self._names(prefix))
 
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        return await self._files.apart(lambda: self._sizes(prefix))
+
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
         path = self._path(name)
@@ -184,6 +188,15 @@ class DirectoryStore(BlobStore):
                 continue
             for name, is_directory in entries:
                 (left if is_directory else found).append(f"{at}/{name}" if at else name)
+        return found
+
+    async def _sizes(self, prefix: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with self._explained("listing", self._root):
+            for name in await self._names(prefix):
+                # What is deleted meanwhile has no size any more.
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = await self._files.size(f"{self._root}/{name}")
         return found
 
     async def _delete(self, path: str) -> None:

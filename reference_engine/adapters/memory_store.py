@@ -44,6 +44,10 @@ class MemoryStore(BlobStore):
         """Return the names that start with `prefix`, ascending."""
         return tuple(sorted(name for name in self.objects if name.startswith(prefix)))
 
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        return {name: len(self.objects[name]) for name in await self.names(prefix)}
+
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
         self.objects.pop(name, None)

@@ -76,6 +76,10 @@ class OsFileSystem(FileSystem):
             return False
         return True
 
+    async def size(self, path: str, /) -> int:
+        """Return how many bytes a file holds."""
+        return os.stat(path).st_size  # noqa: PTH116 - the port's paths are strings
+
     async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
         """Return up to `length` bytes of a file from `offset`, or all from there."""
         descriptor = os.open(path, _READ)

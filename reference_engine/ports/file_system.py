@@ -55,6 +55,9 @@ class FileSystem(Protocol):
     async def exists(self, path: str, /) -> bool:
         """Return whether anything has this name."""
 
+    async def size(self, path: str, /) -> int:
+        """Return how many bytes a file holds."""
+
     async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
         """Return up to `length` bytes of a file from `offset`, or all from there."""
 

@@ -24,6 +24,7 @@ from reference_engine.repository.columns import Columns
 from reference_engine.repository.errors import (
     LogDamagedError,
     ManifestDamagedError,
+    RepositoryFeatureError,
     RepositoryForeignError,
     RepositoryNewerError,
 )
@@ -34,6 +35,7 @@ from reference_engine.repository.reclaim_entries import (
     PointsExpiredEntry,
     RunClosedEntry,
 )
+from reference_engine.repository.settings import Settings
 
 FORMAT: Final = 2
 HEADER_NAME: Final = "repository.json"
@@ -51,13 +53,15 @@ FRAME_MAX: Final = 8 << 20
 """What one frame holds at most, decompressed."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `repository.json` says. `digest_key` is 64 hexadecimal digits."""
 
     format: int
     repository: str
     block_size: ByteCount
     digest_key: str
+    settings: Settings | None = None
+    """None where there is nothing to say: the bytes are those of before there were any."""
 
     @property
     def key(self) -> bytes:
@@ -170,11 +174,17 @@ def index_name(session: str, /) -> str:
     return f"index/{session}"
 
 
-def new_header(identity_token: str, /, *, block_size: ByteCount) -> Header:
+def new_header(identity_token: str, /, *, block_size: ByteCount, settings: Settings) -> Header:
     """Return the header of a new repository; its digest key follows from its identity."""
     assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
     key = blake3(identity_token.encode(), derive_key_context=_KEY_CONTEXT).hexdigest()
-    return Header(format=FORMAT, repository=identity_token, block_size=block_size, digest_key=key)
+    return Header(
+        format=FORMAT,
+        repository=identity_token,
+        block_size=block_size,
+        digest_key=key,
+        settings=None if settings == Settings() else settings,
+    )
 
 
 def encode_header(header: Header, /) -> bytes:
@@ -187,10 +197,11 @@ def decode_header(content: bytes, /) -> Header:
     """Return what `repository.json` says.
 
     Raises:
-        RepositoryNewerError: a later program wrote it.
+        RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
         RepositoryForeignError: it is not ours, or not as it was written.
     """
     body = content[: content.rfind(b"}") + 1] + b"\n"
+    stated: dict[str, msgspec.Raw] = {}
     try:
         stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         number = msgspec.json.decode(stated.get("format", b"0"), type=int)
@@ -199,6 +210,9 @@ def decode_header(content: bytes, /) -> Header:
         number, header = 0, None
     if number > FORMAT:
         raise RepositoryNewerError(number, FORMAT)
+    unknown = sorted(stated.keys() - set(Header.__struct_encode_fields__)) if number else []
+    if unknown:
+        raise RepositoryFeatureError(unknown[0])
     if header is None or not _is_sound(header, content):
         raise RepositoryForeignError(f"{HEADER_NAME} is not a repository's")
     return header

@@ -2,6 +2,7 @@
 
 from reference_engine.model.errors import ConsistencyLostError, CorruptionError, RefusedError
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, RunTag
+from reference_engine.model.units import HOUR, Duration
 
 
 class RepositoryAbsentError(RefusedError):
@@ -41,6 +42,17 @@ class RepositoryNewerError(RefusedError):
             f"the repository has format {self.found} and this program knows formats up to "
             f"{self.known}; use a newer program"
         )
+
+
+class RepositoryFeatureError(RefusedError):
+    """The repository has something that this program does not know; without it nothing is safe."""
+
+    def __init__(self, feature: str, /) -> None:
+        super().__init__(feature)
+        self.feature = feature
+
+    def __str__(self) -> str:
+        return f"the repository uses {self.feature!r}, which is unknown here; use a newer program"
 
 
 class PointUnknownError(RefusedError):
@@ -160,3 +172,23 @@ class LastPointError(RefusedError):
             f"point {self.point} is the last one of {self.machine}; keep it, or allow by "
             "--allow-last that nothing of the machine is left"
         )
+
+
+class AppendOnlyError(RefusedError):
+    """Something was to be removed from a repository to which points are only added."""
+
+    def __str__(self) -> str:
+        return "the repository is append-only: nothing is ever removed from it; let it grow"
+
+
+class PointImmutableError(RefusedError):
+    """A point is too young to be removed from this repository."""
+
+    def __init__(self, point: RecoveryPointId, left: Duration, /) -> None:
+        super().__init__(point, left)
+        self.point, self.left = point, left
+
+    def __str__(self) -> str:
+        hours = -(-self.left // HOUR)
+        left = f"{hours} h" if hours < 48 else f"{-(-hours // 24)} days"
+        return f"point {self.point} is immutable for another {left}; remove it then"

@@ -14,18 +14,21 @@ Whoever dies in between leaves entries behind from which anybody goes on.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from reference_engine.model.errors import OperationFailedError
+from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import Entry, Header
 from reference_engine.repository.errors import (
+    AppendOnlyError,
     LastPointError,
+    PointImmutableError,
     PointUnknownError,
     ReclaimRefusedError,
 )
 from reference_engine.repository.history import History, OpenRun
 from reference_engine.repository.log import COLLISIONS_MAX, Log
+from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
@@ -33,6 +36,7 @@ from reference_engine.repository.reclaim_entries import (
     PointsExpiredEntry,
     RunClosedEntry,
 )
+from reference_engine.repository.settings import Settings
 from reference_engine.repository.survey import Survey
 
 SILENCE_MAX: Final = Duration(24 * HOUR)
@@ -60,7 +64,8 @@ class Reclaim:
     """Removes points and what only they used, step by step."""
 
     def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
-        self._store, self._log = store, log
+        self._store, self._header, self._log = store, header, log
+        self._settings = header.settings or Settings()
         self._survey = Survey(store, header)
         self._late: tuple[str, ...] = ()
         """What appeared after it was swept: late writes of runs that had ended."""
@@ -76,27 +81,90 @@ class Reclaim:
         """Let these points exist no more; their space is given back by what comes after.
 
         Raises:
+            AppendOnlyError: nothing is removed from this repository.
             PointUnknownError: there is none of this id (any more).
+            PointImmutableError: one of them is too young.
             LastPointError: a machine would be left without any point, and `allow_last` is not set.
         """
+        await self.check_expiry(points, at=at, allow_last=allow_last)
 
         def decide(history: History) -> Entry:
-            for point in points:
-                if point not in history.live:
-                    raise PointUnknownError(point)
-            if not allow_last:
-                self._check_last(history, points)
+            self._check_left(history, points, allow_last=allow_last)
             return PointsExpiredEntry(points=points, at=at)
 
         await self._log.append(decide)
 
+    async def check_expiry(
+        self, points: tuple[RecoveryPointId, ...], /, *, at: Instant, allow_last: bool
+    ) -> None:
+        """Return only if these points may be removed as things are.
+
+        Raises:
+            RefusedError: as `expire`.
+        """
+        self._check_appending()
+        await self._log.refresh()
+        self._check_left(self.history, points, allow_last=allow_last)
+        if not self._settings.immutable_for:
+            return
+        for point in points:
+            left = self._settings.immutable_for - (at - await self._committed_by(point, at=at))
+            if left > 0:
+                raise PointImmutableError(point, Duration(left))
+
+    def _check_appending(self) -> None:
+        if self._settings.append_only:
+            raise AppendOnlyError
+
+    async def _committed_by(self, point: RecoveryPointId, *, at: Instant) -> Instant:
+        """Return when the point existed at the latest, by the clocks of hosts.
+
+        A point whose record is damaged is no younger than any that was committed after it.
+        """
+        entries = tuple(self.history.live.values())
+        first = next(n for n, entry in enumerate(entries) if entry.point == point)
+        for entry in entries[first:]:
+            try:
+                manifest = await read_manifest(self._store, self._header, entry)
+            except CorruptionError:
+                continue
+            return manifest.record.host_instant
+        return at
+
     @staticmethod
-    def _check_last(history: History, points: tuple[RecoveryPointId, ...]) -> None:
+    def _check_left(
+        history: History, points: tuple[RecoveryPointId, ...], *, allow_last: bool
+    ) -> None:
         going = dict.fromkeys(points)
         kept = {e.machine: None for e in history.live.values() if e.point not in going}
-        for entry in history.live.values():
-            if entry.point in going and entry.machine not in kept:
-                raise LastPointError(entry.machine, entry.point)
+        for point in points:
+            entry = history.live.get(point)
+            if entry is None:
+                raise PointUnknownError(point)
+            if not allow_last and entry.machine not in kept:
+                raise LastPointError(entry.machine, point)
+
+    async def unneeded(
+        self,
+        without: tuple[RecoveryPointId, ...],
+        /,
+        *,
+        progress: Callable[[], None] = lambda: None,
+    ) -> tuple[str, ...]:
+        """Return what would be deleted sooner or later if these points expired; nothing changes.
+
+        `progress` is called for each other point.
+
+        Raises:
+            ReclaimRefusedError: what another point needs cannot be told.
+            TransientError: the store failed.
+        """
+        await self._log.refresh()
+        history = self._log.history
+        going = dict.fromkeys(without)
+        left = tuple(entry for entry in history.live.values() if entry.point not in going)
+        used = await self._survey.used(left, progress=progress)
+        return await self._survey.garbage(history, used)
 
     async def condemn(self, *, at: Instant) -> int | None:
         """Condemn everything that is not needed; return the entry's number, None without any.
@@ -104,9 +172,11 @@ class Reclaim:
         Runs that are open count as something: from here on their silence is measured.
 
         Raises:
+            AppendOnlyError: nothing is removed from this repository.
             ReclaimRefusedError: what a point needs cannot be told.
             TransientError: the store failed.
         """
+        self._check_appending()
         for _ in range(COLLISIONS_MAX):
             await self._log.settle()
             history = self._log.history
@@ -199,6 +269,7 @@ class Reclaim:
             TransientError, RefusedError: the store failed; the next reclaim goes on.
         """
         await self._log.settle()
+        self._check_appending()
         deleted: list[str] = []
         for number in tuple(self._log.history.unreleased):
             deleted += await self._finish(number, progress)

@@ -28,15 +28,18 @@ from reference_engine.repository.errors import (
     RepositoryForeignError,
 )
 from reference_engine.repository.history import History
+from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
 from reference_engine.repository.reader import PointReader, Progress
 from reference_engine.repository.reclaim import Reclaim
+from reference_engine.repository.settings import Settings
 from reference_engine.repository.write_session import WriteSession
 
 INLINE: Final = Inline()
+NO_SETTINGS: Final = Settings()
 
 
 class Repository:
@@ -69,6 +72,7 @@ class Repository:
         *,
         identity_token: str,
         block_size: ByteCount,
+        settings: Settings = NO_SETTINGS,
         executor: Executor = INLINE,
     ) -> "Repository":
         """Make an empty store a repository of blocks of `block_size` bytes.
@@ -77,7 +81,9 @@ class Repository:
             RepositoryExistsError: it is one already.
             RepositoryForeignError: the store holds other objects.
         """
-        content = encode_header(new_header(identity_token, block_size=block_size))
+        content = encode_header(
+            new_header(identity_token, block_size=block_size, settings=settings)
+        )
         present = await store.names("")
         # Equal bytes are an earlier attempt of the same call, whose answer was lost.
         if HEADER_NAME not in present and present:
@@ -98,7 +104,7 @@ class Repository:
         Raises:
             RepositoryAbsentError: there is none.
             RepositoryForeignError: what is there is not ours.
-            RepositoryNewerError: a later program wrote it.
+            RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
             LogDamagedError: its history is not what was written.
         """
         found: dict[str, bytes] = {}
@@ -125,6 +131,11 @@ class Repository:
     def identity(self) -> str:
         """The token that the repository was created with."""
         return self._header.repository
+
+    @property
+    def settings(self) -> Settings:
+        """What the repository was told when it was made."""
+        return self._header.settings or NO_SETTINGS
 
     @property
     def block_size(self) -> ByteCount:
@@ -243,6 +254,10 @@ class Repository:
         """
         manifest = await self._manifest(await self._entry(point))
         return PointReader(self._store, self._header, manifest, executor=self._executor)
+
+    def inventory(self) -> Inventory:
+        """Return an empty count of points, to which those of `commits` are added."""
+        return Inventory(self._store, self._header)
 
     async def verify(self, point: RecoveryPointId, /, *, progress: Progress) -> ByteCount:
         """Read one point to the last block, and return how many bytes were checked.

@@ -1,6 +1,6 @@
 """Which objects points use: what may go is everything else, so doubt means that nothing goes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import numpy as np
@@ -32,8 +32,16 @@ class Survey:
         self._points: dict[PointCommittedEntry, tuple[str, ...]] = {}
         self._pages: dict[str, dict[int, tuple[str, ...]]] = {}
 
-    async def used(self, points: Iterable[PointCommittedEntry], /) -> dict[str, None]:
+    async def used(
+        self,
+        points: Iterable[PointCommittedEntry],
+        /,
+        *,
+        progress: Callable[[], None] = lambda: None,
+    ) -> dict[str, None]:
         """Return the name of every object that one of the points needs.
+
+        `progress` is called for each of them.
 
         Raises:
             ReclaimRefusedError: what one of them needs cannot be told.
@@ -47,6 +55,7 @@ class Survey:
                 except (CorruptionError, ValueError) as error:
                     raise ReclaimRefusedError(entry.point, str(error)) from error
             used.update(dict.fromkeys(self._points[entry]))
+            progress()
         return used
 
     async def _used_by(self, entry: PointCommittedEntry) -> tuple[str, ...]:

@@ -85,6 +85,11 @@ class FileSystemFacade(FileSystem):
         await self._before("exists", path)
         return self._files.exists(path)
 
+    async def size(self, path: str, /) -> int:
+        """Return how many bytes a file holds."""
+        await self._before("size", path)
+        return len(self._files.read(path, offset=0, length=None))
+
     async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
         """Return up to `length` bytes of a file from `offset`."""
         await self._before("read", path)
