@@ -12,6 +12,7 @@ import msgspec
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import SECOND, Duration
+from reference_engine.repository.codec import HEADER_NAME
 from simulator.campaign.proving.children import Ended, in_child
 from simulator.campaign.proving.operations import (
     Found,
@@ -164,6 +165,8 @@ class Bench:
         operation = self.operation
         if operation.restores:
             return len([*self.place.glob("back.*"), *self.place.glob("back/*")]) > 0
+        if operation.name == "init":
+            return (self.place / "repo" / HEADER_NAME).exists()
         if operation.removes:
             return len(found.points) < len(before.points)
         return any(self._is_new(point, before) for point in found.points)
@@ -180,13 +183,10 @@ def _look(place: Path) -> Found:
 def _compared(operation: Operation, before: Found, found: Found) -> tuple[list[str], list[str]]:
     """Return what is lost of what was there before, and what restores to other bytes."""
     here = {point: content for point, _, content in found.points}
+    newest = {machine: point for point, machine, _ in before.points}
     lost: list[str] = []
-    seen: dict[str, int] = {}
     for point, machine, content in before.points:
-        seen[machine] = seen.get(machine, 0) + 1
-        going = machine in operation.removes and seen[machine] == 1
-        # A second try removes the oldest one that the first one left.
-        going = going or (machine in operation.removes and seen[machine] == 2 and len(here) > 0)
+        going = machine in operation.removes and point != newest[machine]
         if point not in here and not going:
             lost.append(f"{point} is not listed")
         elif point in here and here[point] != content and here[point].startswith("LOST"):

@@ -25,7 +25,8 @@ from simulator.campaign.proving.children import run_command
 from simulator.kernel.streams import Stream
 
 BLOCK: Final = 64 * 1024
-_NOW: Final = Instant(1_700_000_000_000_000)
+_LATER: Final = Instant(4_100_000_000_000_000)
+"""In a far future, in which no run is waited for any more."""
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +46,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """The images that its new point holds; empty where it makes none."""
 
     removes: tuple[str, ...]
-    """Machines of which it removes the oldest point."""
+    """Machines of which it removes all but the newest point."""
 
     restores: tuple[str, ...]
     """The images that it writes, by their file's name: a restore."""
@@ -98,23 +99,8 @@ def on_repository(place: Path, work: Callable[[Repository], Coroutine[Any, Any, 
     return asyncio.run(main())
 
 
-def _removal(place: Path, machines: tuple[str, ...], /) -> int:
-    """Remove the oldest point of each machine, and all that only it used."""
-
-    async def work(repository: Repository) -> int:
-        for machine in machines:
-            own = [entry for entry in await repository.commits() if entry.machine == machine]
-            if len(own) > 1:
-                await repository.reclaim.expire((own[0].point,), at=_NOW, allow_last=False)
-        await repository.reclaim.reclaim(at=_NOW)
-        await repository.reclaim.reclaim(at=Instant(_NOW + 48 * HOUR))
-        return 0
-
-    try:
-        code: int = on_repository(place, work)
-    except TwinshotError:
-        return 4
-    return code
+def _prune(place: Path, *options: str) -> int:
+    return run_command("repo", "prune", str(place / "repo"), *options)
 
 
 def _restore(place: Path, *options: str) -> int:
@@ -159,8 +145,8 @@ def _pruned(
     return Operation(
         name=name,
         prepare=prepared(*before),
-        act=lambda place: _removal(place, machines),
-        again=lambda place: _removal(place, machines),
+        act=lambda place: _prune(place, "--keep-last", "1"),
+        again=lambda place: _prune(place, "--keep-last", "1"),
         adds=(),
         removes=machines,
         restores=(),
@@ -173,7 +159,7 @@ def warm_up(place: Path, /) -> None:
         prepared(("one", ("a",)))(place)
         _restore(place, "--to", f"{place}/back.raw")
         _restore(place, "--to", f"{place}/back.vhdx")
-        _removal(place, ("one",))
+        _prune(place, "--keep-last", "1")
         look(place)
 
 
@@ -181,6 +167,15 @@ _ONE: Final = ("one", ("a",))
 _TWO: Final = ("two", ("b", "c"))
 
 OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        name="init",
+        prepare=prepared(),
+        act=lambda place: run_command("repo", "init", str(place / "repo")),
+        again=lambda place: back_up(place, "a", machine="one"),
+        adds=(),
+        removes=(),
+        restores=(),
+    ),
     _backed_up("init-and-backup", (), "one", ("a",)),
     _backed_up("next-backup", (_ONE,), "one", ("b",)),
     _backed_up("backup-of-another", (_ONE,), "two", ("c",)),
@@ -242,8 +237,8 @@ def orphans(place: Path, /) -> list[str]:
     """Reclaim, and return every file that is still there and that nothing refers to."""
 
     async def work(repository: Repository) -> list[str]:
-        await repository.reclaim.reclaim(at=_NOW)
-        await repository.reclaim.reclaim(at=Instant(_NOW + 48 * HOUR))
+        await repository.reclaim.reclaim(at=_LATER)
+        await repository.reclaim.reclaim(at=Instant(_LATER + 48 * HOUR))
         history = repository.reclaim.history
         survey = repository.reclaim._survey  # noqa: SLF001 - the engine's own word on what is used
         used = await survey.used(tuple(history.live.values()))
