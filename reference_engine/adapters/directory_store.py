@@ -75,6 +75,14 @@ class DirectoryStore(BlobStore):
         path = self._path(name)
         await self._files.apart(lambda: self._make_durable(path))
 
+    async def tidy(self) -> None:
+        """Remove temporary files; who is writing one begins anew under another name.
+
+        Raises:
+            StoreUnusableError, OperationFailedError: some of them are left.
+        """
+        await self._files.apart(self._tidy)
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
 
@@ -133,6 +141,13 @@ class DirectoryStore(BlobStore):
             await self._flush_name(path)
             await self._let_last(_parent(path))
             return created
+
+    async def _tidy(self) -> None:
+        with self._explained("tidying", self._root):
+            for name in sorted(await self._below("")):
+                if name.rpartition("/")[2].startswith(_TEMPORARY):
+                    with contextlib.suppress(FileNotFoundError):
+                        await self._files.unlink(self._root + "/" + name)
 
     async def _make_durable(self, path: str) -> None:
         with self._explained("flushing", path):

@@ -20,6 +20,9 @@ class MemoryStore(BlobStore):
     async def make_durable(self, name: str, /) -> None:
         """Do nothing: what is visible is all there is."""
 
+    async def tidy(self) -> None:
+        """Do nothing: what is not created leaves nothing."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
         return self.objects.get(name)

@@ -19,6 +19,8 @@ _NEW: Final = (
     | getattr(os, "O_BINARY", 0)
 )
 
+_READ: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 
 def _driven(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     """Return what `work` returns; nothing that it awaits here ever suspends it."""
@@ -80,16 +82,17 @@ class OsFileSystem(FileSystem):
 
     async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
         """Return up to `length` bytes of a file from `offset`, or all from there."""
-        # Unbuffered: a pack's range is read in one call, whatever its size.
-        with open(path, "rb", buffering=0) as file:  # noqa: ASYNC230, PTH123 - a thread of its own
+        descriptor = os.open(path, _READ)
+        try:
             if offset:
-                file.seek(offset)
-            if length is None:
-                return file.readall()
+                os.lseek(descriptor, offset, os.SEEK_SET)
+            left = os.fstat(descriptor).st_size - offset if length is None else length
             parts: list[bytes] = []
-            while length > 0 and (part := file.read(length)):
+            while left > 0 and (part := os.read(descriptor, left)):
                 parts.append(part)
-                length -= len(part)
+                left -= len(part)
+        finally:
+            os.close(descriptor)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def size(self, path: str, /) -> int:

@@ -93,6 +93,10 @@ class CountingStore(Store):
         """Do what the store does."""
         await self._store.make_durable(name)
 
+    async def tidy(self) -> None:
+        """Do what the store does."""
+        await self._store.tidy()
+
     async def read(self, name: str, /) -> bytes | None:
         """Return what the store returns."""
         return await self._store.read(name)

@@ -4,6 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -106,7 +107,9 @@ class ImageFile:
         """Give the file back; closing twice does no harm."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
-            os.close(descriptor)
+            # Nothing was written, so nothing can be lost by it.
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 def _refusal(path: str, fault: OSError | ValueError) -> InputRefusedError | OperationFailedError:

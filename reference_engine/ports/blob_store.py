@@ -22,6 +22,12 @@ class BlobStore(Protocol):
         one implies the other do nothing.
         """
 
+    async def tidy(self) -> None:
+        """Remove what writers that died left behind and what never became an object.
+
+        A writer that is alive may lose what it is writing, and writes it again.
+        """
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
 

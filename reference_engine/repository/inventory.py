@@ -1,6 +1,5 @@
 """How much points hold, and how little of it is stored: counted from their block maps."""
 
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ from reference_engine.repository.codec import (
     Header,
     Manifest,
     PointCommittedEntry,
-    index_name,
 )
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.manifests import read_manifest
@@ -151,15 +149,15 @@ class Inventory:
         inside = wide[:, 3] // np.uint64(self._header.block_size)
         return (wide[:, 0] << _PACK_SHIFT | wide[:, 1]) << _INSIDE_SHIFT | inside
 
-    async def needed(self, sessions: Sequence[str], /) -> ByteCount:
+    async def needed(self) -> ByteCount:
         """Return how many stored bytes the blocks themselves need: an estimate.
 
         A frame is stored as long as one of its blocks is needed. How many blocks it was made of is
         in the index that its session left; without one, all of it counts as needed.
         """
         whole = _Distinct()
-        for session in sessions:
-            content = await self._store.read(index_name(session))
+        for portion in await self._store.names("index/"):
+            content = await self._store.read(portion)
             try:
                 _, places = decode_segment(self._header.key, content or b"", self._packs)
             except ValueError:

@@ -282,6 +282,7 @@ class Reclaim:
         for name in self._late:
             await self._store.delete(name)
             progress(name)
+        await self._store.tidy()
         return self._reclaimed((*deleted, *self._late))
 
     async def _finish(self, condemned: int, progress: Callable[[str], None]) -> tuple[str, ...]:

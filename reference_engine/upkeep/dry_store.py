@@ -21,6 +21,9 @@ class DryStore(BlobStore):
     async def make_durable(self, name: str, /) -> None:
         """Do nothing: what was changed is in memory only."""
 
+    async def tidy(self) -> None:
+        """Do nothing."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
         if name in self._changed:

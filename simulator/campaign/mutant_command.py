@@ -1,7 +1,7 @@
 """`twinshot mutants`: would the harness notice if the engine were wrong?"""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -10,6 +10,7 @@ from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.mutants import MUTANTS, Mutant, mutant_named, planted
+from simulator.campaign.proving.mutants_command import repository_mutants
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
@@ -17,6 +18,8 @@ from simulator.scenario.swarm import draw_scenario
 
 _LEFT_OUT: Final = ("first_night", "real_disk", "d63_engine_crash")
 """Too long, or too many variants, to be tried against every mutant before the others were."""
+_SEEDS: Final = 60
+_REPOSITORY_SEEDS: Final = 600
 
 
 class Kill(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,20 +34,25 @@ class Kill(msgspec.Struct, frozen=True, kw_only=True):
 
 def mutants(
     *names: str,
-    seeds: int = 60,
+    seeds: int | None = None,
+    of: Literal["engine", "repository"] = "engine",
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Plant bugs in the engine, one at a time, and show what notices each.
 
     Args:
         names: Mutants to plant; all of them without a name.
-        seeds: How many random scenarios each mutant may survive before it counts as alive.
+        seeds: How many seeds each mutant may survive before it counts as alive: 60 random
+            scenarios, or 600 runs of the repository and every schedule.
+        of: Whose rules are broken: those of the engine that backs up, or of its repository.
         output: Where results go.
     """
-    chosen = _chosen(names)
-    if seeds < 1:
+    if seeds is not None and seeds < 1:
         raise InputRefusedError(f"{seeds} seeds cannot kill anything", "give at least one")
-    swarm = [_swarm_subject(seed) for seed in range(1, seeds + 1)]
+    if of == "repository":
+        return repository_mutants(names, seeds=seeds or _REPOSITORY_SEEDS, output=output)
+    chosen = _chosen(names)
+    swarm = [_swarm_subject(seed) for seed in range(1, (seeds or _SEEDS) + 1)]
     catalogue = _catalogue()
     rows: list[tuple[str, ...]] = []
     alive: list[str] = []

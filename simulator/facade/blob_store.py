@@ -30,6 +30,10 @@ class BlobStoreFacade:
     async def make_durable(self, name: str, /) -> None:
         """Do nothing: what is visible was confirmed, or is about to be."""
 
+    async def tidy(self) -> None:
+        """Remove what never became an object."""
+        await self._kept.tidy()
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None."""
         content = await self._kept.read(name)

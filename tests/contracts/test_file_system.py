@@ -67,6 +67,7 @@ def test_what_is_written_piece_by_piece_is_read_back(run: Run) -> None:
             assert await files.write(descriptor, memoryview(piece)) == len(piece)
         await files.close(descriptor)
         assert await files.read(f"{root}/a", offset=0, length=None) == b"0123456789"
+        assert await files.size(f"{root}/a") == 10
         assert await files.read(f"{root}/a", offset=4, length=3) == b"456"
         assert await files.read(f"{root}/a", offset=8, length=9) == b"89"
 
@@ -136,6 +137,7 @@ def test_what_is_absent_is_said_to_be(run: Run) -> None:
         await written(files, f"{root}/f", b"")
         for call in (
             files.read(f"{root}/x", offset=0, length=None),
+            files.size(f"{root}/x"),
             files.unlink(f"{root}/x"),
             files.entries(f"{root}/x"),
             files.flush_directory(f"{root}/x"),

@@ -48,7 +48,7 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
             rows.append((str(machine), (await _counted(opened, own, advance)).holding()))
         inventory = await _counted(opened, entries, advance)
         everything = inventory.holding()
-        needed = await inventory.needed(opened.repository.reclaim.history.sessions())
+        needed = await inventory.needed()
         unneeded = await opened.repository.reclaim.unneeded((), progress=advance)
     sizes = await opened.store.sizes("")
     free = sum(sizes.get(name, 0) for name in unneeded)

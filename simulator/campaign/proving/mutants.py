@@ -47,6 +47,14 @@ REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
     )
 )
 
+EQUIVALENT: Final = {
+    "open-runs-not-awaited": "a run looks before its commit whether what it uses was swept, and "
+    "copies it while it is there or starts over; waiting only spares it the work",
+    "commit-not-checked": "what an open run may use is not swept before the run has ended or was "
+    "closed, and a closed run cannot commit; both gone is the mutant awaited-by-nobody",
+}
+"""Rules whose loss loses no point, because another rule guards the same; with the reason."""
+
 
 def repository_mutant(name: str, /) -> Mutant:
     """Return the mutant of this name.

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.model.units import SECOND, ByteCount, Instant
 from reference_engine.repository import map_writer, pack, storing
@@ -15,9 +17,6 @@ from simulator.world.file_system import CrashableFiles, Durability
 
 ROOT: Final = "/backups/store"
 _EPOCH: Final = 1_700_000_000
-_PACK: Final = ByteCount(160)
-_FRAME: Final = ByteCount(64)
-_PAGES: Final = 400
 
 
 class Storage:
@@ -64,17 +63,32 @@ class Storage:
         return Storage(self.files.copied(), chance, now=self.clock.now)
 
 
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """How large objects get, in bytes."""
+
+    pack: ByteCount
+    frame: ByteCount
+    maps: ByteCount
+
+
+TINY: Final = Sizes(pack=ByteCount(160), frame=ByteCount(64), maps=ByteCount(400))
+"""A few blocks of 16 to 64 bytes fill several objects."""
+
+ONE_BLOCK: Final = Sizes(pack=ByteCount(8_192), frame=ByteCount(65_536), maps=ByteCount(400))
+"""Each block of 64 KiB, of which an eighth does not compress away, fills one."""
+
+
 @contextmanager
-def small_objects() -> Iterator[None]:
+def small_objects(sizes: Sizes = TINY, /) -> Iterator[None]:
     """Let packs, frames and objects of pages be so small that a few blocks fill several."""
-    sizes = (
-        (pack, "PACK_MAX", _PACK),
-        (pack, "FRAME_SIZE", _FRAME),
-        (storing, "FRAME_SIZE", _FRAME),
-        (map_writer, "MAPS_MAX", _PAGES),
+    planted = (
+        (pack, "PACK_MAX", sizes.pack),
+        (pack, "FRAME_SIZE", sizes.frame),
+        (storing, "FRAME_SIZE", sizes.frame),
+        (map_writer, "MAPS_MAX", sizes.maps),
     )
-    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in sizes]
-    for owner, name, size in sizes:
+    kept = [(owner, name, getattr(owner, name)) for owner, name, _ in planted]
+    for owner, name, size in planted:
         setattr(owner, name, size)
     try:
         yield

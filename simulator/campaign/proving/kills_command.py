@@ -1,0 +1,196 @@
+"""`twinshot prove kills` and `prove errors`: real processes, and every call that they make."""
+
+import errno
+import os
+from collections.abc import Iterator
+from time import monotonic  # noqa: TID251 - the rate is real time
+from typing import Annotated, Final
+
+import msgspec
+from cyclopts import Parameter
+
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output
+from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.proving.children import Ended
+from simulator.campaign.proving.deaths import Bench, Calls, Outcome, Strike, deaths, workshop
+from simulator.campaign.proving.operations import OPERATIONS, Operation
+from simulator.campaign.proving.os_calls import Failure, kinds_failing
+
+GIVING_UP_S: Final = 10
+"""How long a command may take on a disk that is full and stays full."""
+
+ERRORS: Final = tuple(
+    (name, getattr(errno, name))
+    for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENOMEM", "EINTR")
+)
+_ALARMS_SHOWN: Final = 10
+
+
+class _Tally:
+    """What came of the tries of one operation."""
+
+    def __init__(self, operation: str, calls: int, /) -> None:
+        self.operation, self.calls = operation, calls
+        self.points = self.restored = self.succeeded = 0
+        self.slowest_s = 0.0
+        self.broken: list[str] = []
+
+
+def kills(
+    *operations: str,
+    every: int = 1,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Kill a process before, inside and after each call that changes a file; then go on.
+
+    Args:
+        operations: What the process does: `init-and-backup`, `prune` and so on; all by default.
+        every: Try only every n-th of the moments.
+        output: Where results go.
+    """
+    chosen = _chosen(operations, every)
+    tallies: list[_Tally] = []
+    began = monotonic()
+    with workshop() as root, output.steps("prove kills", len(chosen)) as advance:
+        for operation in chosen:
+            bench = Bench(operation, root)
+            before, calls = bench.prepare()
+            tally = _Tally(operation.name, calls.changing)
+            tallies.append(tally)
+            for death in list(deaths(calls))[::every]:
+                ended = bench.strike(death)
+                outcome = bench.judge(before)
+                tally.points += 1
+                tally.restored += len(before.points)
+                where = f"killed {death.moment.value} call {death.call}"
+                if ended.code >= 0:
+                    tally.broken.append(f"{where}: it came to its end with {ended.code}")
+                _note(tally, where, outcome)
+                advance(len(tallies), f"{operation.name}: {tally.points} kills")
+    return _tell(tallies, monotonic() - began, "kills", output)
+
+
+def errors(
+    *operations: str,
+    every: int = 1,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Let each call fail with each error, once and for ever; then let the next command go on.
+
+    Args:
+        operations: What the process does: `init-and-backup`, `prune` and so on; all by default.
+        every: Try only every n-th of the failures.
+        output: Where results go.
+    """
+    chosen = _chosen(operations, every)
+    tallies: list[_Tally] = []
+    began = monotonic()
+    with workshop() as root, output.steps("prove errors", len(chosen)) as advance:
+        for operation in chosen:
+            bench = Bench(operation, root)
+            before, calls = bench.prepare()
+            tally = _Tally(operation.name, len(calls.kinds))
+            tallies.append(tally)
+            for name, failure in list(_failures(calls))[::every]:
+                ended = bench.strike(failure)
+                outcome = bench.judge(before)
+                tally.points += 1
+                tally.restored += len(before.points)
+                tally.succeeded += ended.code == 0
+                how = "for ever" if failure.for_ever else "once"
+                where = f"{name} {how} at call {failure.call}"
+                _check_end(tally, where, ended, outcome, failure)
+                _note(tally, where, outcome)
+                advance(len(tallies), f"{operation.name}: {tally.points} failures")
+    return _tell(tallies, monotonic() - began, "errors", output)
+
+
+def _chosen(names: tuple[str, ...], every: int) -> list[Operation]:
+    known = {operation.name: operation for operation in OPERATIONS}
+    for name in names:
+        if name not in known:
+            raise InputRefusedError(
+                f"there is no operation {name!r}", f"choose from {', '.join(known)}"
+            )
+    if every < 1:
+        raise InputRefusedError(f"every {every}-th is none", "give at least 1")
+    if not hasattr(os, "fork"):
+        raise InputRefusedError("this system cannot fork", "run this on Linux")
+    return [known[name] for name in names] or list(OPERATIONS)
+
+
+def _failures(calls: Calls) -> Iterator[tuple[str, Failure]]:
+    for call, kind in enumerate(calls.kinds, start=1):
+        for name, number in ERRORS:
+            if kind in kinds_failing(number):
+                yield name, Failure(call=call, number=number, for_ever=False)
+                yield name, Failure(call=call, number=number, for_ever=True)
+
+
+def _check_end(tally: _Tally, where: str, ended: Ended, outcome: Outcome, failure: Failure) -> None:
+    """Look at how a command ended whose calls failed."""
+    complaint = ended.complaint.strip()
+    if ended.code == 0:
+        if not outcome.made:
+            tally.broken.append(f"{where}: it claims success and has none")
+    elif ended.code not in {int(code) for code in ExitCode} or ended.code in {70, 130}:
+        tally.broken.append(f"{where}: it ends with {ended.code}: {complaint[-300:]}")
+    elif len(complaint.splitlines()) > 2 or "Traceback" in complaint:
+        tally.broken.append(f"{where}: it says {complaint[:300]!r}")
+    if ended.report:
+        strike = msgspec.json.decode(ended.report, type=Strike)
+        if failure.for_ever and failure.number in {errno.ENOSPC, errno.EDQUOT}:
+            tally.slowest_s = max(tally.slowest_s, strike.slept_s)
+            if strike.slept_s > GIVING_UP_S:
+                tally.broken.append(f"{where}: it tries for {strike.slept_s:.0f} s")
+
+
+def _note(tally: _Tally, where: str, outcome: Outcome) -> None:
+    for title, found in (
+        ("lost", outcome.lost),
+        ("wrong bytes", outcome.wrong),
+        ("stuck", outcome.stuck),
+        ("left over", outcome.orphans),
+    ):
+        if found:
+            tally.broken.append(f"{where}: {title}: {'; '.join(found)[:300]}")
+
+
+def _tell(tallies: list[_Tally], wall_s: float, what: str, output: Output) -> ExitCode:
+    output.table(
+        ("OPERATION", "CALLS", what.upper(), "OLD POINTS RESTORED", "SUCCEEDED", "FINDINGS"),
+        [
+            (
+                tally.operation,
+                str(tally.calls),
+                f"{tally.points:,}",
+                f"{tally.restored:,}",
+                f"{tally.succeeded:,}" if what == "errors" else "-",
+                str(len(tally.broken)),
+            )
+            for tally in tallies
+        ],
+    )
+    broken = [(tally.operation, each) for tally in tallies for each in tally.broken]
+    for operation, each in broken:
+        output.record("failure", operation=operation, what=each)
+    for operation, each in broken[:_ALARMS_SHOWN]:
+        output.say(f"FAIL {operation}, {each}")
+    if len(broken) > _ALARMS_SHOWN:
+        output.say(f"     and {len(broken) - _ALARMS_SHOWN} more")
+    points = sum(tally.points for tally in tallies)
+    output.say(
+        f"{points:,} {what} in {wall_s:.0f} s; "
+        + (f"{len(broken):,} findings" if broken else "nothing lost, and every next command works")
+    )
+    code = ExitCode.FINDING if broken else ExitCode.OK
+    output.summary(
+        operations=len(tallies),
+        points=points,
+        findings=len(broken),
+        slowest_giving_up_s=max((tally.slowest_s for tally in tallies), default=0.0),
+        wall_s=round(wall_s, 3),
+        exit_code=int(code),
+    )
+    return code

@@ -1,0 +1,285 @@
+"""What the command line does to a repository in a directory, and what must be true after it.
+
+Each operation starts from a directory that was prepared once and is copied for each try.
+"""
+
+import asyncio  # noqa: TID251 - points are read back on asyncio, as commands do it
+import contextlib
+import io
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.formats.opening import open_disk_image
+from reference_engine.model.errors import TwinshotError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.units import HOUR, ByteCount, Instant
+from reference_engine.repository.errors import RepositoryAbsentError
+from reference_engine.repository.repository import Repository
+from simulator.campaign.proving.children import run_command
+from simulator.kernel.streams import Stream
+
+BLOCK: Final = 64 * 1024
+_LATER: Final = Instant(4_100_000_000_000_000)
+"""In a far future, in which no run is waited for any more."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a process does, and what it leads to."""
+
+    name: str
+    prepare: Callable[[Path], None]
+    """Fills a new directory."""
+
+    act: Callable[[Path], int]
+    """Does it in a prepared directory, and returns the exit code."""
+
+    again: Callable[[Path], int]
+    """Does it once more, whatever became of the first time."""
+
+    adds: tuple[str, ...]
+    """The images that its new point holds; empty where it makes none."""
+
+    removes: tuple[str, ...]
+    """Machines of which it removes all but the newest point."""
+
+    restores: tuple[str, ...]
+    """The images that it writes, by their file's name: a restore."""
+
+
+def image(name: str, /) -> bytes:
+    """Return the bytes of a source image: some blocks of its own, some shared, some holes."""
+    own = [Stream("image", name, index) for index in range(4)]
+    shared = Stream("image", "shared")
+    tail = name.encode() * 512
+    head = _block(own[0])[:510] + b"\x55\xaa" + _block(own[0])[512:]
+    body = [_block(shared), _block(own[1]), bytes(BLOCK), _block(own[2]), _block(own[3])]
+    return b"".join([head, bytes(BLOCK), *body, tail])
+
+
+def _block(chance: Stream) -> bytes:
+    # An eighth of the block is noise, so that packs stay small and are still no zeros.
+    noise = b"".join(chance.bits().to_bytes(8, "little") for _ in range(BLOCK // 64))
+    return noise + bytes(BLOCK - len(noise))
+
+
+def back_up(place: Path, *names: str, machine: str) -> int:
+    """Back up images, under file names by which later ones follow earlier ones."""
+    files = []
+    for index, name in enumerate(names):
+        path = place / f"disk{index}.raw"
+        path.write_bytes(image(name))
+        files.append(str(path))
+    return run_command("backup", *files, "--repo", str(place / "repo"), "--name", machine)
+
+
+def prepared(*backups: tuple[str, tuple[str, ...]]) -> Callable[[Path], None]:
+    """Return what fills a directory with these machines' points, in their order."""
+
+    def prepare(place: Path) -> None:
+        place.mkdir()
+        for machine, names in backups:
+            code = back_up(place, *names, machine=machine)
+            assert code == 0, (machine, code)
+
+    return prepare
+
+
+def on_repository(place: Path, work: Callable[[Repository], Coroutine[Any, Any, Any]], /) -> Any:
+    """Return what `work` makes of the repository of a directory."""
+
+    async def main() -> Any:
+        return await work(await Repository.open(DirectoryStore(place / "repo")))
+
+    return asyncio.run(main())
+
+
+def _prune(place: Path, *options: str) -> int:
+    return run_command("repo", "prune", str(place / "repo"), *options)
+
+
+def _restore(place: Path, *options: str) -> int:
+    return run_command("restore", "latest", "--repo", str(place / "repo"), *options)
+
+
+def _restored(name: str, target: str, images: tuple[str, ...]) -> Operation:
+    return Operation(
+        name=name,
+        prepare=prepared(("one", images)),
+        act=lambda place: _restore(place, "--to", f"{place}/{target}"),
+        again=lambda place: _restore(place, "--to", f"{place}/{target}", "--overwrite"),
+        adds=(),
+        removes=(),
+        restores=images,
+    )
+
+
+def _backed_up(
+    name: str,
+    before: tuple[tuple[str, tuple[str, ...]], ...],
+    machine: str,
+    images: tuple[str, ...],
+) -> Operation:
+    def act(place: Path) -> int:
+        return back_up(place, *images, machine=machine)
+
+    return Operation(
+        name=name,
+        prepare=prepared(*before),
+        act=act,
+        again=act,
+        adds=images,
+        removes=(),
+        restores=(),
+    )
+
+
+def _pruned(
+    name: str, before: tuple[tuple[str, tuple[str, ...]], ...], machines: tuple[str, ...]
+) -> Operation:
+    return Operation(
+        name=name,
+        prepare=prepared(*before),
+        act=lambda place: _prune(place, "--keep-last", "1"),
+        again=lambda place: _prune(place, "--keep-last", "1"),
+        adds=(),
+        removes=machines,
+        restores=(),
+    )
+
+
+def warm_up(place: Path, /) -> None:
+    """Run each command once in this process, so that no child has to import it for itself."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        prepared(("one", ("a",)))(place)
+        _restore(place, "--to", f"{place}/back.raw")
+        _restore(place, "--to", f"{place}/back.vhdx")
+        _prune(place, "--keep-last", "1")
+        look(place)
+
+
+_ONE: Final = ("one", ("a",))
+_TWO: Final = ("two", ("b", "c"))
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    Operation(
+        name="init",
+        prepare=prepared(),
+        act=lambda place: run_command("repo", "init", str(place / "repo")),
+        again=lambda place: back_up(place, "a", machine="one"),
+        adds=(),
+        removes=(),
+        restores=(),
+    ),
+    _backed_up("init-and-backup", (), "one", ("a",)),
+    _backed_up("next-backup", (_ONE,), "one", ("b",)),
+    _backed_up("backup-of-another", (_ONE,), "two", ("c",)),
+    _backed_up("backup-of-two-disks", (_ONE, _TWO), "two", ("d", "e")),
+    _backed_up("backup-of-the-same", (_ONE, _TWO), "two", ("b", "c")),
+    _pruned("prune", (_ONE, ("one", ("b",)), ("one", ("c",))), ("one",)),
+    _pruned("prune-of-two", (_ONE, _TWO, ("one", ("d",)), ("two", ("e", "b"))), ("one", "two")),
+    _restored("restore-raw", "back.raw", ("a",)),
+    _restored("restore-vhdx", "back.vhdx", ("b",)),
+    _restored("restore-directory", "back/", ("c", "d")),
+)
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What is in a repository: each point's machine and the digest of its disks, or why not."""
+
+    points: tuple[tuple[str, str, str], ...]
+    """Id, machine, and what it restores to: the images' names, or a complaint."""
+
+
+def look(place: Path, /) -> Found:
+    """Restore every point that is listed, and say which images it holds.
+
+    Raises:
+        TwinshotError: the repository does not open.
+    """
+    known = {image(name): name for name in "abcde"}
+
+    async def work(repository: Repository) -> Found:
+        listed = await repository.commits()
+        held = [await _content(repository, entry.point, known) for entry in listed]
+        return Found(
+            points=tuple(
+                (entry.point, entry.machine, content)
+                for entry, content in zip(listed, held, strict=True)
+            )
+        )
+
+    try:
+        result: Found = on_repository(place, work)
+    except RepositoryAbsentError:
+        return Found(points=())
+    return result
+
+
+async def _content(repository: Repository, point: RecoveryPointId, known: dict[bytes, str]) -> str:
+    try:
+        reader = await repository.reader(point)
+        names: list[str] = []
+        for disk in reader.disks:
+            content = await reader.read(disk, ExtentSet.whole(reader.size(disk)))
+            names.append(known.get(content, "WRONG BYTES"))
+    except TwinshotError as error:
+        return f"LOST: {error}"
+    return ",".join(names)
+
+
+def orphans(place: Path, /) -> list[str]:
+    """Reclaim, and return every file that is still there and that nothing refers to."""
+
+    async def work(repository: Repository) -> list[str]:
+        await repository.reclaim.reclaim(at=_LATER)
+        await repository.reclaim.reclaim(at=Instant(_LATER + 48 * HOUR))
+        history = repository.reclaim.history
+        survey = repository.reclaim._survey  # noqa: SLF001 - the engine's own word on what is used
+        used = await survey.used(tuple(history.live.values()))
+        names = await DirectoryStore(place / "repo").names("")
+        return [
+            name
+            for name in names
+            if name.startswith(("packs/", "maps/", "points/", "copies/points/"))
+            and name not in used
+        ]
+
+    left: list[str] = on_repository(place, work)
+    temporaries = [path.name for path in (place / "repo").rglob("~*")]
+    return [*left, *temporaries]
+
+
+def copy(prepared_place: Path, place: Path, /) -> None:
+    """Have a fresh copy of a prepared directory at `place`."""
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(prepared_place, place)
+
+
+def targets_of(operation: Operation, place: Path, /) -> list[str]:
+    """Return what is wrong with the images that a restore has left: wrong bytes under a name."""
+    wrong: list[str] = []
+    for path in [*place.glob("back.*"), *place.glob("back/*")]:
+        if path.name.startswith("."):
+            continue
+        if path.suffix == ".raw":
+            if path.read_bytes() not in [image(name) for name in operation.restores]:
+                wrong.append(f"{path.name} has other bytes")
+        elif path.suffix == ".vhdx" and not _is_whole(path):
+            wrong.append(f"{path.name} is no whole image")
+    return wrong
+
+
+def _is_whole(path: Path) -> bool:
+    known = [image(name) for name in "abcde"]
+    try:
+        with open_disk_image(path) as disk:
+            content = disk.read(ByteCount(0), disk.size)
+    except (TwinshotError, ValueError):
+        return False
+    return any(content[: len(each)] == each and not any(content[len(each) :]) for each in known)
