@@ -290,7 +290,7 @@ class BlockStorer:
         What was lost before and is stored again mends older points. Nothing else depends on it, so
         a failure is nobody's concern: a repair finds it again.
         """
-        if self._healed:
+        if any(len(digests) for digests, _ in self._healed):
             digests = np.concatenate([digests for digests, _ in self._healed])
             places = np.concatenate([places for _, places in self._healed])
             content = encode_segment(self._key, digests, places, self._names)
