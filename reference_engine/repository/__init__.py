@@ -43,6 +43,7 @@ is ever rewritten.
 | `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
 | `index_writer` | telling later runs what is stored, portion by portion |
+| `standing` | whether pieces may be laid over what a disk holds |
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |
 | `write_session` | one run's writing, up to its commit |

@@ -1,6 +1,6 @@
 """Hashing, finding, compressing: how the blocks of one run come into its packs."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,15 @@ from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWrit
 from reference_engine.repository.pages import decode_segment
 
 _HASHERS: Final = 2
+
+
+class BlockBatch(NamedTuple):
+    """Blocks of one disk with what has been found out about them."""
+
+    numbers: Numbers
+    view: memoryview
+    digests: Digests
+    zero: npt.NDArray[np.bool_]
 
 
 class Draft:
@@ -189,10 +198,8 @@ class BlockStorer:
                 found.append((age[session], int(number), name))
         return [name for _, _, name in sorted(found)]
 
-    async def digests(
-        self, blocks: BlockMap, numbers: Numbers, view: memoryview
-    ) -> tuple[Digests, npt.NDArray[np.bool_]]:
-        """Return each block's digest, and whether it is all zero."""
+    async def digested(self, blocks: BlockMap, numbers: Numbers, view: memoryview) -> BlockBatch:
+        """Return the blocks with each one's digest, and whether it is all zero."""
         tail = blocks.length(int(numbers[-1]))
         size, key = self._block_size, self._key
         assert view.nbytes == (len(numbers) - 1) * size + tail, view.nbytes
@@ -216,7 +223,7 @@ class BlockStorer:
         digests = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, DIGEST_SIZE)
         zero: npt.NDArray[np.bool_] = (digests == self._zero_digest(size)).all(axis=1)
         zero[-1] = bool((digests[-1] == self._zero_digest(tail)).all())
-        return digests, zero
+        return BlockBatch(numbers, view, digests, zero)
 
     def _zero_digest(self, length: int) -> Digests:
         if length not in self._zero_digests:

@@ -1,7 +1,6 @@
 """One run's writing: blocks go to packs at once, the point exists only after `commit`."""
 
 import enum
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,9 @@ from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import (
-    DIGEST_SIZE,
-    OVERLAID_MAX,
     PAGE_BLOCKS,
     PIECES,
     BlockMap,
-    Digests,
     NameTable,
     Numbers,
     Page,
@@ -43,7 +39,8 @@ from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
 from reference_engine.repository.publish import publish_own
 from reference_engine.repository.reader import PointReader
-from reference_engine.repository.storing import BlockStorer, Draft, equal
+from reference_engine.repository.standing import clear, may_be_overlaid, standing_of
+from reference_engine.repository.storing import BlockBatch, BlockStorer, Draft, equal
 
 
 class _Progress(enum.Enum):
@@ -52,14 +49,6 @@ class _Progress(enum.Enum):
     COMMITTING = "committing"
     COMMITTED = "committed"
     ABANDONED = "abandoned"
-
-
-class _Standing(NamedTuple):
-    """What a disk holds so far at some blocks."""
-
-    digests: Digests
-    stored: npt.NDArray[np.bool_]
-    overlaid: npt.NDArray[np.uint16]
 
 
 class WriteSession:
@@ -240,52 +229,57 @@ class WriteSession:
             RefusedError: the store cannot be written to.
             ManifestDamagedError: a page of the base's map is damaged.
         """
-        assert self._progress is _Progress.WRITING, self._progress
+        batch = await self.digest_blocks(disk, numbers, content)
+        fresh = await self.place_blocks(disk, batch, changed=changed)
+        await self.publish_full()
+        return fresh
+
+    async def digest_blocks(
+        self, disk: DiskId, numbers: Numbers, content: bytes | memoryview, /
+    ) -> BlockBatch:
+        """Return blocks as `put_blocks` takes them, with their digests; nothing is changed."""
         assert len(numbers) > 0, "no block"
         assert (np.diff(numbers) > 0).all(), numbers
-        draft, view = self._drafts[disk], memoryview(content)
+        return await self._storer.digested(self._drafts[disk].blocks, numbers, memoryview(content))
+
+    async def place_blocks(
+        self, disk: DiskId, batch: BlockBatch, /, *, changed: ExtentSet | None
+    ) -> npt.NDArray[np.bool_]:
+        """Do what `put_blocks` does, but leave packs that became full to `publish_full`."""
+        assert self._progress is _Progress.WRITING, self._progress
+        numbers, view, digests, zero = batch
+        draft = self._drafts[disk]
         blocks = draft.blocks
-        digests, zero = await self._storer.digests(blocks, numbers, view)
-        standing = await self._standing(blocks, numbers)
+        standing = await standing_of(blocks, numbers)
         same = standing.stored & equal(standing.digests, digests)
-        await self._clear(blocks, numbers[zero & standing.stored])
+        await clear(blocks, numbers[zero & standing.stored])
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)
         if wanted.any():
             masks = piece_masks(numbers, changed, piece=self._piece)
-            # What this run lays over a block comes out of one or two frames, however much it is.
-            older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
-            partly = (masks | standing.overlaid) != (1 << PIECES) - 1
             whole = (numbers + 1) * self._block_size <= blocks.size
-            overlay = wanted & standing.stored & (masks != 0) & older & partly & whole
+            overlay = wanted & whole & may_be_overlaid(standing, masks)
             fresh |= await self._storer.overlay(
                 draft, numbers, view, digests, masks=masks, chosen=overlay
             )
             fresh |= await self._storer.store_whole(
                 draft, numbers, view, digests, wanted=wanted & ~overlay
             )
-        await self._storer.publish_full()
-        await self._maps.publish_full()
         return fresh
 
-    async def _standing(self, blocks: BlockMap, numbers: Numbers) -> _Standing:
-        standing = _Standing(
-            digests=np.zeros((len(numbers), DIGEST_SIZE), np.uint8),
-            stored=np.zeros(len(numbers), np.bool_),
-            overlaid=np.zeros(len(numbers), np.uint16),
-        )
-        for number, part, inside in blocks.spans(numbers):
-            page = await blocks.page(number)
-            standing.digests[part] = page.digests[inside]
-            standing.stored[part] = page.places[inside, 0] != 0
-            standing.overlaid[part] = page.overlaid[inside]
-        return standing
+    @property
+    def has_full_packs(self) -> bool:
+        """Whether `publish_full` has anything to do."""
+        return self._packs.has_full or self._maps.has_full
 
-    async def _clear(self, blocks: BlockMap, numbers: Numbers) -> None:
-        for number, _, inside in blocks.spans(numbers):
-            page = await blocks.page(number)
-            page.clear(inside)
-            blocks.touch(number)
+    async def publish_full(self) -> None:
+        """Make full packs durable; what fails stays for the next attempt.
+
+        Raises:
+            TransientError, RefusedError: as `put_blocks`.
+        """
+        await self._storer.publish_full()
+        await self._maps.publish_full()
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
