@@ -12,7 +12,7 @@ from reference_engine.app.bench.contestants import Contestant, Place
 from reference_engine.app.bench.measuring import Call, measure
 
 OWN: Final = "twinshot"
-_PROGRAM: Final = (sys.executable, "-m", "reference_engine.app.command_line")
+_PROGRAM: Final = (sys.executable, "-m", "reference_engine.app")
 _CHANGED: Final = "--changed"
 _LEVEL: Final = "--level"
 _READ_DATA: Final = "--read-data"
