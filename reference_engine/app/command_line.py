@@ -6,6 +6,7 @@ code; whatever it raises from the engine's tree of errors becomes one sentence a
 """
 
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -155,6 +156,9 @@ def run(tokens: Sequence[str], /) -> int:
 def _call(app: App, tokens: Sequence[str], output: Output) -> int:
     command: Callable[..., Any]
     command, bound, left = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    # What is loaded now stays.
+    gc.freeze()
+    gc.enable()
     extra = {"output": output} if "output" in left else {}
     return int(command(*bound.args, **bound.kwargs, **extra) or 0)
 

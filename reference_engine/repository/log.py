@@ -13,6 +13,7 @@ from reference_engine.repository.codec import (
     Entry,
     Header,
     LogRecord,
+    PointCommittedEntry,
     decode_record,
     encode_record,
     log_name,
@@ -33,11 +34,17 @@ class Log:
         self._key = header.key
         self._tip = header_digest
         self._entries: list[Entry] = []
+        self._commits: list[PointCommittedEntry] = []
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What has been read, in order; entry n has number n + 1."""
         return tuple(self._entries)
+
+    @property
+    def commits(self) -> tuple[PointCommittedEntry, ...]:
+        """Return the committed points among what has been read, in order."""
+        return tuple(self._commits)
 
     async def check_complete(self) -> None:
         """Read the whole history and make sure that no entry is missing before a listed one.
@@ -73,6 +80,8 @@ class Log:
         if record.previous != self._tip:
             raise LogDamagedError(number, "it does not continue the entry before")
         self._entries.append(record.entry)
+        if isinstance(record.entry, PointCommittedEntry):
+            self._commits.append(record.entry)
         self._tip = object_digest(self._key, content)
 
     async def append(self, decide: Callable[[tuple[Entry, ...]], Entry | None], /) -> Entry | None:

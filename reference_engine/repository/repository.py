@@ -30,6 +30,7 @@ from reference_engine.repository.errors import (
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.log import Log
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
@@ -57,6 +58,7 @@ class Repository:
         self._missing = missing
         self._header = header
         self._log = log
+        self._known = KnownIndex(store, header.key, log)
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
 
     @classmethod
@@ -132,7 +134,7 @@ class Repository:
     async def commits(self) -> tuple[PointCommittedEntry, ...]:
         """Return the log's word on every committed point, in commit order; no manifest is read."""
         await self._log.refresh()
-        return tuple(e for e in self._log.entries if isinstance(e, PointCommittedEntry))
+        return self._log.commits
 
     async def points(self) -> tuple[RecoveryPoint, ...]:
         """Return every committed point in commit order.
@@ -203,6 +205,7 @@ class Repository:
             self._store,
             self._header,
             self._log,
+            self._known,
             run=RunTag(machine=machine, epoch=opened.epoch),
             session=token,
             base=await self._base(machine),
@@ -245,11 +248,7 @@ class Repository:
         return found
 
     async def _base(self, machine: MachineId) -> Manifest | None:
-        entries = [
-            e
-            for e in self._log.entries
-            if isinstance(e, PointCommittedEntry) and e.machine == machine
-        ]
+        entries = [e for e in self._log.commits if e.machine == machine]
         if not entries:
             return None
         own = [entry for entry in self._log.entries if entry.machine == machine]

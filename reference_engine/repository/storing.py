@@ -16,16 +16,14 @@ from reference_engine.repository.block_map import (
     PIECES,
     BlockMap,
     Digests,
-    NameTable,
     Numbers,
     Places,
 )
-from reference_engine.repository.codec import Header, RunOpenedEntry
-from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
+from reference_engine.repository.codec import Header
+from reference_engine.repository.dedup import KnownBlocks
 from reference_engine.repository.index_writer import IndexWriter
-from reference_engine.repository.log import Log
+from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
-from reference_engine.repository.pages import decode_segment
 
 _HASHERS: Final = 2
 
@@ -55,20 +53,24 @@ class BlockStorer:
         self,
         store: BlobStore,
         header: Header,
-        log: Log,
-        names: NameTable,
+        known: KnownIndex,
         /,
         *,
         session: str,
         executor: Executor,
         level: Level,
     ) -> None:
-        self._store, self._log, self._names, self._executor = store, log, names, executor
+        names = known.packs
+        self._executor = executor
+        self._index_of_all = known
         self._key, self._block_size = header.key, header.block_size
         self._piece = ByteCount(header.block_size // PIECES)
         self._session = session
         self._frames = Frames(level)
         self._known: KnownBlocks | None = None
+        self._own = KnownBlocks()
+        """Whole blocks of this run, which others may not know before they are durable."""
+
         self._index = IndexWriter(store, header.key, names, session=session)
         self._zero_digests: dict[int, bytes] = {}
         self.packs = PackWriter(store, names, session=session)
@@ -120,8 +122,10 @@ class BlockStorer:
         fresh = np.zeros(len(numbers), np.bool_)
         if not wanted.any():
             return fresh
-        known = await self._known_blocks()
-        found, places = known.find(digests)
+        found, places = (await self._known_blocks()).find(digests)
+        here, own_places = self._own.find(digests)
+        places[here] = own_places[here]
+        found |= here
         first: dict[bytes, int] = {}
         for index in np.flatnonzero(wanted & ~found).tolist():
             fresh[index] = first.setdefault(digests[index].tobytes(), index) == index
@@ -129,7 +133,7 @@ class BlockStorer:
             at = np.flatnonzero(fresh)
             places[at] = await self._stored(_gathered(view, at, self._block_size), self._block_size)
             for index in at.tolist():
-                known.remember(digests[index].tobytes(), tuple(places[index].tolist()))
+                self._own.remember(digests[index].tobytes(), tuple(places[index].tolist()))
             self._index.add(digests[at], places[at])
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
@@ -161,42 +165,10 @@ class BlockStorer:
         draft.fresh.append(extents.bounds)
 
     async def _known_blocks(self) -> KnownBlocks:
-        """Return the blocks that the repository is known to have, read when first asked for."""
-        if self._known is not None:
-            return self._known
-        known = KnownBlocks()
-        parts: list[tuple[Digests, Places]] = []
-        count = 0
-        for name in reversed(await self._portions()):
-            if count >= KEYS_MAX:
-                break
-            content = await self._store.read(name)
-            try:
-                part = decode_segment(self._key, content or b"", self._names)
-            except ValueError:
-                # What is not found costs space only; `check` tells of the damage.
-                continue
-            parts.append(part)
-            count += len(part[0])
-        if count:
-            known.learn(
-                np.concatenate([digests for digests, _ in parts]),
-                np.concatenate([places for _, places in parts]),
-            )
-        # Another disk's task may have been quicker.
-        self._known = self._known or known
+        """Return the blocks that the repository is known to have, looked up when first asked."""
+        if self._known is None:
+            self._known = await self._index_of_all.refreshed()
         return self._known
-
-    async def _portions(self) -> list[str]:
-        """Return the names of the index's portions, those of the newest session last."""
-        opened = [e.session for e in self._log.entries if isinstance(e, RunOpenedEntry)]
-        age = {session: at for at, session in enumerate(opened)}
-        found: list[tuple[int, int, str]] = []
-        for name in await self._store.names("index/"):
-            session, _, number = name.removeprefix("index/").rpartition("-")
-            if session in age and number.isdecimal():
-                found.append((age[session], int(number), name))
-        return [name for _, _, name in sorted(found)]
 
     async def digested(self, blocks: BlockMap, numbers: Numbers, view: memoryview) -> BlockBatch:
         """Return the blocks with each one's digest, and whether it is all zero."""

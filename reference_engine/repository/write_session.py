@@ -33,6 +33,7 @@ from reference_engine.repository.codec import (
     manifest_name,
 )
 from reference_engine.repository.fetching import load_page
+from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.log import Log
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
@@ -63,6 +64,7 @@ class WriteSession:
         store: BlobStore,
         header: Header,
         log: Log,
+        known: KnownIndex,
         /,
         *,
         run: RunTag,
@@ -80,9 +82,9 @@ class WriteSession:
         self._objects = NameTable()
         for name in () if base is None else base.maps:
             self._objects.number(name)
-        self._names = NameTable()
+        self._names = known.packs
         self._storer = BlockStorer(
-            store, header, log, self._names, session=session, executor=executor, level=level
+            store, header, known, session=session, executor=executor, level=level
         )
         self._packs = self._storer.packs
         self._maps = MapWriter(store, session, self._objects)
