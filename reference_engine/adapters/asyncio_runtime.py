@@ -4,7 +4,7 @@ import asyncio  # noqa: TID251 - this adapter is where asyncio lives
 import hashlib
 import os
 import time  # noqa: TID251 - and real time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -15,6 +15,9 @@ from reference_engine.model.units import SECOND, Duration, Instant
 from reference_engine.ports.runtime import RandomStream, Runtime, TaskGroup
 
 Result = TypeVar("Result")
+
+_ASKED_MAX: Final = 8
+"""Questions that wait for an answer at the same time: a bucket answers them side by side."""
 
 _BLOCKING_MAX: Final = 8
 """Threads that wait for disks and networks; they come one by one as they are needed."""
@@ -99,11 +102,26 @@ class AsyncioRuntime(Runtime):
         loop = asyncio.get_running_loop()
         running = [loop.run_in_executor(self._cores, work) for work in works]
         # A thread cannot be stopped, and what it works on must not change under it.
-        ended = await asyncio.gather(*running, return_exceptions=True)
-        for result in ended:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in ended if not isinstance(result, BaseException)]
+        return _results(await asyncio.gather(*running, return_exceptions=True))
+
+    async def ask_all(self, asks: Sequence[Callable[[], Awaitable[Result]]], /) -> list[Result]:
+        """Return what each of `asks` answers; some of them wait at the same time."""
+        turns = asyncio.Semaphore(_ASKED_MAX)
+
+        async def asked(ask: Callable[[], Awaitable[Result]]) -> Result:
+            async with turns:
+                return await ask()
+
+        answers = [asked(ask) for ask in asks]
+        return _results(await asyncio.gather(*answers, return_exceptions=True))
+
+
+def _results(ended: Sequence[Result | BaseException]) -> list[Result]:
+    """Return results, or raise the first error among them."""
+    for result in ended:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in ended if not isinstance(result, BaseException)]
 
 
 class _Group(TaskGroup):

@@ -4,21 +4,28 @@ Portions are write-once, so one that was read is never read again. Where one tha
 now, its packs may be gone as well, and everything is read anew.
 """
 
+from typing import Final
+
 import numpy as np
 
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import Digests, NameTable, Places
 from reference_engine.repository.codec import RunOpenedEntry
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.log import Log
 from reference_engine.repository.pages import decode_segment
 
+_ASKED_AT_ONCE: Final = 32
+"""Portions that are in memory, undecoded, at the same time: some megabytes."""
+
 
 class KnownIndex:
     """Where the blocks of all sessions are stored; `packs` has the names of their packs."""
 
-    def __init__(self, store: BlobStore, key: bytes, log: Log, /) -> None:
+    def __init__(self, store: BlobStore, key: bytes, log: Log, /, *, executor: Executor) -> None:
         self._store, self._key, self._log = store, key, log
+        self._executor = executor
         self.packs = NameTable()
         self._blocks = KnownBlocks()
         self._read: set[str] = set()
@@ -33,18 +40,23 @@ class KnownIndex:
             self._blocks, self._read = KnownBlocks(), set()
         fresh: list[tuple[Digests, Places]] = []
         count = 0
-        for name in reversed(portions):
-            if name in self._read or count >= KEYS_MAX:
-                continue
-            content = await self._store.read(name)
-            self._read.add(name)
-            try:
-                part = decode_segment(self._key, content or b"", self.packs)
-            except ValueError:
-                # What is not found costs space only; `check` tells of the damage.
-                continue
-            fresh.append(part)
-            count += len(part[0])
+        unread = [name for name in reversed(portions) if name not in self._read]
+        for start in range(0, len(unread), _ASKED_AT_ONCE):
+            if count >= KEYS_MAX:
+                break
+            names = unread[start : start + _ASKED_AT_ONCE]
+            contents = await self._executor.ask_all(
+                [lambda name=name: self._store.read(name) for name in names]  # type: ignore[misc]
+            )
+            self._read.update(names)
+            for content in contents:
+                try:
+                    part = decode_segment(self._key, content or b"", self.packs)
+                except ValueError:
+                    # What is not found costs space only; `check` tells of the damage.
+                    continue
+                fresh.append(part)
+                count += len(part[0])
         if count:
             self._blocks.learn(
                 np.concatenate([digests for digests, _ in reversed(fresh)]),

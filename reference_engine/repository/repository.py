@@ -58,7 +58,7 @@ class Repository:
         self._missing = missing
         self._header = header
         self._log = log
-        self._known = KnownIndex(store, header.key, log)
+        self._known = KnownIndex(store, header.key, log, executor=executor)
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
 
     @classmethod
