@@ -12,6 +12,8 @@ from reference_engine.model.units import MIB
 
 _TRIM_THRESHOLD: Final = -1
 _MMAP_THRESHOLD: Final = -3
+_ARENA_MAX: Final = -8
+_ARENAS: Final = 1
 _MAPPED_FROM: Final = 32 * MIB
 _KEPT_MAX: Final = 64 * MIB
 
@@ -22,5 +24,6 @@ def keep_freed_memory() -> None:
         return
     tell = getattr(ctypes.CDLL(None), "mallopt", None)
     if tell is not None:
+        tell(_ARENA_MAX, _ARENAS)
         tell(_MMAP_THRESHOLD, _MAPPED_FROM)
         tell(_TRIM_THRESHOLD, _KEPT_MAX)

@@ -4,10 +4,10 @@ import asyncio  # noqa: TID251 - this adapter is where asyncio lives
 import hashlib
 import os
 import time  # noqa: TID251 - and real time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from reference_engine.adapters.allocator import keep_freed_memory
 from reference_engine.model.errors import DeadlineExceededError
@@ -16,12 +16,19 @@ from reference_engine.ports.runtime import RandomStream, Runtime, TaskGroup
 
 Result = TypeVar("Result")
 
+_ASKED_MAX: Final = 8
+"""Questions that wait for an answer at the same time: a bucket answers them side by side."""
+
+_BLOCKING_MAX: Final = 8
+"""Threads that wait for disks and networks; they come one by one as they are needed."""
+
 
 class AsyncioRuntime(Runtime):
     """Runs the engine's coroutines for real. With a `seed`, its streams of chance repeat."""
 
     def __init__(self, *, seed: int | None) -> None:
         self._seed = seed
+        self._cores: ThreadPoolExecutor | None = None
         self._streams: dict[str, _Stream] = {}
 
     def run(self, work: Coroutine[Any, Any, Result], /) -> Result:
@@ -29,10 +36,12 @@ class AsyncioRuntime(Runtime):
         keep_freed_memory()
 
         async def with_threads() -> Result:
-            # More threads than cores gain nothing and keep memory of their own.
-            cores = os.cpu_count() or 1
-            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max(2, cores)))
-            return await work
+            # What burns a core has a thread a core, and waits for nobody's disk; more threads than
+            # that gain nothing and keep memory of their own.
+            blocking = ThreadPoolExecutor(_BLOCKING_MAX)
+            asyncio.get_running_loop().set_default_executor(blocking)
+            with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as self._cores:
+                return await work
 
         return asyncio.run(with_threads())
 
@@ -91,13 +100,28 @@ class AsyncioRuntime(Runtime):
     async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
         """Return what each of `works` returns, run in threads."""
         loop = asyncio.get_running_loop()
-        running = [loop.run_in_executor(None, work) for work in works]
+        running = [loop.run_in_executor(self._cores, work) for work in works]
         # A thread cannot be stopped, and what it works on must not change under it.
-        ended = await asyncio.gather(*running, return_exceptions=True)
-        for result in ended:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in ended if not isinstance(result, BaseException)]
+        return _results(await asyncio.gather(*running, return_exceptions=True))
+
+    async def ask_all(self, asks: Sequence[Callable[[], Awaitable[Result]]], /) -> list[Result]:
+        """Return what each of `asks` answers; some of them wait at the same time."""
+        turns = asyncio.Semaphore(_ASKED_MAX)
+
+        async def asked(ask: Callable[[], Awaitable[Result]]) -> Result:
+            async with turns:
+                return await ask()
+
+        answers = [asked(ask) for ask in asks]
+        return _results(await asyncio.gather(*answers, return_exceptions=True))
+
+
+def _results(ended: Sequence[Result | BaseException]) -> list[Result]:
+    """Return results, or raise the first error among them."""
+    for result in ended:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in ended if not isinstance(result, BaseException)]
 
 
 class _Group(TaskGroup):

@@ -1,7 +1,8 @@
 """`twinshot backup`: disk files as one machine, fully once and then what differs."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from cyclopts import Parameter
@@ -26,6 +27,15 @@ from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
 
+_RATE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kKMGT]i?B|B)(?:/s|ps)?")
+_UNITS: Final = {
+    "b": 1,
+    **{f"{unit}b": 1000**power for power, unit in enumerate("kmgt", start=1)},
+    **{f"{unit}ib": 1024**power for power, unit in enumerate("kmgt", start=1)},
+}
+_RATE_MIN: Final = 1000
+_RATE_MAX: Final = 10**15
+
 _Natural = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
@@ -35,6 +45,7 @@ def backup(
     name: str | None = None,
     changed: Path | None = None,
     level: Literal["fast", "default", "best"] = "default",
+    limit: str | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Back up disk files as one machine; the first time in full, later what differs.
@@ -46,13 +57,20 @@ def backup(
         changed: JSON list of [offset, length]: all that changed in the one file since its newest
             point. Nothing else is read; what the list leaves out is missed.
         level: How hard to compress.
+        limit: How fast to read at most, such as 50MB/s or 20MiB/s.
         output: Where results go.
     """
     if not files:
         raise InputRefusedError("no file was named", "give the paths of disk images")
     runtime = AsyncioRuntime(seed=None)
     tracking = NoTracking() if changed is None else GivenTracking(_read_changes(changed, files))
-    request = _Request(files=files, repository=repo, name=name, level=Level[level.upper()])
+    request = _Request(
+        files=files,
+        repository=repo,
+        name=name,
+        level=Level[level.upper()],
+        rate=None if limit is None else read_rate(limit),
+    )
     return runtime.run(_backup(request, tracking, runtime, output))
 
 
@@ -63,6 +81,23 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     name: str | None
     level: Level
+    rate: ByteCount | None
+    """Bytes a second that may be read."""
+
+
+def read_rate(text: str, /) -> ByteCount:
+    """Return how many bytes a second `50MB/s`, `20MiB/s` or the like are.
+
+    Raises:
+        InputRefusedError: it is no rate, or none that gets anywhere.
+    """
+    found = _RATE.fullmatch(text.strip())
+    rate = int(float(found[1]) * _UNITS[found[2].lower()]) if found else 0
+    if not _RATE_MIN <= rate <= _RATE_MAX:
+        raise InputRefusedError(
+            f"{text!r:.60} is no rate to read at", "write 50MB/s or 20MiB/s, from 1kB/s on"
+        )
+    return ByteCount(rate)
 
 
 def _read_changes(place: Path, files: tuple[Path, ...]) -> ExtentSet:
@@ -97,6 +132,7 @@ async def _backup(
             level=request.level,
             runtime=runtime,
             progress=advance,
+            rate=request.rate,
         )
     _report(point, store.created, output)
     return ExitCode.OK

@@ -6,6 +6,7 @@ code; whatever it raises from the engine's tree of errors becomes one sentence a
 """
 
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -13,12 +14,15 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, cast
 
 from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
 
-from reference_engine.app.output import Form, Loudness, Output, PipeConsole
+from reference_engine.app.output import ConsoleOnDemand, Form, Loudness, Output
 from reference_engine.model.errors import TwinshotError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _INPUT: Final = 2
 _INTERNAL: Final = 70
@@ -137,7 +141,8 @@ def command_line(options: Options, /) -> App:
         exit_on_error=False,
         print_error=False,
         suppress_keyboard_interrupt=False,
-        console=PipeConsole(),
+        # It is asked for what a console offers, and only where help is wanted.
+        console=cast("Console", ConsoleOnDemand()),
     )
     groups = {name: App(name=name, help=purpose) for name, purpose in _GROUPS.items()}
     for name, target, purpose in _COMMANDS:
@@ -200,6 +205,9 @@ def run(tokens: Sequence[str], /) -> int:
 def _call(app: App, tokens: Sequence[str], output: Output) -> int:
     command: Callable[..., Any]
     command, bound, left = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    # What is loaded now stays.
+    gc.freeze()
+    gc.enable()
     extra = {"output": output} if "output" in left else {}
     return int(command(*bound.args, **bound.kwargs, **extra) or 0)
 

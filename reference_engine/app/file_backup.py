@@ -14,13 +14,14 @@ from reference_engine.jobs.surroundings import Concession, Policy, Ports, Volume
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import HOUR, Duration
+from reference_engine.model.units import HOUR, ByteCount, Duration
 from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.disk_io import DiskIo
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
+from reference_engine.sync.pacing import PacedDiskIo
 from reference_engine.trace import Event
 
 _POLICY: Final = msgspec.structs.replace(
@@ -60,23 +61,28 @@ async def back_up_files(
     level: Level,
     runtime: Runtime,
     progress: Progress,
+    rate: ByteCount | None,
 ) -> RecoveryPoint:
     """Return the new point of the machine that the files are, committed.
 
-    `tracking` knows what changed since the machine's newest point, or that nobody does.
+    `tracking` knows what changed since the machine's newest point, or that nobody does. `rate` is
+    how many bytes a second may be read; None: as fast as they come.
 
     Raises:
         SourceChangedError: a file was written meanwhile; nothing was committed.
         SupersededError: a newer run of the same machine was opened; nothing was committed.
         RefusedError, TransientError: a source or the repository is not usable.
     """
+    source: DiskIo = FileDiskIo(files)
+    if rate is not None:
+        source = PacedDiskIo(source, runtime, rate=rate)
     ports = Ports(
         runtime=runtime,
         cluster=FileCluster(files),
         host=FileHost(files),
         consistency=NoGuest(),
         tracking=tracking,
-        disk_io=_WatchedDiskIo(FileDiskIo(files), progress),
+        disk_io=_WatchedDiskIo(source, progress),
         repository=repository,
         tracer=_forget,
     )

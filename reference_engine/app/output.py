@@ -10,18 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 
 _PIPE_WIDTH: Final = 1000
 
@@ -40,12 +28,31 @@ class Loudness(enum.Enum):
     QUIET = "quiet"
 
 
-class PipeConsole(Console):
-    """A console that leaves a reader's departure to whoever ends the process."""
+class ConsoleOnDemand:
+    """A console of rich, made when it is first used: most commands draw nothing.
 
-    def on_broken_pipe(self) -> None:
-        """Raise BrokenPipeError instead of ending the process here."""
-        raise BrokenPipeError
+    Loading rich is a tenth of what the backup of a small change costs.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        self._settings = settings
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.console, name)
+
+    @property
+    def console(self) -> Any:
+        """The console itself; a reader's departure is left to whoever ends the process."""
+        if self._made is None:
+            from rich.console import Console  # noqa: PLC0415 - on demand
+
+            class PipeConsole(Console):
+                def on_broken_pipe(self) -> None:
+                    raise BrokenPipeError
+
+            self._made = PipeConsole(**self._settings)
+        return self._made
 
 
 class Output:
@@ -56,10 +63,9 @@ class Output:
         self._loudness = loudness
         # A pipe has no width into which a table should be squeezed.
         width = None if sys.stdout.isatty() else _PIPE_WIDTH
-        self._results = PipeConsole(width=width, highlight=False, markup=False, emoji=False)
-        self._remarks = PipeConsole(
-            stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False
-        )
+        plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+        self._results = ConsoleOnDemand(width=width, **plain)
+        self._remarks = ConsoleOnDemand(stderr=True, soft_wrap=True, **plain)
 
     @property
     def form(self) -> Form:
@@ -75,6 +81,8 @@ class Output:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], /) -> None:
         """Write results as a table for people; nothing for programs."""
         if self._form is Form.PEOPLE:
+            from rich.table import Table  # noqa: PLC0415 - on demand
+
             table = Table(box=None, pad_edge=False, header_style="bold")
             for number, title in enumerate(columns):
                 # The first column is what people copy into the next command.
@@ -87,12 +95,13 @@ class Output:
     def say(self, sentence: str, /) -> None:
         """Write a result for people; nothing for programs."""
         if self._form is Form.PEOPLE:
-            self._results.print(sentence, soft_wrap=True)
+            sys.stdout.write(sentence + "\n")
+            sys.stdout.flush()
 
     def remark(self, sentence: str, /) -> None:
         """Write something worth knowing that is no result."""
         if self._loudness is Loudness.NORMAL and self._form is Form.PEOPLE:
-            self._remarks.print(sentence)
+            _tell(sentence)
 
     def summary(self, **fields: Any) -> None:
         """Write the last record of a command that came to its end; nothing for people."""
@@ -101,7 +110,7 @@ class Output:
     def error(self, sentence: str, /, *, code: int) -> None:
         """Write why a command ended: to standard error, and for programs as the last record."""
         self.record("error", exit_code=code, message=sentence)
-        self._remarks.print(f"twinshot: {sentence}")
+        _tell(f"twinshot: {sentence}")
 
     @contextlib.contextmanager
     def steps(self, doing: str, total: int, /) -> Iterator[Callable[[int, str], None]]:
@@ -109,24 +118,23 @@ class Output:
         if not self._draws:
             yield lambda _, __: None
             return
+        from rich import progress  # noqa: PLC0415 - on demand
+
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[remark]}"),
-            TimeElapsedColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TextColumn("{task.fields[remark]}"),
+            progress.TimeElapsedColumn(),
         )
-        with Progress(*columns, console=self._remarks, transient=True) as bar:
+        with progress.Progress(*columns, console=self._remarks.console, transient=True) as bar:
             task = bar.add_task(doing, total=total, remark="")
             yield lambda done, remark: bar.update(task, completed=done, remark=remark)
 
     @property
     def _draws(self) -> bool:
-        return (
-            self._remarks.is_terminal
-            and self._loudness is Loudness.NORMAL
-            and self._form is Form.PEOPLE
-        )
+        asked = self._loudness is Loudness.NORMAL and self._form is Form.PEOPLE
+        return asked and sys.stderr.isatty() and bool(self._remarks.is_terminal)
 
     @contextlib.contextmanager
     def progress(self, doing: str, total: int, /) -> Iterator[Callable[[int], None]]:
@@ -143,20 +151,27 @@ class Output:
         if not self._draws:
             yield lambda _: lambda _: None
             return
+        from rich import progress  # noqa: PLC0415 - on demand
+
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(binary_units=True),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(binary_units=True),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(compact=True),
         )
-        with Progress(*columns, console=self._remarks, transient=True) as bar:
+        with progress.Progress(*columns, console=self._remarks.console, transient=True) as bar:
 
             def grow(total: int) -> Callable[[int], None]:
                 task = bar.add_task(doing, total=total)
                 return lambda done: bar.advance(task, done)
 
             yield grow
+
+
+def _tell(sentence: str) -> None:
+    sys.stderr.write(sentence + "\n")
+    sys.stderr.flush()
 
 
 def sized(amount: int, /) -> str:

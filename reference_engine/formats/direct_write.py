@@ -19,7 +19,7 @@ else:
 
 from reference_engine.model.units import MIB
 
-BUFFER: Final = 4 * MIB
+BUFFER: Final = 2 * MIB
 ALIGNMENT: Final = 4096
 """The largest logical block of a disk in use."""
 

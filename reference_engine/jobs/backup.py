@@ -279,23 +279,21 @@ class BackupRun:
         overlays: dict[DiskId, Overlay],
         plans: dict[DiskId, Plan],
     ) -> tuple[DiskRecord, ...]:
-        records: dict[DiskId, DiskRecord] = {}
-
-        async def one(index: int) -> None:
-            disk = machine.disks[index]
-            records[disk.id] = await copy(
-                self._ports,
-                session,
-                disk,
-                snapshots=snapshots,
-                overlay=overlays[disk.id],
-                plan=plans[disk.id],
-            )
-
-        async with self._ports.runtime.task_group() as group:
-            for index, disk in enumerate(machine.disks):
-                group.spawn(one(index), name=f"copy/{disk.id}")
-        return tuple(records[disk.id] for disk in machine.disks)
+        # One after the other: each keeps all cores busy, and what comes to lie where, and which of
+        # two equal blocks is stored, depends on nobody's speed.
+        return tuple(
+            [
+                await copy(
+                    self._ports,
+                    session,
+                    disk,
+                    snapshots=snapshots,
+                    overlay=overlays[disk.id],
+                    plan=plans[disk.id],
+                )
+                for disk in machine.disks
+            ]
+        )
 
     async def _commit(self, session: WriteSession) -> None:
         """Commit; where an answer is lost, ask again until the log says what became of it."""

@@ -20,8 +20,9 @@ from reference_engine.model.recovery_point import (
 from reference_engine.model.units import ByteCount
 from reference_engine.reconcile.overlay import NOTHING, Overlay, inside_snapshot, lay_over
 from reference_engine.repository.block_map import Numbers
+from reference_engine.repository.storing import BlockBatch
 from reference_engine.repository.write_session import WriteSession
-from reference_engine.sync.pipeline import copy_disk, needed
+from reference_engine.sync.pipeline import Sink, copy_disk, needed
 from reference_engine.trace.engine import DeltaEnumerated, DiskCopied, SkewRecorded
 from reference_engine.tracking import change_map, trust
 from reference_engine.tracking.lineage import Contribution
@@ -142,6 +143,30 @@ async def _tracked(
     return change_map.union(maps.values()), tuple(maps)
 
 
+class _SessionSink(Sink[tuple[ExtentSet, BlockBatch]]):
+    """One disk of a session."""
+
+    def __init__(self, session: WriteSession, disk: DiskId, changed: ExtentSet | None, /) -> None:
+        self._session, self._disk, self._changed = session, disk, changed
+
+    async def digest(
+        self, window: ExtentSet, numbers: Numbers, content: bytes, /
+    ) -> tuple[ExtentSet, BlockBatch]:
+        """Return the window with its blocks and their digests."""
+        return window, await self._session.digest_blocks(self._disk, numbers, content)
+
+    async def put(self, digested: tuple[ExtentSet, BlockBatch], /) -> bool:
+        """Place the blocks; return whether a pack is full."""
+        window, batch = digested
+        changed = None if self._changed is None else self._changed & window
+        await self._session.place_blocks(self._disk, batch, changed=changed)
+        return self._session.has_full_packs
+
+    async def publish(self) -> None:
+        """Make full packs durable."""
+        await self._session.publish_full()
+
+
 async def copy(
     ports: Ports,
     session: WriteSession,
@@ -161,11 +186,7 @@ async def copy(
         await session.keep_only(disk.id, plan.extents)
     lost = await session.lost(disk.id)
     source = snapshots.sources[disk.id]
-
-    async def put(window: ExtentSet, numbers: Numbers, content: bytes) -> object:
-        changed = plan.changed & window if kind is TransferKind.INCREMENTAL else None
-        return await session.put_blocks(disk.id, numbers, content, changed=changed)
-
+    changed = plan.changed if kind is TransferKind.INCREMENTAL else None
     read = await copy_disk(
         disk.id,
         source=ports.disk_io,
@@ -174,7 +195,7 @@ async def copy(
         extents=plan.extents | lost,
         block=session.block_size,
         patch=overlay.applied,
-        put=put,
+        sink=_SessionSink(session, disk.id, changed),
         runtime=ports.runtime,
     )
     sent = session.sent(disk.id)

@@ -106,7 +106,12 @@ class ExtentSet:
         return ExtentSet(_coalesce(np.concatenate((self._bounds, other._bounds))))
 
     def __and__(self, other: "ExtentSet") -> "ExtentSet":
-        return _sweep(self, other, depth=2)
+        if not self or not other:
+            return EMPTY
+        # One window of a disk is often cut out of all that changed on it.
+        low = max(self._bounds[0, 0], other._bounds[0, 0])
+        high = min(self._bounds[-1, 1], other._bounds[-1, 1])
+        return _sweep(_between(self, low, high), _between(other, low, high), depth=2)
 
     def __sub__(self, other: "ExtentSet") -> "ExtentSet":
         if not self or not other:
@@ -140,9 +145,12 @@ class ExtentSet:
         if not self:
             return np.empty(0, np.int64)
         first = self._bounds[:, 0] // piece
-        last = -(-self._bounds[:, 1] // piece)
-        runs = [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True)]
-        return np.unique(np.concatenate(runs))
+        counts = -(-self._bounds[:, 1] // piece) - first
+        ends = np.cumsum(counts)
+        found = np.repeat(first - ends + counts, counts) + np.arange(ends[-1])
+        # Ranges are disjoint, so only neighbours can share a piece.
+        fresh = np.concatenate(([True], found[1:] != found[:-1]))
+        return found if fresh.all() else found[fresh]
 
     def windows(self, most: ByteCount, /) -> Iterator["ExtentSet"]:
         """Yield the set in ascending parts of at most `most` bytes each."""
@@ -169,6 +177,14 @@ def _coalesce(ranges: npt.NDArray[np.int64]) -> Bounds:
     starts = ordered[opens, 0]
     closes = np.concatenate((opens[1:], [True]))
     return np.stack((starts, reach[closes]), axis=1)
+
+
+def _between(whole: ExtentSet, low: np.int64, high: np.int64) -> ExtentSet:
+    """Return the ranges that reach into `[low, high)`, uncut."""
+    bounds = whole.bounds
+    first = np.searchsorted(bounds[:, 1], low, side="right")
+    last = np.searchsorted(bounds[:, 0], high, side="left")
+    return ExtentSet(bounds[first:last])
 
 
 def _sweep(one: ExtentSet, other: ExtentSet, /, *, depth: int) -> ExtentSet:

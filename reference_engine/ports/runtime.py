@@ -1,6 +1,6 @@
 """Time, tasks and chance: everything by which a run could differ from its repetition."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar
 
@@ -34,6 +34,14 @@ class Executor(Protocol):
 
         The first error, in their order, is raised when all of them have ended.
         """
+
+    async def ask_all(self, asks: Sequence[Callable[[], Awaitable[Result]]], /) -> list[Result]:
+        """Return what each of `asks` answers, in their order; several may wait at the same time.
+
+        They only ask: nothing depends on the order in which they are answered. The first error,
+        in their order, is raised when all that were begun have ended.
+        """
+        return [await ask() for ask in asks]
 
 
 class Inline(Executor):

@@ -62,6 +62,7 @@ is ever rewritten.
 | `block_map` | which stored block stands at which place of a disk |
 | `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
+| `known_index` | the index of all sessions, kept from run to run |
 | `index_writer` | telling later runs what is stored, portion by portion |
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |

@@ -174,6 +174,18 @@ class Standing(NamedTuple):
     overlaid: npt.NDArray[np.uint16]
 
 
+def may_be_overlaid(standing: Standing, masks: npt.NDArray[np.uint16], /) -> npt.NDArray[np.bool_]:
+    """Return for each block whether the pieces of its mask may be laid over what stands there.
+
+    What one run lays over a block comes out of one or two frames, however much it is; only pieces
+    of earlier runs have to be few.
+    """
+    older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
+    partly = (masks | standing.overlaid) != (1 << PIECES) - 1
+    may: npt.NDArray[np.bool_] = standing.stored & (masks != 0) & older & partly
+    return may
+
+
 LoadPage = Callable[[int, PageRow], Awaitable[Page]]
 """Returns a page, checked, given its number and its row of the root."""
 
@@ -314,6 +326,18 @@ class BlockMap:
             page = await self.page(number)
             page.clear(inside)
             self.touch(number)
+
+    async def keep_only(self, extents: ExtentSet, /) -> None:
+        """Make holes of the blocks that `extents` does not touch."""
+        size = self.block_size
+        for number in self.pages():
+            start = number * PAGE_BLOCKS * size
+            part = extents & ExtentSet.of([(start, start + PAGE_BLOCKS * size)])
+            page = await self.page(number)
+            gone = np.setdiff1d(page.numbers(), part.pieces(size) % PAGE_BLOCKS)
+            if len(gone):
+                page.clear(gone)
+                self.touch(number)
 
     def pages(self) -> tuple[int, ...]:
         """Return the numbers of the pages that hold anything, ascending."""

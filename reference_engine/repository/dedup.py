@@ -11,35 +11,50 @@ import numpy.typing as npt
 
 from reference_engine.repository.block_map import DIGEST_SIZE, Digests, Places
 
-KEYS_MAX: Final = 1 << 19
-"""Known blocks, 32 bytes each: 32 GiB of different blocks of 64 KiB."""
+KEYS_MAX: Final = 1 << 23
+"""Known blocks, 32 bytes each: 512 GiB of different blocks of 64 KiB, 256 MiB of memory."""
+
+MERGED_MAX: Final = 1 << 20
+"""Runs larger than this are not merged: forgetting goes run by run."""
 
 RECENT_MAX: Final = 1 << 15
 """Blocks of the run that are looked up one by one before they are sorted in."""
+
+Halves = npt.NDArray[np.uint64]
 
 PlaceRow = tuple[int, int, int, int]
 """Pack number, offset and stored length of a frame, offset inside what it holds."""
 
 
 class _Run:
-    """Blocks sorted by digest."""
+    """Blocks in the order of their digests' first halves."""
 
-    def __init__(self, digests: Digests, places: Places, /) -> None:
+    def __init__(self, heads: Halves, tails: Halves, places: Places, /) -> None:
+        self.heads, self.tails, self.places = heads, tails, places
+
+    @classmethod
+    def sorted(cls, digests: Digests, places: Places, /) -> "_Run":
+        """Return a run of blocks in any order."""
         keys = np.ascontiguousarray(digests).view(np.uint64)
         order = np.argsort(keys[:, 0], kind="stable")
-        self._heads = keys[order, 0]
-        self._tails = keys[order, 1]
-        self._places = places[order]
+        return cls(keys[order, 0], keys[order, 1], places[order])
+
+    def merged(self, other: "_Run", /) -> "_Run":
+        """Return one run of the blocks of both; of two that are equal, this one's comes first."""
+        heads = np.concatenate((self.heads, other.heads))
+        order = np.argsort(heads, kind="stable")
+        tails = np.concatenate((self.tails, other.tails))[order]
+        return _Run(heads[order], tails, np.concatenate((self.places, other.places))[order])
 
     def __len__(self) -> int:
-        return len(self._heads)
+        return len(self.heads)
 
     def find(self, digests: Digests) -> tuple[npt.NDArray[np.bool_], Places]:
         keys = np.ascontiguousarray(digests).view(np.uint64)
         # Of several blocks that share half a digest only the first is looked at.
-        at = np.minimum(np.searchsorted(self._heads, keys[:, 0]), len(self._heads) - 1)
-        found = (self._heads[at] == keys[:, 0]) & (self._tails[at] == keys[:, 1])
-        return found, self._places[at]
+        at = np.minimum(np.searchsorted(self.heads, keys[:, 0]), len(self.heads) - 1)
+        found = (self.heads[at] == keys[:, 0]) & (self.tails[at] == keys[:, 1])
+        return found, self.places[at]
 
 
 class KnownBlocks:
@@ -55,7 +70,13 @@ class KnownBlocks:
     def learn(self, digests: Digests, places: Places, /) -> None:
         """Know these blocks too; the ones learnt first are forgotten first."""
         if len(digests):
-            self._runs.append(_Run(digests, places))
+            self._runs.append(_Run.sorted(digests, places))
+        # Every block is merged a few times, and every search looks at a few runs only.
+        while len(self._runs) > 1 and (
+            len(self._runs[-2]) <= min(2 * len(self._runs[-1]), MERGED_MAX)
+        ):
+            last = self._runs.pop()
+            self._runs[-1] = self._runs[-1].merged(last)
         while len(self._runs) > 1 and len(self) > KEYS_MAX:
             del self._runs[0]
 

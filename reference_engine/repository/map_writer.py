@@ -44,6 +44,11 @@ class MapWriter:
             content = bytes(self._open)
         return None if content is None else content[offset : offset + length]
 
+    @property
+    def has_full(self) -> bool:
+        """Whether an object waits for being published."""
+        return bool(self._sealed)
+
     async def publish_full(self) -> None:
         """Make what is full durable; what fails stays for the next attempt."""
         for name, content in list(self._sealed.items()):

@@ -97,9 +97,10 @@ class PackWriter:
     def __init__(self, store: BlobStore, names: NameTable, /, *, session: str) -> None:
         self._store, self._names, self._session = store, names, session
         self._own = 0
-        self._open, self._filled = bytearray(), 0
+        self._open: list[bytes] = []
+        self._filled = 0
         self._open_number = 0
-        self._sealed: dict[str, bytearray] = {}
+        self._sealed: dict[str, bytes] = {}
         self._publishing = 0
         self.bytes_stored = 0
         self.durable: list[int] = []
@@ -119,20 +120,20 @@ class PackWriter:
             if not self._filled:
                 self._own += 1
                 self._open_number = self._names.number(pack_name(self._session, self._own))
-            if end > len(self._open):
-                # Growing it frame by frame would leave copies of it all over the heap.
-                room = max(end, min(2 * len(self._open), PACK_MAX))
-                self._open += bytes(room - len(self._open))
             places.append((self._open_number, self._filled, len(frame)))
-            self._open[self._filled : end] = frame
+            self._open.append(frame)
             self._filled = end
             self.bytes_stored += len(frame)
         return places
 
     def _seal(self) -> None:
-        del self._open[self._filled :]
-        self._sealed[self._names.name(self._open_number)] = self._open
-        self._open, self._filled = bytearray(), 0
+        self._sealed[self._names.name(self._open_number)] = b"".join(self._open)
+        self._open, self._filled = [], 0
+
+    @property
+    def has_full(self) -> bool:
+        """Whether a pack waits for being published."""
+        return bool(self._sealed)
 
     async def publish_full(self) -> None:
         """Make every full pack durable; what fails stays in memory for the next attempt.
@@ -167,7 +168,7 @@ class PackWriter:
 
     async def discard(self, *, keep: Collection[int]) -> None:
         """Delete the packs of this session, of which no manifest may speak, but those to keep."""
-        self._open, self._filled = bytearray(), 0
+        self._open, self._filled = [], 0
         self._sealed = {}
         for own in range(1, self._own + 1):
             name = pack_name(self._session, own)

@@ -330,8 +330,10 @@ class PointReader:
         for frame in needed & self._frames.keys():
             self._frames.move_to_end(frame)
         stored: dict[Frame, bytes | memoryview | Unread] = {}
-        for run in runs(missing):
-            stored.update(await self._stored(run))
+        for found in await self._executor.ask_all(
+            [lambda run=run: self._stored(run) for run in runs(missing)]  # type: ignore[misc]
+        ):
+            stored.update(found)
         half = -(-len(missing) // 2)
         unpacked = await self._executor.offload_all(
             [

@@ -29,6 +29,7 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory
+from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import Level
@@ -60,6 +61,7 @@ class Repository:
         self._missing = missing
         self._header = header
         self._log = log
+        self._known = KnownIndex(store, header.key, log, executor=executor)
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
         self.reclaim = Reclaim(store, header, log)
         """Removes points, and gives their space back."""
@@ -246,6 +248,7 @@ class Repository:
             self._store,
             self._header,
             self._log,
+            self._known,
             run=RunTag(machine=machine, epoch=opened.epoch),
             session=token,
             base=None if base is None else await self._base(base, check=failed),

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
 from reference_engine.model.errors import RefusedError, TransientError
-from reference_engine.model.extents import ExtentSet
+from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
@@ -19,14 +19,16 @@ from reference_engine.repository.block_map import (
     PIECES,
     BlockMap,
     Digests,
-    NameTable,
     Numbers,
     Places,
+    may_be_overlaid,
+    piece_masks,
 )
-from reference_engine.repository.codec import Header, RunOpenedEntry
-from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
+from reference_engine.repository.codec import Header
+from reference_engine.repository.dedup import KnownBlocks
 from reference_engine.repository.history import History
 from reference_engine.repository.index_writer import IndexWriter
+from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.mending import (
     MENDS,
     Listed,
@@ -35,10 +37,19 @@ from reference_engine.repository.mending import (
     outstanding,
 )
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
-from reference_engine.repository.pages import decode_segment, encode_segment
+from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
 
 _HASHERS: Final = 2
+
+
+class BlockBatch(NamedTuple):
+    """Blocks of one disk with what has been found out about them."""
+
+    numbers: Numbers
+    view: memoryview
+    digests: Digests
+    zero: npt.NDArray[np.bool_]
 
 
 class Draft:
@@ -49,6 +60,12 @@ class Draft:
         self.fresh: list[npt.NDArray[np.int64]] = []
         """Bounds of what was new, in the order in which it came."""
 
+    def sent(self) -> ExtentSet:
+        """Return the bytes of the disk that were new to the repository."""
+        if not self.fresh:
+            return EMPTY
+        return ExtentSet.of([(a, b) for a, b in np.concatenate(self.fresh).tolist()])
+
 
 class BlockStorer:
     """Brings blocks and pieces of blocks into the packs of one session."""
@@ -58,7 +75,7 @@ class BlockStorer:
         store: BlobStore,
         header: Header,
         history: History,
-        names: NameTable,
+        known: KnownIndex,
         /,
         *,
         session: str,
@@ -66,19 +83,47 @@ class BlockStorer:
         level: Level,
         borrow: Callable[[list[str]], None],
     ) -> None:
+        names = known.packs
         self._store, self._history, self._names = store, history, names
         self._executor, self._borrow = executor, borrow
+        self._index_of_all = known
         self._key, self._block_size = header.key, header.block_size
         self._piece = ByteCount(header.block_size // PIECES)
         self._session = session
         self._frames = Frames(level)
         self._known: KnownBlocks | None = None
+        self._own = KnownBlocks()
+        """Whole blocks of this run, which others may not know before they are durable."""
+
         self._index = IndexWriter(store, header.key, names, session=session)
         self._zero_digests: dict[int, bytes] = {}
         self._lost: tuple[Listed, Digests] | None = None
         self._healed: list[tuple[Digests, Places]] = []
         self.packs = PackWriter(store, names, session=session)
         self.bytes_sent = 0
+
+    async def place(
+        self, draft: Draft, batch: BlockBatch, /, *, changed: ExtentSet | None
+    ) -> npt.NDArray[np.bool_]:
+        """Let the draft hold the blocks; return for each whether new bytes were stored.
+
+        Given `changed`, the blocks are as the disk has them outside of it.
+        """
+        numbers, view, digests, zero = batch
+        blocks = draft.blocks
+        standing = await blocks.standing(numbers)
+        lost = standing.stored & await self.is_lost(standing.digests)
+        same = standing.stored & equal(standing.digests, digests) & ~lost
+        await blocks.clear(numbers[zero & standing.stored])
+        wanted = ~(zero | same)
+        fresh = np.zeros(len(numbers), np.bool_)
+        if wanted.any():
+            masks = piece_masks(numbers, changed, piece=self._piece)
+            whole = (numbers + 1) * self._block_size <= blocks.size
+            overlay = wanted & whole & ~lost & may_be_overlaid(standing, masks)
+            fresh |= await self.overlay(draft, numbers, view, digests, masks=masks, chosen=overlay)
+            fresh |= await self.store_whole(draft, numbers, view, digests, wanted=wanted & ~overlay)
+        return fresh
 
     async def overlay(
         self,
@@ -126,10 +171,14 @@ class BlockStorer:
         fresh = np.zeros(len(numbers), np.bool_)
         if not wanted.any():
             return fresh
-        known = await self._known_blocks()
+        known, (lost, _) = await self._known_blocks(), await self._all_lost()
         found, places = known.find(digests)
-        packs = np.unique(places[wanted & found, 0])
-        self._borrow([self._names.name(number) for number in packs.tolist()])
+        # Of a frame that has lost a block nobody knows what else will be readable.
+        found &= ~np.isin(frame_keys(places), lost.frames(self._names)) & self._lasting(places)
+        self._borrow([self._names.name(n) for n in np.unique(places[wanted & found, 0]).tolist()])
+        here, own_places = self._own.find(digests)
+        places[here] = own_places[here]
+        found |= here
         first: dict[bytes, int] = {}
         for index in np.flatnonzero(wanted & ~found).tolist():
             fresh[index] = first.setdefault(digests[index].tobytes(), index) == index
@@ -137,7 +186,7 @@ class BlockStorer:
             at = np.flatnonzero(fresh)
             places[at] = await self._stored(_gathered(view, at, self._block_size), self._block_size)
             for index in at.tolist():
-                known.remember(digests[index].tobytes(), tuple(places[index].tolist()))
+                self._own.remember(digests[index].tobytes(), tuple(places[index].tolist()))
             self._index.add(digests[at], places[at])
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
@@ -171,50 +220,15 @@ class BlockStorer:
         draft.fresh.append(extents.bounds)
 
     async def _known_blocks(self) -> KnownBlocks:
-        """Return the blocks that the repository is known to have, read when first asked for."""
-        if self._known is not None:
-            return self._known
-        known = KnownBlocks()
-        parts: list[tuple[Digests, Places]] = []
-        count = 0
-        for name in reversed(await self._portions()):
-            if count >= KEYS_MAX:
-                break
-            content = await self._store.read(name)
-            try:
-                part = decode_segment(self._key, content or b"", self._names)
-            except ValueError:
-                # What is not found costs space only; `check` tells of the damage.
-                continue
-            kept = self._lasting(part[1])
-            parts.append((part[0][kept], part[1][kept]))
-            count += int(kept.sum())
-        if count:
-            digests = np.concatenate([digests for digests, _ in parts])
-            places = np.concatenate([places for _, places in parts])
-            lost, _ = await self._all_lost()
-            # Of a frame that has lost a block nobody knows what else will be readable.
-            sound = ~np.isin(frame_keys(places), lost.frames(self._names))
-            known.learn(digests[sound], places[sound])
-        # Another disk's task may have been quicker.
-        self._known = self._known or known
+        """Return the blocks that the repository is known to have, looked up when first asked."""
+        if self._known is None:
+            self._known = await self._index_of_all.refreshed()
         return self._known
-
-    async def _portions(self) -> list[str]:
-        """Return the names of the index's portions, those of the newest session last."""
-        opened = [e.session for e in self._history.entries if isinstance(e, RunOpenedEntry)]
-        age = {session: at for at, session in enumerate(opened)}
-        found: list[tuple[int, int, str]] = []
-        for name in await self._store.names("index/"):
-            session, _, number = name.removeprefix("index/").rpartition("-")
-            if session in age and number.isdecimal():
-                found.append((age[session], int(number), name))
-        return [name for _, _, name in sorted(found)]
 
     def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places are in packs that are neither swept nor condemned."""
         packs, rows = np.unique(places[:, 0], return_inverse=True)
-        lasting = [not self._history.is_doomed(self._names.name(n)) for n in packs.tolist()]
+        lasting = [n and not self._history.is_doomed(self._names.name(n)) for n in packs.tolist()]
         kept: npt.NDArray[np.bool_] = np.array(lasting, np.bool_)[rows]
         return kept
 
@@ -240,10 +254,8 @@ class BlockStorer:
         lost = np.concatenate(parts)
         return ExtentSet.of_pieces(lost, piece=self._block_size, size=blocks.size)
 
-    async def digests(
-        self, blocks: BlockMap, numbers: Numbers, view: memoryview
-    ) -> tuple[Digests, npt.NDArray[np.bool_]]:
-        """Return each block's digest, and whether it is all zero."""
+    async def digested(self, blocks: BlockMap, numbers: Numbers, view: memoryview) -> BlockBatch:
+        """Return the blocks with each one's digest, and whether it is all zero."""
         tail = blocks.length(int(numbers[-1]))
         size, key = self._block_size, self._key
         assert view.nbytes == (len(numbers) - 1) * size + tail, view.nbytes
@@ -267,7 +279,7 @@ class BlockStorer:
         digests = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, DIGEST_SIZE)
         zero: npt.NDArray[np.bool_] = (digests == self._zero_digest(size)).all(axis=1)
         zero[-1] = bool((digests[-1] == self._zero_digest(tail)).all())
-        return digests, zero
+        return BlockBatch(numbers, view, digests, zero)
 
     def _zero_digest(self, length: int) -> Digests:
         if length not in self._zero_digests:

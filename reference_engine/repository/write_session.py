@@ -6,22 +6,19 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_engine.model.errors import ConsistencyLostError, SupersededError
-from reference_engine.model.extents import EMPTY, ExtentSet
+from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import (
-    OVERLAID_MAX,
     PAGE_BLOCKS,
-    PIECES,
     BlockMap,
     NameTable,
     Numbers,
     Page,
     PageRow,
-    piece_masks,
 )
 from reference_engine.repository.codec import (
     Entry,
@@ -35,6 +32,7 @@ from reference_engine.repository.codec import (
 from reference_engine.repository.errors import RunClosedError
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.history import History
+from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
@@ -49,7 +47,7 @@ from reference_engine.repository.reliance import (
     Swept,
     referred,
 )
-from reference_engine.repository.storing import BlockStorer, Draft, equal
+from reference_engine.repository.storing import BlockBatch, BlockStorer, Draft
 
 
 class _Progress(enum.Enum):
@@ -72,6 +70,7 @@ class WriteSession:
         store: BlobStore,
         header: Header,
         log: Log,
+        known: KnownIndex,
         /,
         *,
         run: RunTag,
@@ -84,13 +83,12 @@ class WriteSession:
         self._store, self._header, self._log = store, header, log
         self._executor = executor
         self._key, self._block_size = header.key, header.block_size
-        self._piece = ByteCount(header.block_size // PIECES)
         self._run = run
         self._base = base
         self._objects = NameTable()
         for name in () if base is None else base.maps:
             self._objects.number(name)
-        self._names = NameTable()
+        self._names = known.packs
         self._reliance = Reliance(
             None if base is None else base.record.id, swept_before=swept_before
         )
@@ -98,7 +96,7 @@ class WriteSession:
             store,
             header,
             log.history,
-            self._names,
+            known,
             session=session,
             executor=executor,
             level=level,
@@ -211,15 +209,7 @@ class WriteSession:
         Raises:
             ManifestDamagedError: a page of the base's map is damaged.
         """
-        blocks = self._drafts[disk].blocks
-        for number in blocks.pages():
-            start = number * PAGE_BLOCKS * self._block_size
-            part = extents & ExtentSet.of([(start, start + PAGE_BLOCKS * self._block_size)])
-            page = await blocks.page(number)
-            gone = np.setdiff1d(page.numbers(), part.pieces(self._block_size) % PAGE_BLOCKS)
-            if len(gone):
-                page.clear(gone)
-                blocks.touch(number)
+        await self._drafts[disk].blocks.keep_only(extents)
 
     async def put(self, disk: DiskId, number: int, content: bytes | memoryview, /) -> bool:
         """Let block `number` of the disk hold `content`; return whether new bytes were stored.
@@ -251,45 +241,47 @@ class WriteSession:
             RefusedError: the store cannot be written to.
             ManifestDamagedError: a page of the base's map is damaged.
         """
-        assert self._progress is _Progress.WRITING, self._progress
+        batch = await self.digest_blocks(disk, numbers, content)
+        fresh = await self.place_blocks(disk, batch, changed=changed)
+        await self.publish_full()
+        return fresh
+
+    async def digest_blocks(
+        self, disk: DiskId, numbers: Numbers, content: bytes | memoryview, /
+    ) -> BlockBatch:
+        """Return blocks as `put_blocks` takes them, with their digests; nothing is changed."""
         assert len(numbers) > 0, "no block"
         assert (np.diff(numbers) > 0).all(), numbers
-        draft, view = self._drafts[disk], memoryview(content)
-        blocks = draft.blocks
-        digests, zero = await self._storer.digests(blocks, numbers, view)
-        standing = await blocks.standing(numbers)
-        lost = standing.stored & await self._storer.is_lost(standing.digests)
-        same = standing.stored & equal(standing.digests, digests) & ~lost
-        await blocks.clear(numbers[zero & standing.stored])
-        wanted = ~(zero | same)
-        fresh = np.zeros(len(numbers), np.bool_)
-        if wanted.any():
-            masks = piece_masks(numbers, changed, piece=self._piece)
-            # What this run lays over a block comes out of one or two frames, however much it is.
-            older = np.bitwise_count(standing.overlaid & ~masks) < OVERLAID_MAX
-            partly = (masks | standing.overlaid) != (1 << PIECES) - 1
-            whole = (numbers + 1) * self._block_size <= blocks.size
-            overlay = wanted & standing.stored & ~lost & (masks != 0) & older & partly & whole
-            fresh |= await self._storer.overlay(
-                draft, numbers, view, digests, masks=masks, chosen=overlay
-            )
-            fresh |= await self._storer.store_whole(
-                draft, numbers, view, digests, wanted=wanted & ~overlay
-            )
-        await self._storer.publish_full()
-        await self._maps.publish_full()
-        return fresh
+        return await self._storer.digested(self._drafts[disk].blocks, numbers, memoryview(content))
+
+    async def place_blocks(
+        self, disk: DiskId, batch: BlockBatch, /, *, changed: ExtentSet | None
+    ) -> npt.NDArray[np.bool_]:
+        """Do what `put_blocks` does, but leave packs that became full to `publish_full`."""
+        assert self._progress is _Progress.WRITING, self._progress
+        return await self._storer.place(self._drafts[disk], batch, changed=changed)
 
     async def lost(self, disk: DiskId, /) -> ExtentSet:
         """Return what of the disk, as inherited, was found damaged: whatever changed, put it."""
         return await self._storer.lost_blocks(self._drafts[disk].blocks)
 
+    @property
+    def has_full_packs(self) -> bool:
+        """Whether `publish_full` has anything to do."""
+        return self._packs.has_full or self._maps.has_full
+
+    async def publish_full(self) -> None:
+        """Make full packs durable; what fails stays for the next attempt.
+
+        Raises:
+            TransientError, RefusedError: as `put_blocks`.
+        """
+        await self._storer.publish_full()
+        await self._maps.publish_full()
+
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
-        bounds = self._drafts[disk].fresh
-        if not bounds:
-            return EMPTY
-        return ExtentSet.of([(a, b) for a, b in np.concatenate(bounds).tolist()])
+        return self._drafts[disk].sent()
 
     def root_digest(self, disk: DiskId, /) -> str:
         """Return one digest of the disk's whole content so far: equal for equal content only."""

@@ -1,4 +1,5 @@
 """Getting blocks from a snapshot into the repository: which way, which ones, and the copy itself.
 
-`route` decides through which node a volume is read, `pipeline` copies. Decisions are pure.
+`route` decides through which node a volume is read, `pacing` how fast, `pipeline` copies. What
+decides is pure.
 """

@@ -1,7 +1,12 @@
-"""The copy: read a window, patch it to the guest's instant, hand its blocks on."""
+"""The copy: read a window, patch it to the guest's instant, hand its blocks on.
 
-from collections.abc import Awaitable, Callable
-from typing import Final
+Three windows are under way at once: one is read, one is hashed, one is put; what is put comes in
+order. Beside them at most one full pack is being made durable. So cores do not wait for disks, nor
+disks for cores, and memory does not depend on the disk's size.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +19,27 @@ from reference_engine.ports.disk_io import DiskIo
 from reference_engine.ports.runtime import Runtime
 
 WINDOW_BLOCKS: Final = 64
-"""How many blocks are read at once; two windows are in memory, one read and one written."""
+"""How many blocks are read at once; three windows are in memory."""
+
+Digested = TypeVar("Digested")
 
 Patch = Callable[[ExtentSet, bytes], bytes]
 """Returns the image's bytes of a window, given the snapshot's."""
 
-Put = Callable[[ExtentSet, npt.NDArray[np.int64], bytes], Awaitable[object]]
-"""Takes a window, the numbers of its blocks, and their contents, one after the other."""
+
+class Sink(Protocol[Digested]):
+    """Where the blocks of one disk go."""
+
+    async def digest(
+        self, window: ExtentSet, numbers: npt.NDArray[np.int64], content: bytes, /
+    ) -> Digested:
+        """Return the blocks of a window with their digests; this may run ahead of `put`."""
+
+    async def put(self, digested: Digested, /) -> bool:
+        """Take the blocks of a window; return whether anything now waits for `publish`."""
+
+    async def publish(self) -> None:
+        """Make durable what waits for it; never called twice at once."""
 
 
 def needed(
@@ -53,34 +72,49 @@ async def copy_disk(
     extents: ExtentSet,
     block: ByteCount,
     patch: Patch,
-    put: Put,
+    sink: Sink[Digested],
     runtime: Runtime,
 ) -> ByteCount:
-    """Bring `extents`, which are whole blocks, of the reconciled image to `put`; return their size.
-
-    While one window is put the next one is read; windows are put one after the other.
+    """Bring `extents`, whole blocks of the reconciled image, to `sink`; return their size.
 
     Raises:
         SnapshotLostError: the snapshot went away; nothing of it may be committed.
     """
+    turn = runtime.semaphore(1)
+    read: list[tuple[ExtentSet, bytes]] = []
+    hashed: list[Digested] = []
+    placed = [False]
 
-    async def fetched(window: ExtentSet) -> bytes:
+    async def fetch(window: ExtentSet) -> None:
         raw = await source.read(snapshot, disk, window, through=through)
         assert len(raw) == window.total, (len(raw), window.total)
-        return raw
+        read.append((window, raw))
 
-    async def stored(window: ExtentSet, raw: bytes) -> None:
-        await put(window, window.pieces(block), patch(window, raw))
+    async def digest(window: ExtentSet, raw: bytes) -> None:
+        hashed.append(await sink.digest(window, window.pieces(block), patch(window, raw)))
+
+    async def put(digested: Digested) -> None:
+        placed.append(await sink.put(digested))
+
+    async def publish() -> None:
+        async with turn:
+            await sink.publish()
 
     windows = extents.windows(ByteCount(WINDOW_BLOCKS * block))
-    window = next(windows, None)
-    raw = b"" if window is None else await fetched(window)
-    while window is not None:
-        ahead = next(windows, None)
-        async with runtime.task_group() as group:
-            group.spawn(stored(window, raw), name=f"put/{disk}")
-            raw = b""
-            if ahead is not None:
-                raw = await fetched(ahead)
-        window = ahead
+    ahead = next(windows, None)
+    async with runtime.task_group() as behind:
+        while ahead is not None or read or hashed:
+            async with runtime.task_group() as group:
+                if hashed:
+                    group.spawn(put(hashed.pop()), name=f"put/{disk}")
+                if read:
+                    group.spawn(digest(*read.pop()), name=f"digest/{disk}")
+                if ahead is not None:
+                    await fetch(ahead)
+            ahead = next(windows, None)
+            if placed.pop():
+                # Before another pack may go on its way the one before it has arrived.
+                async with turn:
+                    behind.spawn(publish(), name=f"publish/{disk}")
+            placed[:] = [False]
     return extents.total

@@ -1,6 +1,6 @@
 """The engine's `Runtime` in virtual time, bound to the node on which the engine runs."""
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -196,6 +196,10 @@ class SimRuntime:
     async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
         """Return what each of `works` returns, at once."""
         return [work() for work in works]
+
+    async def ask_all(self, asks: Sequence[Callable[[], Awaitable[Result]]], /) -> list[Result]:
+        """Return what each of `asks` answers, one after the other: an order that repeats."""
+        return [await ask() for ask in asks]
 
     def run(self, main: Coroutine[Any, Any, Any], /) -> Any:
         """Run `main` on this runtime's node to its end; used by the contract suite."""

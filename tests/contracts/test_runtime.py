@@ -404,3 +404,26 @@ def test_work_offloaded_together_answers_in_order(runtime: RunnableRuntime) -> N
             await runtime.offload_all([lambda: 1, lambda: 1 // 0])
 
     run(runtime, scenario)
+
+
+def test_questions_are_answered_in_their_order(runtime: RunnableRuntime) -> None:
+    """However long each answer takes; an error is raised when all that were begun have ended."""
+
+    async def scenario(runtime: Runtime) -> None:
+        ended: list[int] = []
+
+        async def answer(number: int) -> int:
+            await runtime.sleep(Duration((5 - number) * MILLISECOND))
+            ended.append(number)
+            if number == 1:
+                raise OperationFailedError("answering", str(number))
+            return number
+
+        asked = [lambda number=number: answer(number) for number in (0, 2, 3, 4)]
+        assert await runtime.ask_all(asked) == [0, 2, 3, 4]
+        ended.clear()
+        with pytest.raises(OperationFailedError, match="1"):
+            await runtime.ask_all([lambda: answer(0), lambda: answer(1)])
+        assert sorted(ended) == [0, 1]
+
+    run(runtime, scenario)

@@ -90,6 +90,7 @@ class Site:
             files,
             tracking=NoTracking(),
             level=Level.DEFAULT,
+            rate=None,
             runtime=runtime,
             progress=lambda _: None,
         )

@@ -376,6 +376,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_image(place: Place) -> None:
                 files,
                 tracking=NoTracking(),
                 level=Level.DEFAULT,
+                rate=None,
                 runtime=runtime,
                 progress=touching,
             )
@@ -388,6 +389,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_image(place: Place) -> None:
             files,
             tracking=NoTracking(),
             level=Level.DEFAULT,
+            rate=None,
             runtime=runtime,
             progress=lambda _: None,
         )

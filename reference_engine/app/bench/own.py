@@ -12,7 +12,10 @@ from reference_engine.app.bench.contestants import Contestant, Place
 from reference_engine.app.bench.measuring import Call, measure
 
 OWN: Final = "twinshot"
-_PROGRAM: Final = (sys.executable, "-m", "reference_engine.app.command_line")
+_PROGRAM: Final = (sys.executable, "-m", "reference_engine.app")
+_ENVIRONMENT: Final = {"PYTHONDONTWRITEBYTECODE": ""}
+"""Modules are compiled once, as where they are installed, and not on every start."""
+
 _CHANGED: Final = "--changed"
 _LEVEL: Final = "--level"
 _READ_DATA: Final = "--read-data"
@@ -124,11 +127,13 @@ def _in(place: Place) -> tuple[str, str]:
 
 def _call(place: Place, *arguments: str) -> Call:
     # The source's directory could hold a package of the engine's name, but never does.
-    return Call(argv=(*_PROGRAM, *arguments), cwd=place.source.parent)
+    return Call(argv=(*_PROGRAM, *arguments), cwd=place.source.parent, env=_ENVIRONMENT)
 
 
 def _help(command: str) -> str:
-    measured = measure(Call(argv=(*_PROGRAM, *command.split(), "--help"), cwd=Path.cwd()))
+    measured = measure(
+        Call(argv=(*_PROGRAM, *command.split(), "--help"), cwd=Path.cwd(), env=_ENVIRONMENT)
+    )
     return "" if measured.exit_code else measured.said
 
 

@@ -1,0 +1,61 @@
+"""The index is read once in a process, and believed only as long as it is there."""
+
+import asyncio  # noqa: TID251 - the store is awaited on asyncio
+
+import numpy as np
+
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.repository.dedup import KnownBlocks
+from tests.strategies.repositories import block, commit, new_repository, restored
+
+
+class CountingReads(MemoryStore):
+    """A store that notes which parts of the index were read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.portions: list[str] = []
+
+    async def read(self, name: str, /) -> bytes | None:
+        """Return the object."""
+        if name.startswith("index/"):
+            self.portions.append(name)
+        return await super().read(name)
+
+
+def test_a_portion_is_read_once_and_forgotten_with_its_object() -> None:
+    """Later runs of a process read what is new; where a portion is gone its blocks are unknown."""
+
+    async def scenario() -> None:
+        store = CountingReads()
+        repository = await new_repository(store)
+        await commit(repository, block(1) + block(2), "a")
+        await commit(repository, block(3) + block(2), "b")
+        await commit(repository, block(1) + block(3), "c")
+        assert store.portions == ["index/session-a-1", "index/session-b-1"]
+        assert not [name for name in store.objects if name.startswith("packs/session-c")]
+
+        del store.objects["index/session-a-1"]
+        again = await commit(repository, block(5) + block(1), "d")
+        assert again.bytes_sent == 2 * len(block(1))
+        assert await restored(repository, "d") == block(5) + block(1)
+
+    asyncio.run(scenario())
+
+
+def test_blocks_are_found_however_many_runs_they_came_in() -> None:
+    """Runs are merged, and every block is still found at the place that was learnt."""
+    chance = np.random.default_rng(1)
+    known = KnownBlocks()
+    learnt = []
+    for size in (1, 5, 1000, 3, 3, 3, 700, 1, 40):
+        digests = chance.integers(0, 256, (size, 16), np.uint8)
+        places = chance.integers(1, 1000, (size, 4)).astype(np.uint32)
+        known.learn(digests, places)
+        learnt.append((digests, places))
+
+    for digests, places in learnt:
+        found, at = known.find(digests)
+        assert found.all()
+        assert (at == places).all()
+    assert not known.find(chance.integers(0, 256, (100, 16), np.uint8))[0].any()
