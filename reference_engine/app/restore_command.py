@@ -12,16 +12,17 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import open_repository
-from reference_engine.catalogue.points import point_labels, select_point
+from reference_engine.catalogue.points import PointLabel, point_labels, select_point
 from reference_engine.formats.output_file import Existing
 from reference_engine.formats.raw_writer import RawWriter
 from reference_engine.formats.vhdx_writer import VhdxIdentity, VhdxWriter
 from reference_engine.formats.writer import DiskWriter
-from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import DiskId
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.runtime import RandomStream, Runtime
 from reference_engine.repository.reader import PointReader
+from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_disk
 
 _RAW: Final = (".raw", ".img")
@@ -73,6 +74,19 @@ async def _restore(request: _Request, runtime: Runtime, output: Output) -> ExitC
     chance = runtime.random("restore")
     repository = await open_repository(request.repository, runtime)
     label = select_point(await point_labels(repository), request.point)
+    try:
+        return await _write(repository, label, request, chance, output)
+    except CorruptionError as error:
+        raise await repository.explained(label.point, error) from error
+
+
+async def _write(
+    repository: Repository,
+    label: PointLabel,
+    request: _Request,
+    chance: RandomStream,
+    output: Output,
+) -> ExitCode:
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
     targets = _targets(request.to, disks)

@@ -22,6 +22,8 @@ from reference_engine.repository.codec import (
     object_digest,
 )
 from reference_engine.repository.errors import (
+    ManifestDamagedError,
+    PointRemovedError,
     PointUnknownError,
     RepositoryAbsentError,
     RepositoryExistsError,
@@ -258,12 +260,23 @@ class Repository:
 
         Raises:
             PointUnknownError: it was never committed, or it has expired.
+            PointRemovedError: it expired meanwhile.
             CorruptionError: it cannot be restored as it was written; the error names the place.
         """
         reader = await self.reader(point)
-        return ByteCount(
-            sum([await reader.verify(disk, progress=progress) for disk in reader.disks])
-        )
+        try:
+            return ByteCount(
+                sum([await reader.verify(disk, progress=progress) for disk in reader.disks])
+            )
+        except CorruptionError as error:
+            raise await self.explained(point, error) from error
+
+    async def explained(
+        self, point: RecoveryPointId, damage: CorruptionError, /
+    ) -> CorruptionError | PointRemovedError:
+        """Return why reading the point really failed: it may have been removed meanwhile."""
+        await self._log.refresh()
+        return damage if point in self._log.history.live else PointRemovedError(point)
 
     async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
         await self._log.refresh()
@@ -281,7 +294,7 @@ class Repository:
                 reader = PointReader(self._store, self._header, manifest, executor=self._executor)
                 for disk in reader.disks:
                     await reader.allocated(disk)
-        except CorruptionError:
+        except (CorruptionError, PointRemovedError):
             return None
         return manifest
 
@@ -293,4 +306,7 @@ class Repository:
         return known
 
     async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
-        return await read_manifest(self._store, self._header, entry)
+        try:
+            return await read_manifest(self._store, self._header, entry)
+        except ManifestDamagedError as error:
+            raise await self.explained(entry.point, error) from error

@@ -382,7 +382,7 @@ class WriteSession:
         return await referred(maps, self._names, self._objects, run=self._run)
 
     async def abandon(self) -> None:
-        """Delete what this run stored, unless its commit was begun; true also when repeated."""
+        """End the run and delete what it stored, unless its commit was begun; may be repeated."""
         if self._progress in {_Progress.COMMITTING, _Progress.COMMITTED}:
             return
         self._progress = _Progress.ABANDONED
@@ -391,3 +391,5 @@ class WriteSession:
             await self._store.delete(manifest_copy_name(self._entry.manifest))
         await self._maps.discard()
         await self._packs.discard()
+        # Nobody has to wait for this run any more.
+        await self._log.append(lambda history: history.closing(self._run))

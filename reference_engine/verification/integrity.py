@@ -8,6 +8,7 @@ import msgspec
 from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.errors import PointRemovedError, PointUnknownError
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 
@@ -20,6 +21,9 @@ class Verdict(enum.StrEnum):
 
     DAMAGED = "damaged"
     """It cannot be restored as it was written."""
+
+    REMOVED = "removed"
+    """It was removed meanwhile, and nothing is to be said of it any more."""
 
     UNREADABLE = "unreadable"
     """The store failed before an answer was found; check again."""
@@ -37,11 +41,7 @@ class PointVerdict(msgspec.Struct, frozen=True, kw_only=True):
 async def verify_points(
     repository: Repository, points: Sequence[RecoveryPointId], /, *, progress: Progress
 ) -> tuple[PointVerdict, ...]:
-    """Return a verdict on each of the committed `points`, in their order.
-
-    Raises:
-        PointUnknownError: one of them was never committed.
-    """
+    """Return a verdict on each of the committed `points`, in their order."""
     verdicts: list[PointVerdict] = []
     for point in points:
         verdict, cause, checked = Verdict.INTACT, "", ByteCount(0)
@@ -49,6 +49,8 @@ async def verify_points(
             checked = await repository.verify(point, progress=progress)
         except CorruptionError as error:
             verdict, cause = Verdict.DAMAGED, str(error)
+        except (PointRemovedError, PointUnknownError) as error:
+            verdict, cause = Verdict.REMOVED, str(error)
         except TransientError as error:
             verdict, cause = Verdict.UNREADABLE, str(error)
         verdicts.append(

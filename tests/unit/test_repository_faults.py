@@ -297,7 +297,8 @@ def test_an_abandoned_run_leaves_the_points_alone() -> None:
         session = await second_run(await Repository.open(store))
         await session.abandon()
 
-        assert store.objects.keys() - before.keys() == {"log/0000000003"}
+        assert store.objects.keys() - before.keys() == {"log/0000000003", "log/0000000004"}
+        assert b"run-closed" in store.objects["log/0000000004"]
         await check_whole(store.objects, expected={"a"})
 
     asyncio.run(scenario())
