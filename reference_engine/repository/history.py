@@ -126,10 +126,20 @@ class History:
         """Return the run that this session belongs to; None: the log knows no such session."""
         return self._sessions.get(session)
 
+    def sessions(self) -> tuple[str, ...]:
+        """Return the sessions of all runs, in the order in which they were opened."""
+        return tuple(self._sessions)
+
     def is_open(self, run: RunTag, /) -> bool:
         """Return whether the run may still commit."""
         held = self._open.get(run.machine)
         return held is not None and held.tag == run
+
+    def closing(self, run: RunTag, /) -> RunClosedEntry | None:
+        """Return the entry that closes the run, where it is open."""
+        if not self.is_open(run):
+            return None
+        return RunClosedEntry(machine=run.machine, epoch=run.epoch)
 
     def open_runs(self) -> tuple[OpenRun, ...]:
         """Return every run that may still commit, in the order in which they were opened."""

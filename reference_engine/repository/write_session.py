@@ -28,7 +28,6 @@ from reference_engine.repository.codec import (
     Manifest,
     PointCommittedEntry,
     encode_manifest,
-    manifest_copy_name,
     manifest_name,
 )
 from reference_engine.repository.errors import RunClosedError
@@ -39,7 +38,7 @@ from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
-from reference_engine.repository.publish import publish_twice
+from reference_engine.repository.publish import delete_twice, publish_twice
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reliance import (
     BaseSwept,
@@ -389,12 +388,13 @@ class WriteSession:
         return await referred(maps, self._names, self._objects, run=self._run)
 
     async def abandon(self) -> None:
-        """Delete what this run stored, unless its commit was begun; true also when repeated."""
+        """End the run and delete what it stored, unless its commit was begun; may be repeated."""
         if self._progress in {_Progress.COMMITTING, _Progress.COMMITTED}:
             return
         self._progress = _Progress.ABANDONED
         if self._entry is not None:
-            await self._store.delete(self._entry.manifest)
-            await self._store.delete(manifest_copy_name(self._entry.manifest))
+            await delete_twice(self._store, self._entry.manifest)
         await self._maps.discard()
         await self._packs.discard()
+        # Nobody has to wait for this run any more.
+        await self._log.append(lambda history: history.closing(self._run))
