@@ -446,8 +446,8 @@ def test_an_interrupt_leaves_no_point(place: Place, monkeypatch: pytest.MonkeyPa
     assert "interrupted" in place.refused(130, "backup", place.source, "--repo", place.repo)
     monkeypatch.undo()
 
-    # That the run was opened and closed stays in the history. A pack may still arrive from the thread that was
-    # writing it, but nothing refers to it.
+    # That the run was opened and closed stays in the history. A pack may still arrive from the
+    # thread that was writing it, but nothing refers to it.
     later = {name for name in place.files() - before if not name.startswith("repository/packs/")}
     entries = {"log/0000000003", "log/0000000004"}
     entries |= {f"copies/{name}" for name in entries}
