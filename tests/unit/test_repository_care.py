@@ -13,7 +13,7 @@ from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError, OperationFailedError, RefusedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import ByteCount
+from reference_engine.model.units import ByteCount, Instant
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.dry_store import DryStore
 from reference_engine.upkeep.repair import Repair, Repaired
@@ -369,6 +369,53 @@ def test_a_leftover_of_a_dead_run_is_no_fault() -> None:
         assert result.is_sound
         assert {each.problem for each in result.objects} == {Problem.LEFTOVER}
         assert RecoveryPointId("dead") not in {each.point for each in result.damage}
+
+    asyncio.run(scenario())
+
+
+async def removed(store: MemoryStore, point: str) -> None:
+    """Remove a point and give its space back."""
+    reclaim = (await Repository.open(store)).reclaim
+    await reclaim.expire((RecoveryPointId(point),), at=Instant(1), allow_last=False)
+    await reclaim.reclaim(at=Instant(1))
+
+
+def test_what_mends_older_points_outlives_the_point_that_brought_it() -> None:
+    """Blocks that were stored anew are needed as long as anybody may look for them."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        images = await three_points(store)
+        store.objects["packs/session-c-1"] = bytes(len(store.objects["packs/session-c-1"]))
+        await repaired(store, "repair")
+        await commit(await Repository.open(store), images["c"], "d")
+        await commit(await Repository.open(store), images["a"], "e")
+        assert set((await outcome(store, images)).values()) == {"right"}
+        await removed(store, "d")
+
+        assert set((await outcome(store, images)).values()) == {"right"}
+        assert (await checked(store)).damage == ()
+
+    asyncio.run(scenario())
+
+
+def test_a_check_agrees_with_what_a_reclaim_leaves() -> None:
+    """What a removed point leaves is a leftover until it is reclaimed, and then nothing is."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        images = await three_points(store)
+        reclaim = (await Repository.open(store)).reclaim
+        await reclaim.expire((RecoveryPointId("b"),), at=Instant(1), allow_last=False)
+        before = await checked(store)
+        await reclaim.reclaim(at=Instant(1))
+        after = await checked(store)
+
+        assert before.is_sound
+        assert {each.problem for each in before.objects} == {Problem.LEFTOVER}
+        assert after.is_sound
+        assert after.objects == ()
+        assert set((await outcome(store, {n: images[n] for n in "ac"})).values()) == {"right"}
 
     asyncio.run(scenario())
 
