@@ -14,6 +14,7 @@ from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.errors import PointRemovedError, PointUnknownError
 from reference_engine.repository.repository import Repository
 
 
@@ -31,10 +32,14 @@ def points(*, repo: str, output: Annotated[Output, Parameter(parse=False)]) -> E
 async def _list(place: str, runtime: Runtime, output: Output) -> ExitCode:
     repository = await open_repository(place, runtime)
     rows: list[tuple[str, ...]] = []
-    damaged = 0
+    damaged = gone = 0
     entries = await repository.commits()
     for entry in entries:
-        point, cause = await _read(repository, entry)
+        try:
+            point, cause = await _read(repository, entry)
+        except (PointRemovedError, PointUnknownError):
+            gone += 1
+            continue  # it was removed a moment ago
         if point is None:
             damaged += 1
             output.record("damaged-point", id=entry.point, vm=entry.machine, message=cause)
@@ -58,7 +63,7 @@ async def _list(place: str, runtime: Runtime, output: Output) -> ExitCode:
     else:
         output.say("no points yet")
     code = ExitCode.FINDING if damaged else ExitCode.OK
-    output.summary(points=len(entries) - damaged, damaged=damaged, exit_code=int(code))
+    output.summary(points=len(entries) - damaged - gone, damaged=damaged, exit_code=int(code))
     return code
 
 

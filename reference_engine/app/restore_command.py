@@ -17,7 +17,7 @@ from reference_engine.app.restoring.onto import described, restore_onto
 from reference_engine.app.restoring.request import Manner, Request, window_of
 from reference_engine.catalogue.points import PointLabel, point_labels, select_point
 from reference_engine.formats.output_file import Existing
-from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import DiskId
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.runtime import Runtime
@@ -77,6 +77,19 @@ def restore(
 async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCode:
     repository = await open_repository(request.repository, runtime)
     label = select_point(await point_labels(repository), request.point)
+    try:
+        return await _write(repository, label, request, runtime, output)
+    except CorruptionError as error:
+        raise await repository.explained(label.point, error) from error
+
+
+async def _write(
+    repository: Repository,
+    label: PointLabel,
+    request: Request,
+    runtime: Runtime,
+    output: Output,
+) -> ExitCode:
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
     if len(disks) > 1 and (request.is_onto or request.span is not None):

@@ -12,6 +12,7 @@ from reference_engine.catalogue.points import NoPointError, point_labels, select
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.errors import PointRemovedError, PointUnknownError
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.integrity import Verdict, verify_points
 
@@ -65,9 +66,9 @@ async def _verify(wanted: str | None, place: str, runtime: Runtime, output: Outp
 
 
 async def _allocated(repository: Repository, point: RecoveryPointId) -> int:
-    """Return how much of a point there is to read; nothing where it is damaged."""
+    """Return how much of a point there is to read; nothing where it is damaged or gone."""
     try:
         reader = await repository.reader(point)
-    except CorruptionError:
+        return sum([(await reader.allocated(disk)).total for disk in reader.disks])
+    except (CorruptionError, PointRemovedError, PointUnknownError):
         return 0
-    return sum([(await reader.allocated(disk)).total for disk in reader.disks])

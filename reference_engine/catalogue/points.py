@@ -8,6 +8,7 @@ import msgspec
 
 from reference_engine.model.errors import CorruptionError, RefusedError
 from reference_engine.model.identity import MachineId, RecoveryPointId
+from reference_engine.repository.errors import PointRemovedError, PointUnknownError
 from reference_engine.repository.repository import Repository
 
 LATEST: Final = "latest"
@@ -67,6 +68,8 @@ async def point_labels(repository: Repository, /) -> tuple[PointLabel, ...]:
             name = (await repository.point(entry.point)).machine.name
         except CorruptionError:
             name = str(entry.machine)
+        except (PointRemovedError, PointUnknownError):
+            continue  # it was removed a moment ago
         labels.append(PointLabel(point=entry.point, machine=entry.machine, name=name))
     return tuple(labels)
 

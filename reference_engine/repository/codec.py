@@ -3,7 +3,7 @@
 Input is checked here and nowhere else: what decodes is usable.
 """
 
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import numpy as np
@@ -110,6 +110,14 @@ class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
     entry: Entry
 
 
+class _AnyEntry(msgspec.Struct, frozen=True, kw_only=True):
+    kind: str
+
+
+class _AnyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    entry: _AnyEntry
+
+
 class _DiskIndex(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskId
     size: ByteCount
@@ -138,6 +146,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     disks: dict[DiskId, DiskRoot]
 
 
+_KINDS: Final = ("", *(str(kind.__struct_config__.tag) for kind in get_args(Entry)))
 _json: Final = msgspec.json.Encoder(enc_hook=encode_extents, order="deterministic")
 _record_decoder: Final = msgspec.json.Decoder(LogRecord)
 _index_decoder: Final = msgspec.json.Decoder(_ManifestIndex, dec_hook=decode_extents)
@@ -247,6 +256,7 @@ def decode_record(key: bytes, number: int, content: bytes, /) -> LogRecord:
     """Return one log entry.
 
     Raises:
+        RepositoryFeatureError: a later program wrote it.
         LogDamagedError: it is not what was sealed.
     """
     body, end, seal = content.rpartition(b"\n")
@@ -255,7 +265,18 @@ def decode_record(key: bytes, number: int, content: bytes, /) -> LogRecord:
     try:
         return _record_decoder.decode(body)
     except msgspec.MsgspecError as error:
+        kind = _kind_of(body)
+        if kind not in _KINDS:
+            raise RepositoryFeatureError(kind) from error
         raise LogDamagedError(number, str(error)) from error
+
+
+def _kind_of(body: bytes) -> str:
+    """Return what kind of entry this is, known or not; nothing where it is no entry at all."""
+    try:
+        return msgspec.json.decode(body, type=_AnyRecord).entry.kind
+    except msgspec.MsgspecError:
+        return ""
 
 
 def object_digest(key: bytes, content: bytes, /) -> str:

@@ -66,6 +66,17 @@ class PointUnknownError(RefusedError):
         return f"the repository has no point {self.point}"
 
 
+class PointRemovedError(RefusedError):
+    """The point was removed while it was being read."""
+
+    def __init__(self, point: RecoveryPointId, /) -> None:
+        super().__init__(point)
+        self.point = point
+
+    def __str__(self) -> str:
+        return f"point {self.point} was removed while it was being read; choose another one"
+
+
 class LogDamagedError(CorruptionError):
     """An entry of the history is missing, altered or not decodable."""
 

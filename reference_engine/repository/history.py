@@ -131,6 +131,12 @@ class History:
         held = self._open.get(run.machine)
         return held is not None and held.tag == run
 
+    def closing(self, run: RunTag, /) -> RunClosedEntry | None:
+        """Return the entry that closes the run, where it is open."""
+        if not self.is_open(run):
+            return None
+        return RunClosedEntry(machine=run.machine, epoch=run.epoch)
+
     def open_runs(self) -> tuple[OpenRun, ...]:
         """Return every run that may still commit, in the order in which they were opened."""
         return tuple(sorted(self._open.values()))

@@ -52,3 +52,9 @@ async def publish_twice(store: BlobStore, name: str, content: bytes, /) -> bool:
         TransientError: as `publish`.
     """
     return await publish(store, name, content) and await publish(store, copy_name(name), content)
+
+
+async def delete_twice(store: BlobStore, name: str, /) -> None:
+    """Remove an object and its copy; true also where there is none."""
+    await store.delete(name)
+    await store.delete(copy_name(name))

@@ -34,7 +34,6 @@ from reference_engine.repository.reclaim_entries import (
     ObjectsReleasedEntry,
     ObjectsSweptEntry,
     PointsExpiredEntry,
-    RunClosedEntry,
 )
 from reference_engine.repository.settings import Settings
 from reference_engine.repository.survey import Survey
@@ -298,13 +297,7 @@ class Reclaim:
         """Close runs that were open when objects were condemned `SILENCE_MAX` ago or longer."""
         old = [n for n, e in self._log.history.condemned.items() if at - e.at >= SILENCE_MAX]
         for run in self._awaited(max(old, default=0)):
-
-            def decide(history: History, run: OpenRun = run) -> Entry | None:
-                if not history.is_open(run.tag):
-                    return None
-                return RunClosedEntry(machine=run.tag.machine, epoch=run.tag.epoch)
-
-            await self._log.append(decide)
+            await self._log.append(lambda history, tag=run.tag: history.closing(tag))  # type: ignore[misc]
 
     def _reclaimed(self, deleted: tuple[str, ...]) -> Reclaimed:
         history = self._log.history

@@ -22,6 +22,8 @@ from reference_engine.repository.codec import (
     object_digest,
 )
 from reference_engine.repository.errors import (
+    ManifestDamagedError,
+    PointRemovedError,
     PointUnknownError,
     RepositoryAbsentError,
     RepositoryExistsError,
@@ -277,6 +279,18 @@ class Repository:
         """Return an empty count of points, to which those of `commits` are added."""
         return Inventory(self._store, self._header)
 
+    async def explained(
+        self, point: RecoveryPointId, damage: CorruptionError, /
+    ) -> CorruptionError | PointRemovedError:
+        """Return why reading the point really failed: it may have been removed meanwhile."""
+        await self._log.refresh()
+        return damage if point in self._log.history.live else PointRemovedError(point)
+
+    async def is_swept(self, name: str, /) -> bool:
+        """Return whether no point may use the object any more, so that it may be gone."""
+        await self._log.refresh()
+        return self._log.history.is_swept(name)
+
     async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
         await self._log.refresh()
         found = self._log.history.live.get(point)
@@ -293,7 +307,7 @@ class Repository:
                 reader = PointReader(self._store, self._header, manifest, executor=self._executor)
                 for disk in reader.disks:
                     await reader.allocated(disk)
-        except CorruptionError:
+        except (CorruptionError, PointRemovedError):
             return None
         return manifest
 
@@ -305,4 +319,7 @@ class Repository:
         return known
 
     async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
-        return await read_manifest(self._store, self._header, entry)
+        try:
+            return await read_manifest(self._store, self._header, entry)
+        except ManifestDamagedError as error:
+            raise await self.explained(entry.point, error) from error

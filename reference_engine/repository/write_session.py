@@ -26,7 +26,6 @@ from reference_engine.repository.codec import (
     Manifest,
     PointCommittedEntry,
     encode_manifest,
-    manifest_copy_name,
     manifest_name,
 )
 from reference_engine.repository.errors import RunClosedError
@@ -38,7 +37,7 @@ from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
-from reference_engine.repository.publish import publish_twice
+from reference_engine.repository.publish import delete_twice, publish_twice
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reliance import (
     BaseSwept,
@@ -385,7 +384,7 @@ class WriteSession:
         return await referred(maps, self._names, self._objects, run=self._run)
 
     async def abandon(self) -> None:
-        """Delete what this run stored, unless its commit was begun; true also when repeated.
+        """End the run and delete what this run stored, unless its commit was begun; true also when repeated.
 
         Packs that its index speaks of stay: the next run finds their blocks instead of storing
         them again, and another one may have done so already.
@@ -394,7 +393,8 @@ class WriteSession:
             return
         self._progress = _Progress.ABANDONED
         if self._entry is not None:
-            await self._store.delete(self._entry.manifest)
-            await self._store.delete(manifest_copy_name(self._entry.manifest))
+            await delete_twice(self._store, self._entry.manifest)
         await self._maps.discard()
         await self._storer.discard()
+        # Nobody has to wait for this run any more.
+        await self._log.append(lambda history: history.closing(self._run))

@@ -5,6 +5,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId
@@ -15,6 +17,9 @@ from reference_engine.restore.marked_target import MarkedTarget
 
 WINDOW: Final = 8 * MIB
 """How much is read and compared at once."""
+
+SECTOR: Final = 4096
+"""Of a block that differs, what is equal in units of this size is not written."""
 
 OnDamage = Callable[[Damage], None]
 """Takes what cannot be read; raises, or lets the restore go on without it."""
@@ -64,7 +69,8 @@ async def update(
 ) -> InPlace:
     """Read the range `window` of the target, and write what the point has other than it is there.
 
-    Blocks are compared by their digests; only those that differ are fetched from the repository.
+    Blocks are compared by their digests; only those that differ are fetched from the repository,
+    and of these only the sectors that differ are written.
     """
     windows = _windows(window.aligned(reader.block_size, size=reader.size(disk)))
     writing = _Writing(reader, disk, target, 0, on_damage)
@@ -86,7 +92,7 @@ async def update(
             with suppress(CorruptionError):
                 differing = await reader.differing(disk, ByteCount(start), content)
         if differing:
-            await writing.write(differing & window, runtime)
+            await writing.write(differing & window, runtime, held=(start, content))
         progress(ByteCount(end - start))
     return InPlace(ByteCount(window.total), ByteCount(target.bytes_written))
 
@@ -99,6 +105,26 @@ def _windows(window: ExtentSet) -> list[tuple[int, int]]:
     ]
 
 
+def _runs(piece: memoryview, there: bytes) -> list[tuple[int, int]]:
+    """Return which ranges of `piece` differ from what is there, in sectors; all if nobody knows."""
+    usable = len(piece) // SECTOR * SECTOR
+    if len(there) != len(piece) or not usable:
+        return [(0, len(piece))]
+    new = np.frombuffer(piece, np.uint8, usable).reshape(-1, SECTOR)
+    old = np.frombuffer(there, np.uint8, usable).reshape(-1, SECTOR)
+    sectors = np.flatnonzero((new != old).any(axis=1)) * SECTOR
+    found = [(int(at), int(at) + SECTOR) for at in sectors]
+    if piece[usable:] != there[usable:]:
+        found.append((usable, len(piece)))
+    runs: list[tuple[int, int]] = []
+    for low, high in found:
+        if runs and runs[-1][1] == low:
+            runs[-1] = (runs[-1][0], high)
+        else:
+            runs.append((low, high))
+    return runs
+
+
 class _Writing(NamedTuple):
     """From where to where."""
 
@@ -108,8 +134,14 @@ class _Writing(NamedTuple):
     shift: int
     on_damage: OnDamage
 
-    async def write(self, part: ExtentSet, runtime: Runtime) -> None:
-        """Write `part` of the disk, holes as zeros; what is damaged is left as it is."""
+    async def write(
+        self, part: ExtentSet, runtime: Runtime, *, held: tuple[int, bytes] = (0, b"")
+    ) -> None:
+        """Write `part` of the disk, holes as zeros; what is damaged is left as it is.
+
+        What is known to be held there already, from an offset on, is not written again.
+        """
+        first, content = held
         works: list[Callable[[], None]] = []
         rest = part
         async for each in self.reader.surveyed(self.disk, part):
@@ -121,7 +153,11 @@ class _Writing(NamedTuple):
             rest -= inside
             for start, end in inside.bounds.tolist():
                 piece = each.content[start - each.offset : end - each.offset]
-                works.append(partial(self.target.write, start + self.shift, piece))
+                there = content[start - first : end - first]
+                for low, high in _runs(piece, there):
+                    works.append(
+                        partial(self.target.write, start + self.shift + low, piece[low:high])
+                    )
         for start, end in rest.bounds.tolist():
             works.append(partial(self.target.zero, start + self.shift, end - start))
 

@@ -112,11 +112,19 @@ class Check:
     async def result(self) -> CheckResult:
         """Return all that was found, objects by name and points in commit order."""
         damage = await self.survey.attribute()
+        live = {entry.point for entry in await self._repository.commits()}
+        for name, finding in (*self._found.items(), *self.survey.objects.items()):
+            if finding.problem is Problem.MISSING and await self._repository.is_swept(name):
+                # Its points were removed meanwhile.
+                self._found.pop(name, None)
+                self.survey.objects.pop(name, None)
         self._note(tuple(self.survey.objects.values()))
         _, wanted = await outstanding(self._repository.store, self._repository.header.key)
         return CheckResult(
             objects=tuple(self._found[name] for name in sorted(self._found)),
-            damage=tuple(each for found in damage.values() for each in found),
+            damage=tuple(
+                each for point, found in damage.items() if point in live for each in found
+            ),
             points=len(await self._repository.commits()),
             wanted=len(wanted),
             given_up=self._given_up,

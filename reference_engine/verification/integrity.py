@@ -8,7 +8,7 @@ import msgspec
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import ByteCount
-from reference_engine.repository.errors import PointUnknownError
+from reference_engine.repository.errors import PointRemovedError, PointUnknownError
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.block_survey import BlockSurvey
@@ -23,6 +23,9 @@ class Verdict(enum.StrEnum):
 
     DAMAGED = "damaged"
     """It cannot be restored as it was written."""
+
+    REMOVED = "removed"
+    """It was removed meanwhile, and nothing is to be said of it any more."""
 
     UNREADABLE = "unreadable"
     """The store failed before an answer was found; check again."""
@@ -41,16 +44,10 @@ class PointVerdict(msgspec.Struct, frozen=True, kw_only=True):
 async def verify_points(
     repository: Repository, points: Sequence[RecoveryPointId], /, *, progress: Progress
 ) -> tuple[PointVerdict, ...]:
-    """Return a verdict on each of the committed `points`, in their order.
-
-    Raises:
-        PointUnknownError: one of them was never committed.
-    """
+    """Return a verdict on each of the committed `points`, in their order."""
     machines = {entry.point: entry.machine for entry in await repository.commits()}
-    for point in points:
-        if point not in machines:
-            raise PointUnknownError(point)
-    survey = BlockSurvey(repository, [(point, machines[point]) for point in points])
+    there = [(point, machines[point]) for point in points if point in machines]
+    survey = BlockSurvey(repository, there)
     silent = ""
     try:
         await survey.look(lambda _: None)
@@ -58,6 +55,7 @@ async def verify_points(
     except OperationFailedError as error:
         silent = str(error)
     damage = await survey.attribute()
+    live = {entry.point for entry in await repository.commits()}
     verdicts: list[PointVerdict] = []
     for point in points:
         verdict, cause = Verdict.INTACT, ""
@@ -65,6 +63,10 @@ async def verify_points(
             verdict, cause = Verdict.UNREADABLE, survey.unread.get(point, silent)
         if point in damage:
             verdict, cause = Verdict.DAMAGED, damage[point][0].cause
+        if point not in live:
+            verdict, cause = Verdict.REMOVED, str(PointRemovedError(point))
+        if point not in machines:
+            cause = str(PointUnknownError(point))
         checked = survey.filled.get(point, ByteCount(0)) if verdict is Verdict.INTACT else 0
         verdicts.append(
             PointVerdict(

@@ -1,5 +1,6 @@
 """The commands keep repositories in buckets, or say in one sentence why they cannot."""
 
+import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from reference_engine.app.command_line import run
+from reference_engine.app.repositories import open_store
 from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
 from tests.servers.object_server import BUCKET, READER, ObjectServer, variables
 
@@ -96,6 +98,29 @@ def test_what_was_backed_up_into_a_bucket_is_restored(served: Client, tmp_path: 
     assert served.run("restore", "latest", "--repo", served.address, "--to", target)[0] == 0
     assert target.read_bytes() == served.content
     assert served.records(*served.backup())[-1]["bytes_sent"] == 0
+
+
+@pytest.mark.s3
+def test_a_bucket_holds_the_second_copy_and_is_mended_from_the_first(
+    served: Client, tmp_path: Path
+) -> None:
+    """Points go from a directory into a bucket and back; what a bucket lost is mended there."""
+    first = tmp_path / "first"
+    served.records("backup", served.source, "--repo", first)
+    assert served.records("repo", "copy", first, served.address)[-1]["copied"] == 1
+    assert served.records("repo", "copy", first, served.address)[-1]["present"] == 1
+    assert served.records("repo", "check", served.address, "--read-data")[-1]["wanted"] == 0
+
+    store = open_store(served.address)
+    [pack] = asyncio.run(store.names("packs/"))
+    for name in (pack, "repository.json", "log/0000000001"):
+        asyncio.run(open_store(served.address).delete(name))
+    assert served.run("repo", "check", served.address)[0] == 1
+    done = served.records("repo", "repair", served.address, "--from", first)[-1]
+    assert done["mended"] > 0
+    target = tmp_path / "back.raw"
+    assert served.run("restore", "latest", "--repo", served.address, "--to", target)[0] == 0
+    assert target.read_bytes() == served.content
 
 
 @pytest.mark.s3

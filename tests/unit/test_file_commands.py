@@ -278,7 +278,10 @@ def test_a_full_repository_keeps_what_it_has(place: Place) -> None:
         assert "free some space" in place.refused(4, "backup", place.source, "--repo", place.repo)
         left = {path: path.read_bytes() for path in place.repo.rglob("*") if path.is_file()}
         # The opened run stays in the history; its blocks are gone.
-        assert {path.name for path in left.keys() - held.keys()} == {"0000000003"}
+        assert {path.name for path in left.keys() - held.keys()} == {
+            "0000000003",
+            "0000000004",
+        }
         assert held.items() <= left.items()
         assert [entry["id"] for entry in place.records("points", "--repo", place.repo)[:-1]] == [
             point
@@ -445,10 +448,12 @@ def test_an_interrupt_leaves_no_point(place: Place, monkeypatch: pytest.MonkeyPa
     assert "interrupted" in place.refused(130, "backup", place.source, "--repo", place.repo)
     monkeypatch.undo()
 
-    # The opened run stays in the history. A pack may still arrive from the thread that was
-    # writing it, but nothing refers to it.
+    # That the run was opened and closed stays in the history. A pack may still arrive from the
+    # thread that was writing it, but nothing refers to it.
     later = {name for name in place.files() - before if not name.startswith("repository/packs/")}
-    assert later == {"repository/log/0000000003", "repository/copies/log/0000000003"}
+    entries = {"log/0000000003", "log/0000000004"}
+    entries |= {f"copies/{name}" for name in entries}
+    assert later == {f"repository/{name}" for name in entries}
     assert len(place.records("points", "--repo", place.repo)) == 2
     assert place.run("verify", "--repo", place.repo)[0] == 0
 

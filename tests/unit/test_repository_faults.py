@@ -304,10 +304,10 @@ def test_an_abandoned_run_leaves_the_points_alone() -> None:
         session = await second_run(await Repository.open(store))
         await session.abandon()
 
-        assert store.objects.keys() - before.keys() == {
-            "log/0000000003",
-            "copies/log/0000000003",
-        }
+        added = store.objects.keys() - before.keys()
+        entries = {"log/0000000003", "log/0000000004"}
+        assert added == entries | {f"copies/{name}" for name in entries}
+        assert b"run-closed" in store.objects["log/0000000004"]
         await check_whole(store.objects, expected={"a"})
 
     asyncio.run(scenario())

@@ -1,25 +1,32 @@
 """Points go when somebody says so, and their space when nobody needs it any more."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
+import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
-from reference_engine.model.errors import ConsistencyLostError
+from reference_engine.model.errors import ConsistencyLostError, CorruptionError, RefusedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId
-from reference_engine.model.units import ByteCount, Instant
+from reference_engine.model.units import ByteCount, Duration, Instant
+from reference_engine.repository.codec import log_name, object_digest
 from reference_engine.repository.errors import (
     BlocksReclaimedError,
     LastPointError,
+    PointRemovedError,
     PointUnknownError,
     ReclaimRefusedError,
+    RepositoryFeatureError,
     RunClosedError,
 )
 from reference_engine.repository.reclaim import SILENCE_MAX
 from reference_engine.repository.repository import Repository
+from reference_engine.repository.settings import Settings
 from reference_engine.repository.write_session import WriteSession
+from reference_engine.verification.integrity import Verdict, verify_points
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -61,6 +68,12 @@ async def staged(repository: Repository, image: bytes, *, point: str) -> WriteSe
     await write(session, image)
     await session.stage(point_of(session, {DISK: len(image)}, point))
     return session
+
+
+def header_of(store: MemoryStore) -> dict[str, Any]:
+    """Return the fields of the header."""
+    header: dict[str, Any] = json.loads(store.objects["repository.json"].partition(b"}")[0] + b"}")
+    return header
 
 
 def of_session(store: MemoryStore, session: str) -> list[str]:
@@ -401,5 +414,102 @@ def test_overlaid_pieces_keep_their_packs() -> None:
         await expire(repository, "a")
         await repository.reclaim.reclaim(at=NOW)
         assert await restored(await Repository.open(store), "b") == edited
+
+    asyncio.run(scenario())
+
+
+def test_a_point_that_was_removed_while_it_was_read_is_not_called_damaged() -> None:
+    """Its blocks are gone because somebody wanted that."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        repository = await two_points(store)
+        other = await Repository.open(store)
+        reader = await repository.reader(RecoveryPointId("a"))
+        await expire(other, "a")
+        await other.reclaim.reclaim(at=NOW)
+        with pytest.raises(CorruptionError) as caught:
+            await reader.read(DISK, ExtentSet.whole(reader.size(DISK)))
+        explained = await repository.explained(RecoveryPointId("a"), caught.value)
+        assert isinstance(explained, PointRemovedError)
+
+        store.objects["packs/session-b-1"] = b"?"
+        [verdict] = await verify_points(repository, [RecoveryPointId("b")], progress=lambda _: None)
+        assert verdict.verdict is Verdict.DAMAGED
+        [verdict] = await verify_points(repository, [RecoveryPointId("a")], progress=lambda _: None)
+        assert verdict.verdict is Verdict.REMOVED
+
+    asyncio.run(scenario())
+
+
+def test_an_abandoned_run_is_waited_for_by_nobody() -> None:
+    """It says itself that it has ended."""
+
+    async def scenario() -> None:
+        repository = await two_points(MemoryStore())
+        session = await staged(repository, FIRST, point="c")
+        await session.abandon()
+        await expire(repository, "a")
+        reclaimed = await repository.reclaim.reclaim(at=NOW)
+        assert "packs/session-a-1" in reclaimed.deleted
+        assert reclaimed.awaited == ()
+
+    asyncio.run(scenario())
+
+
+def test_an_entry_of_a_later_program_stops_this_one() -> None:
+    """What it does not know may be what keeps a point alive."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        repository = await two_points(store)
+        key = bytes.fromhex(
+            json.loads(store.objects["repository.json"].partition(b"}")[0] + b"}")["digest_key"]
+        )
+        number = len(repository.reclaim.history.entries)
+        previous = object_digest(key, store.objects[log_name(number)])
+        body = json.dumps(
+            {"number": number + 1, "previous": previous, "entry": {"kind": "points-moved"}}
+        ).encode()
+        body += b"\n"
+        store.objects[log_name(number + 1)] = body + object_digest(key, body).encode()
+        with pytest.raises(RepositoryFeatureError, match="points-moved"):
+            await Repository.open(store)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("field", ["colour", "settings"])
+def test_a_header_with_an_unknown_field_stops_this_program(field: str) -> None:
+    """Whether it is the header's own or one of its settings."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await two_points(store)
+        header = header_of(store)
+        body = json.dumps(header | {field: {"colour": "red"}}, indent=2).encode() + b"\n"
+        sealed = body + object_digest(bytes.fromhex(header["digest_key"]), body).encode() + b"\n"
+        for name in ("repository.json", "copies/repository-1.json", "copies/repository-2.json"):
+            store.objects[name] = sealed
+        with pytest.raises(RefusedError):
+            await Repository.open(store)
+
+    asyncio.run(scenario())
+
+
+def test_promises_are_kept_in_the_header() -> None:
+    """And a repository that makes none has the bytes that it always had."""
+
+    async def scenario() -> None:
+        promises = Settings(append_only=True, immutable_for=Duration(5))
+        store = MemoryStore()
+        await Repository.create(
+            store, identity_token="ab" * 16, block_size=BLOCK, settings=promises
+        )
+        assert (await Repository.open(store)).settings == promises
+        plain = MemoryStore()
+        await new_repository(plain)
+        assert b"settings" not in plain.objects["repository.json"]
+        assert (await Repository.open(plain)).settings == Settings()
 
     asyncio.run(scenario())

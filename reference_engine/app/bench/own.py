@@ -117,7 +117,7 @@ class OwnEngine(Contestant):
     def verify(self, place: Place, /) -> Call | None:
         """Return how every stored byte is checked once; by points where nothing else is offered."""
         if self._way.checks_repository:
-            return _call(place, "repo", "check", *_in(place), _READ_DATA)
+            return _call(place, "repo", "check", str(place.repository), _READ_DATA)
         return _call(place, "verify", *_in(place))
 
 

@@ -17,6 +17,7 @@ from reference_engine.catalogue.points import NoPointError, PointLabel, point_la
 from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.errors import PointUnknownError
 from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.copying import CopyPlan, PointCopy, plan_copy
@@ -85,12 +86,16 @@ async def _run(  # noqa: PLR0917 - what a copy is made of
 ) -> ExitCode:
     copier = PointCopy(ours, theirs, level=level)
     chance = runtime.random("copy")
-    damaged = 0
+    damaged = removed = 0
     for number, entry in enumerate(plan.missing, 1):
         with naming(place), output.growing(f"copying {number} of {len(plan.missing)}") as grow:
             try:
                 sent = await copier.copy(entry.point, token=chance.token(), progress=grow)
-            except CorruptionError as error:
+            except (CorruptionError, PointUnknownError) as error:
+                if entry.point not in {each.point for each in await ours.commits()}:
+                    output.say(f"{entry.point}: not copied, it was removed meanwhile")
+                    removed += 1
+                    continue
                 damaged += 1
                 output.record("damaged-point", id=entry.point, message=str(error))
                 output.say(f"{entry.point}: not copied, it is damaged: {error}")
@@ -100,7 +105,7 @@ async def _run(  # noqa: PLR0917 - what a copy is made of
     for late in plan.late:
         output.record("late-point", id=late)
         output.say(f"{late}: not copied, its machine has newer points there already")
-    copied = len(plan.missing) - damaged
+    copied = len(plan.missing) - damaged - removed
     code = ExitCode.OK
     if damaged:
         code = ExitCode.FINDING
