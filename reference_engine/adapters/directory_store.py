@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import re
-import time  # noqa: TID251 - the age of files
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -28,8 +27,6 @@ from reference_engine.ports.file_system import FileSystem
 _NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
 _TEMPORARY: Final = "~incoming-"
 """`~` is no part of any object's name, so a left-over temporary is never taken for an object."""
-
-_LEFT_S: Final = 24 * 3600.0
 
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space",
@@ -118,25 +115,6 @@ class DirectoryStore(BlobStore):
         """Remove an object; true also where there is none."""
         path = self._path(name)
         await self._files.apart(lambda: self._delete(path))
-
-    async def drop_leftovers(self) -> int:
-        """Delete what writers that died left behind, and return how many bytes that was.
-
-        A temporary file that nobody has written to for a day belongs to no writer any more. Should
-        it after all, then its writer finds it gone and publishes nothing.
-        """
-        return await asyncio.to_thread(self._drop_leftovers)
-
-    def _drop_leftovers(self) -> int:
-        dropped = 0
-        with self._explained("listing", self._root):
-            for path in sorted(self._root.rglob(_TEMPORARY + "*")):
-                with contextlib.suppress(FileNotFoundError):
-                    status = path.stat()
-                    if time.time() - status.st_mtime > _LEFT_S:
-                        path.unlink()
-                        dropped += status.st_size
-        return dropped
 
     async def stranger(self) -> str | None:
         """Return the name of something in the directory that is no object of ours, if any."""

@@ -122,13 +122,6 @@ class CountingStore(Store):
         return await self._store.stranger()
 
 
-async def drop_leftovers(store: Store, /) -> ByteCount:
-    """Delete what dead writers left in a store beside objects; return how many bytes that was."""
-    if not isinstance(store, DirectoryStore):
-        return ByteCount(0)
-    return ByteCount(await store.drop_leftovers())
-
-
 async def open_repository(place: str, executor: Executor, /) -> Repository:
     """Open the repository at a place.
 

@@ -1,14 +1,14 @@
 """Which objects points use: what may go is everything else, so doubt means that nothing goes."""
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.block_map import Root
+from reference_engine.repository.block_map import NameTable, Root
 from reference_engine.repository.codec import (
     Header,
     PointCommittedEntry,
@@ -21,8 +21,18 @@ from reference_engine.repository.manifests import read_manifest, run_of_staged
 from reference_engine.repository.mending import MENDS, listed
 from reference_engine.repository.pages import packs_of_page
 
+Keys = npt.NDArray[np.uint64]
+"""Pages: number of the object in the upper half, offset in the lower one."""
+
 _KINDS: Final = ("packs/", "maps/", "copies/maps/", "points/", "copies/points/", "index/")
 """What a session leaves; the header and the log are nobody's garbage."""
+
+
+class _Needs(NamedTuple):
+    """What one point needs: objects by name, and pages, which name the packs."""
+
+    objects: tuple[str, ...]
+    pages: Keys
 
 
 class Survey:
@@ -30,8 +40,13 @@ class Survey:
 
     def __init__(self, store: BlobStore, header: Header, /) -> None:
         self._store, self._header = store, header
-        self._points: dict[PointCommittedEntry, tuple[str, ...]] = {}
-        self._pages: dict[str, dict[int, tuple[str, ...]]] = {}
+        self._points: dict[PointCommittedEntry, _Needs] = {}
+        self._maps = NameTable()
+        self._pages: dict[int, tuple[str, ...]] = {}
+        """The packs that each page names; points share most of their pages."""
+
+        self._packs: dict[str, str] = {}
+        """Each name once, however many pages name it."""
 
     async def used(
         self,
@@ -49,49 +64,52 @@ class Survey:
             TransientError: the store failed.
         """
         used: dict[str, None] = {}
+        pages: list[Keys] = [np.empty(0, np.uint64)]
         for entry in points:
             if entry not in self._points:
                 try:
-                    self._points[entry] = await self._used_by(entry)
+                    self._points[entry] = await self._needs(entry)
                 except (CorruptionError, ValueError) as error:
                     raise ReclaimRefusedError(entry.point, str(error)) from error
-            used.update(dict.fromkeys(self._points[entry]))
+            used.update(dict.fromkeys(self._points[entry].objects))
+            pages.append(self._points[entry].pages)
             progress()
+        for page in np.unique(np.concatenate(pages)).tolist():
+            used.update(dict.fromkeys(self._pages[page]))
         # What stands there again may be all that is left of a block of any point.
         mends = await listed(self._store, self._header.key, MENDS)
         used.update(dict.fromkeys(mends.names.names()))
         return used
 
-    async def _used_by(self, entry: PointCommittedEntry) -> tuple[str, ...]:
+    async def _needs(self, entry: PointCommittedEntry) -> _Needs:
+        """Return what the point needs, with every page of it read at least once."""
         manifest = await read_manifest(self._store, self._header, entry)
-        names = dict.fromkeys((entry.manifest, manifest_copy_name(entry.manifest)))
-        names.update(dict.fromkeys(manifest.maps))
-        names.update(dict.fromkeys(copy_name(name) for name in manifest.maps))
+        pages: list[Keys] = [np.empty(0, np.uint64)]
         for disk in manifest.disks.values():
             for number in np.unique(disk.root.objects[disk.root.objects > 0]).tolist():
                 rows = np.flatnonzero(disk.root.objects == number)
-                packs = await self._packs_of(manifest.maps[number - 1], disk.root, rows)
-                names.update(dict.fromkeys(packs))
-        return tuple(names)
+                pages.append(await self._read_pages(manifest.maps[number - 1], disk.root, rows))
+        manifests = (entry.manifest, manifest_copy_name(entry.manifest))
+        maps = manifest.maps + tuple(copy_name(name) for name in manifest.maps)
+        return _Needs(objects=manifests + maps, pages=np.concatenate(pages))
 
-    async def _packs_of(
-        self, name: str, root: Root, rows: npt.NDArray[np.int64]
-    ) -> dict[str, None]:
-        """Return the packs that these pages, all in object `name`, name."""
-        known = self._pages.setdefault(name, {})
-        offsets = root.offsets[rows].tolist()
-        missing = [row for row, at in zip(rows.tolist(), offsets, strict=True) if at not in known]
+    async def _read_pages(self, name: str, root: Root, rows: npt.NDArray[np.int64]) -> Keys:
+        """Have these pages, all in object `name`, read; return their keys."""
+        keys = root.offsets[rows].astype(np.uint64) | np.uint64(self._maps.number(name) << 32)
+        missing = [n for n, key in enumerate(keys.tolist()) if key not in self._pages]
         contents = [await self._store.read(name)] if missing else []
-        for row in missing:
+        for row in rows[missing].tolist():
             at, stored = int(root.offsets[row]), int(root.stored[row])
             seal = root.seals[row].tobytes()
             try:
-                known[at] = self._packs_at(contents[0], at, stored, seal)
+                packs = self._packs_at(contents[0], at, stored, seal)
             except ValueError:
                 if len(contents) == 1:
                     contents.append(await self._store.read(copy_name(name)))
-                known[at] = self._packs_at(contents[1], at, stored, seal)
-        return {pack: None for at in offsets for pack in known[at]}
+                packs = self._packs_at(contents[1], at, stored, seal)
+            key = self._maps.number(name) << 32 | at
+            self._pages[key] = tuple(self._packs.setdefault(pack, pack) for pack in packs)
+        return keys
 
     def _packs_at(
         self, content: bytes | None, at: int, stored: int, seal: bytes

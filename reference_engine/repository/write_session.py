@@ -384,7 +384,7 @@ class WriteSession:
         return await referred(maps, self._names, self._objects, run=self._run)
 
     async def abandon(self) -> None:
-        """End the run and delete what this run stored, unless its commit was begun; true also when repeated.
+        """End the run and delete what it stored, unless its commit was begun; may be repeated.
 
         Packs that its index speaks of stay: the next run finds their blocks instead of storing
         them again, and another one may have done so already.

@@ -4,7 +4,6 @@ import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import errno
 import os
 import subprocess
-import time  # noqa: TID251 - the age of files
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,20 +185,3 @@ def test_a_read_only_directory_is_refused(tmp_path: Path) -> None:
             asyncio.run(DirectoryStore(place).create(NAME, b"whole"))
     finally:
         subprocess.run(["umount", str(place)], check=True)
-
-
-def test_what_dead_writers_left_is_dropped_after_a_day(tmp_path: Path) -> None:
-    """Young temporaries may be somebody's, and objects stay whatever their age."""
-    store = DirectoryStore(tmp_path)
-    asyncio.run(store.create("packs/a-1", b"kept"))
-    for name, age in (("~incoming-old", 2), ("~incoming-young", 0)):
-        (tmp_path / "packs" / name).write_bytes(b"12345")
-        at = time.time() - age * 24 * 3600
-        os.utime(tmp_path / "packs" / name, (at, at))
-    os.utime(tmp_path / "packs" / "a-1", (0, 0))
-
-    assert asyncio.run(store.drop_leftovers()) == 5
-    assert sorted(path.name for path in (tmp_path / "packs").iterdir()) == [
-        "a-1",
-        "~incoming-young",
-    ]

@@ -13,7 +13,6 @@ from reference_engine.app.points_command import shown
 from reference_engine.app.repo.durations import parse_duration
 from reference_engine.app.repositories import (
     Opened,
-    drop_leftovers,
     naming,
     open_with_store,
 )
@@ -222,7 +221,7 @@ async def _free(
     with output.steps("reading block maps", len(await opened.repository.commits())) as step:
         unneeded = await reclaim.unneeded(going, progress=advance)
     sizes = await opened.store.sizes("")
-    reclaimed, left = Reclaimed(deleted=unneeded, waiting=(), awaited=()), 0
+    reclaimed = Reclaimed(deleted=unneeded, waiting=(), awaited=())
     if going:
         await reclaim.check_expiry(going, at=request.now, allow_last=request.allow_last)
     if not request.dry_run:
@@ -231,8 +230,7 @@ async def _free(
         done = 0
         with output.steps("deleting", len(unneeded)) as step:
             reclaimed = await reclaim.reclaim(at=request.now, progress=advance)
-        left = await drop_leftovers(opened.store)
-    freed = left + sum(sizes.get(name, 0) for name in reclaimed.deleted)
+    freed = sum(sizes.get(name, 0) for name in reclaimed.deleted)
     waiting = sum(sizes.get(name, 0) for name in reclaimed.waiting)
     would = "would be " if request.dry_run else ""
     output.say(

@@ -41,12 +41,17 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         done += 1
         step(done, "")
 
-    with output.steps("reading block maps", 3 * len(entries)) as step:
-        rows: list[tuple[str, Holding]] = []
-        for machine in machines:
-            own = tuple(entry for entry in entries if entry.machine == machine)
-            rows.append((str(machine), (await _counted(opened, own, advance)).holding()))
-        inventory = await _counted(opened, entries, advance)
+    with output.steps("reading block maps", (3 if len(machines) > 1 else 2) * len(entries)) as step:
+        counts = {
+            str(machine): await _counted(
+                opened, tuple(entry for entry in entries if entry.machine == machine), advance
+            )
+            for machine in machines
+        }
+        [inventory] = (
+            counts.values() if len(counts) == 1 else [await _counted(opened, entries, advance)]
+        )
+        rows = [(name, count.holding()) for name, count in counts.items()]
         everything = inventory.holding()
         needed = await inventory.needed()
         unneeded = await opened.repository.reclaim.unneeded((), progress=advance)
