@@ -20,7 +20,8 @@ class BlobStoreFacade:
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:  # noqa: ARG002 - the protocol's form
         """The repository is its own machine; a fault names the kind of object."""
-        return Address(subject=str(args[0]).split("/", maxsplit=1)[0], node=None)
+        name = str(args[0]) if args else "temporaries"
+        return Address(subject=name.split("/", maxsplit=1)[0], node=None)
 
     async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store an object unless there is one of this name."""
