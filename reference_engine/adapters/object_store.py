@@ -1,16 +1,14 @@
 """A blob store in a bucket of an S3-compatible service, one request for most operations.
 
-An object is created by one conditional put, so the service itself decides between two writers, and
-an object is there whole or not at all. Multipart uploads are not used: their condition is checked
-at completion only, where not every service checks it, and an abandoned one costs money unseen.
+An object is created by one conditional put: the service decides between two writers, and an object
+is there whole or not at all. Multipart uploads would be conditional at completion only, if at all.
 
 A put whose answer is lost may have landed, or may land yet. Every create therefore marks its object
 with a token of its own, and looks for it before it tries again. The client's own repetitions are
 switched off for puts: behind them a lost answer could not be told from another writer's object.
 
-Everything ends in bounded time: one request by `answer` and the size of what it carries, all
-attempts together by how long the service may be out. Once it was out for longer, each operation
-tries just once more, and briefly, so that undoing does not wait for it again.
+Everything ends in bounded time: one request by `answer` and its size, all attempts together by how
+long the service may be out. Once it was out for longer, each operation tries just once, briefly.
 """
 
 import asyncio  # noqa: TID251 - adapters are where answers from outside meet the event loop

@@ -439,8 +439,8 @@ def test_an_interrupt_leaves_no_point(place: Place, monkeypatch: pytest.MonkeyPa
     place.source.write_bytes(disk(2))
     link = os.link
 
-    def interrupting(source: Path, target: Path) -> None:
-        if target.parent.name == "packs":
+    def interrupting(source: str, target: str) -> None:
+        if Path(target).parent.name == "packs":
             signal.raise_signal(signal.SIGINT)
         link(source, target)
 

@@ -343,14 +343,13 @@ def test_a_killed_prune_is_gone_on_with(week: Place) -> None:
     """Killed while it deletes: nothing that is kept is lost, and the next one ends it."""
     script = (
         "import os, sys\n"
-        "from pathlib import Path\n"
         "left = [int(sys.argv[1])]\n"
-        "unlink = Path.unlink\n"
-        "def counted(self, *a, **k):\n"
+        "unlink = os.unlink\n"
+        "def counted(path):\n"
         "    left[0] -= 1\n"
         "    if left[0] < 0: os.kill(os.getpid(), 9)\n"
-        "    return unlink(self, *a, **k)\n"
-        "Path.unlink = counted\n"
+        "    return unlink(path)\n"
+        "os.unlink = counted\n"
         "from reference_engine.app.command_line import run\n"
         "sys.exit(run(sys.argv[2:]))\n"
     )
