@@ -49,7 +49,8 @@ async def reconcile(
     overlays: dict[DiskId, Overlay] = {}
     for disk in machine.disks:
         overlay = NOTHING
-        if machine.back_end is BackEnd.REFERENCE_POINT and snapshots.guest is not None:
+        by_checkpoint = machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}
+        if by_checkpoint and snapshots.guest is not None:
             recovered = await ports.host.auto_recovered(
                 snapshots.sources[disk.id].snapshot, disk.id
             )
@@ -199,6 +200,35 @@ async def copy(
         bytes_sent=sent.total,
         digest=session.root_digest(disk.id),
     )
+
+
+async def copy_all(
+    ports: Ports,
+    session: WriteSession,
+    machine: Machine,
+    /,
+    *,
+    snapshots: Snapshots,
+    overlays: Mapping[DiskId, Overlay],
+    plans: Mapping[DiskId, Plan],
+) -> tuple[DiskRecord, ...]:
+    """Bring every disk into the repository, all at once, and return their records in order."""
+    records: dict[DiskId, DiskRecord] = {}
+
+    async def one(disk: VirtualDisk) -> None:
+        records[disk.id] = await copy(
+            ports,
+            session,
+            disk,
+            snapshots=snapshots,
+            overlay=overlays[disk.id],
+            plan=plans[disk.id],
+        )
+
+    async with ports.runtime.task_group() as group:
+        for disk in machine.disks:
+            group.spawn(one(disk), name=f"copy/{disk.id}")
+    return tuple(records[disk.id] for disk in machine.disks)
 
 
 def doubts(records: tuple[DiskRecord, ...], /) -> str:

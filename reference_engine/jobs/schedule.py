@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from reference_engine.jobs.backup import BackupRun
+from reference_engine.jobs.backup import BackupRun, failure_outcome
 from reference_engine.jobs.clearing import clear_behind
 from reference_engine.jobs.copying import doubts, scanned
 from reference_engine.jobs.snapshotting import restore_preference
@@ -135,7 +135,10 @@ async def run_job(
         except (TransientError, ConsistencyLostError) as failure:
             cause = str(failure)
         except (RefusedError, CorruptionError) as refusal:
-            _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=attempt, cause=str(refusal))
+            outcome = failure_outcome(refusal)
+            if outcome is Outcome.SUPERSEDED:
+                outcome = Outcome.FAIL_CLEAN  # a job has no newer epoch: nothing came of it
+            _end(ports, machine, slot, outcome, attempts=attempt, cause=str(refusal))
             return None
         else:
             _end(

@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import msgspec
 
+from reference_engine.jobs.eligibility import Method, MethodKind
 from reference_engine.jobs.owner import confirm_unchanged, confirm_unmoved
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
 from reference_engine.model.errors import (
@@ -51,6 +52,9 @@ class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
     guest: GuestSnapshot | None
     cause: str
     """Why there is no guest snapshot."""
+
+    saved: bool = False
+    """Whether the machine stood still, its memory saved."""
 
 
 class VolumeHold(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +170,7 @@ async def switch_trackers(
     ports: Ports, machine: Machine, placement: Placement, /, *, run: RunTag
 ) -> dict[DiskId, Switched]:
     """Freeze or arm every map that belongs to the delta; return whose they are."""
-    if machine.back_end is BackEnd.REFERENCE_POINT:
+    if machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}:
         return {disk.id: Switched(trackers=(), by=()) for disk in machine.disks}
     planned: dict[DiskId, Switched] = {}
     for disk in machine.disks:
@@ -186,13 +190,12 @@ def goes_on_by_itself(machine: Machine, /) -> bool:
 
 
 async def freeze_guest(
-    ports: Ports, driver: FreezeDriver, machine: Machine, /, *, run: RunTag
+    ports: Ports, driver: FreezeDriver, method: Method, /, *, run: RunTag
 ) -> tuple[GuestSnapshot | None, str]:
     """Take the guest's snapshot, or say why there is none."""
     guest: GuestSnapshot | None = None
-    if machine.guest is GuestKind.NONE:
-        cause = "the guest has no integration service"
-    else:
+    cause = method.cause
+    if method.kind is MethodKind.ONLINE:
         guest, cause = await driver.freeze()
     ports.tracer(
         FreezeAnswered(
@@ -240,7 +243,7 @@ async def cut_disks(
         guest, cause = None, str(failure)
         checkpoint = await ports.host.take_checkpoint(placement.owner, run=run, at_rest=None)
     _say_cut(ports, run, checkpoint.id, tuple(disk.id for disk in machine.disks))
-    if machine.back_end is BackEnd.REFERENCE_POINT:
+    if machine.back_end is not BackEnd.DISK_FILE:
         await confirm_unchanged(ports, placement, machine)
     source = SourceSnapshot(snapshot=checkpoint.id, through=placement.owner)
     return Snapshots(

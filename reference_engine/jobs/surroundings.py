@@ -41,11 +41,25 @@ class Concession(enum.Enum):
     """It keeps the host's image and says so."""
 
 
+class WithoutGuest(enum.Enum):
+    """What is done about a machine whose guest cannot come to rest while it runs."""
+
+    CUT = "cut"
+    """Its disks are cut as it runs: a crash-consistent point, no downtime."""
+
+    SAVE = "save"
+    """It is saved, cut and resumed, where its host can do that: downtime, but nothing is lost."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the administrator decided, and the limits of every wait."""
 
     application_required: bool = False
     """Fail rather than fall back to a crash-consistent point."""
+
+    without_guest: WithoutGuest = WithoutGuest.CUT
+    physical_disks_allowed: bool = True
+    """Protect a machine although it has disks that no snapshot reaches; its points name them."""
 
     attempts: int = 3
     retry_delay: Duration = Duration(60 * SECOND)

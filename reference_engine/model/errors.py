@@ -224,3 +224,25 @@ class SupersededError(RefusedError):
 
     def __str__(self) -> str:
         return f"run {self.run} is superseded by epoch {self.newer}"
+
+
+class NotEligibleError(RefusedError):
+    """The guest cannot come to rest as the policy asks, and the host says so beforehand."""
+
+    def __init__(self, machine: MachineId, obstacle: str, /) -> None:
+        super().__init__(machine, obstacle)
+        self.machine, self.obstacle = machine, obstacle
+
+    def __str__(self) -> str:
+        return f"{self.machine} must be application-consistent, but its host says: {self.obstacle}"
+
+
+class NotProtectableError(RefusedError):
+    """The machine has disks that no snapshot reaches, and the policy wants all of them."""
+
+    def __init__(self, machine: MachineId, disks: str, /) -> None:
+        super().__init__(machine, disks)
+        self.machine, self.disks = machine, disks
+
+    def __str__(self) -> str:
+        return f"{self.machine} has disks that no snapshot reaches: {self.disks}; take them out"

@@ -15,7 +15,7 @@ from reference_engine.model.identity import (
     SnapshotId,
 )
 from reference_engine.model.machine import Machine
-from reference_engine.model.units import ByteCount, Instant
+from reference_engine.model.units import ByteCount, Duration, Instant
 
 
 class Consistency(enum.StrEnum):
@@ -23,6 +23,9 @@ class Consistency(enum.StrEnum):
 
     APPLICATION = "application"
     """The guest's own snapshot at Tg, bit for bit outside the stated mask."""
+
+    SAVED = "saved-state"
+    """All disks while the machine stood still with its memory saved: what it went on from."""
 
     CRASH = "crash"
     """One cut through the write order of all disks, as after a power failure."""
@@ -80,7 +83,7 @@ class DiskRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Root digest over the whole disk's content, hexadecimal."""
 
 
-class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True):
+class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One restorable instant of one machine, with its provenance."""
 
     id: RecoveryPointId
@@ -101,6 +104,8 @@ class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The reference point from which the next run may ask for changes (E3)."""
 
     disks: tuple[DiskRecord, ...]
+    downtime: Duration | None = None
+    """For how long the machine was saved for it; None where it ran all the time."""
 
     @property
     def machine_id(self) -> MachineId:

@@ -57,6 +57,9 @@ class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     frozen_guest: RunTag | None
     """The run for which the guest stands still, if it does."""
 
+    saved_by: RunTag | None = None
+    """The run for which the machine was saved, where it has not been resumed."""
+
 
 class Host(Protocol):
     """What a Hyper-V host can be asked for."""
@@ -89,6 +92,23 @@ class Host(Protocol):
 
         Raises:
             NotOwnerError: the machine has moved; start over.
+        """
+
+    async def save(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have the machine stand still with its memory saved, until `resume`.
+
+        Raises:
+            NotOwnerError: it runs elsewhere; start over.
+            OperationFailedError: it could not be saved, or `resume` was called for this run.
+        """
+
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have a machine that was saved up to this run go on, on this node; true also if it runs.
+
+        A node of the same cluster that did not save it takes its saved state over.
+
+        Raises:
+            OperationFailedError: the node lacks memory for it; try another one.
         """
 
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:

@@ -69,6 +69,14 @@ class FreezeAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     cause: str
 
 
+class MachineStaysSaved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An alarm: the machine was saved for this run, and no node could resume it."""
+
+    at: Instant
+    run: RunTag
+    cause: str
+
+
 class SnapshotTaken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The host cut these disks at one instant."""
 
@@ -189,6 +197,7 @@ EngineEvent = (
     | OwnerResolved
     | RouteChosen
     | FreezeAnswered
+    | MachineStaysSaved
     | SnapshotTaken
     | SkewRecorded
     | DeltaEnumerated

@@ -40,15 +40,30 @@ def _doubt(
     other = _another_disk(machine, disk, base=base, base_size=base_size)
     if other is not None:
         return other
-    if machine.back_end is BackEnd.DISK_FILE and not trackers:
+    if _tells_nothing(machine, base=base, trackers=trackers):
         return TransferReason.NO_TRACKER
     if machine.back_end is BackEnd.REFERENCE_POINT:
-        return None if base.tracker is not None else TransferReason.NO_TRACKER
+        return None
     if any(not tracker.reachable for tracker in trackers):
         return TransferReason.TRACKER_UNREACHABLE
     if any(not tracker.intact for tracker in trackers):
         return TransferReason.TRACKER_LOST
     return None
+
+
+def _tells_nothing(
+    machine: Machine, /, *, base: RecoveryPoint, trackers: tuple[TrackerState, ...]
+) -> bool:
+    """Return whether nothing on the host could know what changed since the base."""
+    match machine.back_end:
+        case BackEnd.HOST_SNAPSHOT:
+            return False
+        case BackEnd.CHECKPOINT:
+            return True
+        case BackEnd.REFERENCE_POINT:
+            return base.tracker is None
+        case BackEnd.DISK_FILE:
+            return not trackers
 
 
 def _another_disk(

@@ -114,6 +114,12 @@ def gather(
         ),
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
         suspects=_suspects(night),
+        unprotected={machine.id: machine.unprotected for machine in machines},
+        stay_saved=tuple(
+            machine.id
+            for machine in machines
+            if machine.saved is not None and not night.world.full.issuperset(night.world.nodes)
+        ),
         able=frozenset(machine.id for machine in machines if _able(night, machine)),
     )
 
@@ -131,10 +137,14 @@ def _suspects(night: Night) -> frozenset[MachineId] | None:
 
 def _able(night: Night, machine: SimMachine) -> bool:
     """Return whether the machine's topology and the policy allow a point."""
-    speaks = machine.guest.kind is not GuestKind.NONE
+    speaks = machine.guest.kind is not GuestKind.NONE and not machine.obstacles
     cuts = {disk.volume for disk in machine.disks}
-    one_cut = len(cuts) == 1 or machine.back_end is BackEnd.REFERENCE_POINT
+    protection = night.scenario.protection
+    saves = protection.without_guest == "save" and machine.back_end is not BackEnd.REFERENCE_POINT
+    one_cut = len(cuts) == 1 or machine.back_end is not BackEnd.HOST_SNAPSHOT or saves
     if machine.deleted or machine.off:
+        return False
+    if machine.unprotected and protection.physical_disks == "refuse":
         return False
     overflows = any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
     return (speaks and not overflows) or (

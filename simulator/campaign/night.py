@@ -8,7 +8,7 @@ import msgspec
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.jobs.schedule import Slots, protect
-from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
 from reference_engine.model.extents import encode_extents
 from reference_engine.model.identity import MachineId, NodeName
 from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
@@ -246,6 +246,8 @@ class Night:
         )
         policy = Policy(
             application_required=protection.application_required,
+            without_guest=WithoutGuest(protection.without_guest),
+            physical_disks_allowed=protection.physical_disks == "name",
             attempts=protection.attempts,
             retry_delay=Duration(protection.retry_delay),
             runs_at_once=protection.runs_at_once,

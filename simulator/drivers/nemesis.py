@@ -4,55 +4,33 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from reference_engine.model.identity import MachineId, NodeName, VolumeName
-from reference_engine.model.units import ByteCount, Duration
+from reference_engine.model.units import Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import FaultInjected
 from reference_engine.trace.engine import StepEntered, StepLeft
+from simulator.drivers.machine_events import happen_to_machine
 from simulator.faults.kinds import (
-    AtCall,
-    AtStep,
-    AtTime,
     CallDisturbed,
     ClockJump,
     CoordinatorMove,
-    DiskAdded,
-    DiskReplaced,
     EngineCrash,
     EngineTwin,
-    ForeignCheckpoint,
     ForeignSnapshot,
     GuestSilence,
-    GuestThawed,
     Happening,
-    LiveMigration,
-    MachineDeleted,
-    MachineRenamed,
-    MachineStopped,
     NodeCrash,
     NodeDrain,
+    NodeFull,
     ObjectDamaged,
-    OfDisk,
-    OfMachine,
-    OfVolume,
-    PlacementStale,
-    QuickMigration,
     RedirectionDropped,
-    ReferencePointsRemoved,
-    StorageMigration,
-    TrackerLost,
-    TrackerOverReports,
-    Trigger,
-    UserCheckpoint,
-    UserRevert,
     VolumePaused,
     VolumeSlow,
     WriterFailure,
 )
+from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
-from simulator.world import lifecycle, moves, volumes
+from simulator.world import moves, volumes
 from simulator.world.cluster import World
-from simulator.world.lifecycle import FOREIGN_EPOCH
-from simulator.world.machine import SimMachine
 from simulator.world.volume import SimVolume
 
 _ANSWERS = {
@@ -165,6 +143,10 @@ class Nemesis:
                 self._engine.damage(happening.objects, happening.damage)
             case NodeCrash():
                 self._crash(happening)
+            case NodeFull(node=node, lasts=lasts):
+                self._spawn(
+                    moves.fill(world, NodeName(node), lasts=Duration(lasts)), happening.kind
+                )
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
@@ -178,7 +160,7 @@ class Nemesis:
             case OfMachine():
                 machine = world.machines[MachineId(happening.machine)]
                 if not machine.deleted:
-                    self._happen_to_machine(happening, machine)
+                    happen_to_machine(world, happening, machine, spawn=self._spawn)
 
     def _happen_to_volume(self, happening: OfVolume, volume: SimVolume) -> None:
         world = self._world
@@ -201,84 +183,6 @@ class Nemesis:
                 self._spawn(volumes.foreign_snapshot(world, volume, lasts=lasts), happening.kind)
             case _:
                 raise AssertionError(happening)
-
-    def _happen_to_machine(self, happening: OfMachine, machine: SimMachine) -> None:
-        world = self._world
-        match happening:
-            case LiveMigration():
-                work = world.migrate(
-                    machine,
-                    NodeName(happening.target),
-                    pre_copy=Duration(happening.pre_copy),
-                    blackout=Duration(happening.blackout),
-                    fails=happening.fails,
-                )
-                self._spawn(work, "live-migration")
-            case QuickMigration():
-                target, downtime = NodeName(happening.target), Duration(happening.downtime)
-                self._spawn(
-                    moves.quick_migrate(world, machine, target, downtime=downtime), happening.kind
-                )
-            case PlacementStale():
-                node, lasts = NodeName(happening.node), Duration(happening.lasts)
-                self._spawn(lifecycle.stale(world, machine, node, lasts=lasts), happening.kind)
-            case ForeignCheckpoint():
-                lifecycle.foreign_checkpoint(world, machine)
-            case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved():
-                self._happen_to_trackers(happening, machine)
-            case GuestThawed():
-                machine.guest.go_on("administrator")
-                machine.canary()
-            case UserCheckpoint():
-                lifecycle.take_user_checkpoint(machine)
-            case UserRevert():
-                lifecycle.revert(machine)
-            case MachineRenamed(name=name):
-                machine.name = name
-            case MachineStopped():
-                lasts = Duration(happening.lasts)
-                self._spawn(lifecycle.stop(world, machine, lasts=lasts), happening.kind)
-            case MachineDeleted():
-                lifecycle.delete(world, machine)
-            case DiskAdded():
-                size = ByteCount(happening.size)
-                lifecycle.add_disk(world, machine, VolumeName(happening.volume), size)
-            case OfDisk():
-                self._happen_to_disk(happening, machine)
-            case _:
-                raise AssertionError(happening)
-
-    def _happen_to_disk(self, happening: OfDisk, machine: SimMachine) -> None:
-        disk = machine.disks[happening.disk % len(machine.disks)]
-        match happening:
-            case StorageMigration():
-                volume, lasts = VolumeName(happening.volume), Duration(happening.lasts)
-                self._spawn(
-                    moves.migrate_storage(self._world, machine, disk, volume, lasts=lasts),
-                    happening.kind,
-                )
-            case DiskReplaced():
-                lifecycle.replace_disk(self._world, machine, disk, percent=happening.percent)
-            case _:
-                raise AssertionError(happening)
-
-    def _happen_to_trackers(self, happening: OfMachine, machine: SimMachine) -> None:
-        machine.advance()
-        for point in list(machine.references.values()):
-            foreign = point.run.epoch >= FOREIGN_EPOCH
-            if isinstance(happening, ReferencePointsRemoved) and not foreign:
-                del machine.references[point.id]
-        for disk in machine.disks:
-            for _, kept in self._world.maps.known(disk.id):
-                if isinstance(happening, TrackerOverReports):
-                    kept.mark_everything()
-                else:
-                    kept.lose_running()
-            for point in machine.references.values():
-                if isinstance(happening, TrackerOverReports):
-                    point.everything.add(disk.id)
-                elif isinstance(happening, TrackerLost):
-                    point.lost.add(disk.id)
 
     def _crash(self, happening: NodeCrash) -> None:
         world = self._world

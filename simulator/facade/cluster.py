@@ -24,7 +24,7 @@ class ClusterFacade:
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:  # noqa: ARG002 - the protocol's form
         """The cluster service answers as long as any node runs."""
-        return Address(subject=args[0], node=None)
+        return Address(subject=args[0] if args else "cluster", node=None)
 
     async def locate(self, machine: MachineId, /) -> Placement:
         """Return where the machine is, or was last."""
@@ -43,6 +43,10 @@ class ClusterFacade:
     def _need_quorum(self, operation: str) -> None:
         if not self._world.quorate:
             raise OperationFailedError(operation, "the cluster has lost its quorum")
+
+    async def nodes(self) -> tuple[NodeName, ...]:
+        """Return every node that is up."""
+        return tuple(node for node in self._world.nodes if self._world.running(node))
 
     async def volume(self, volume: VolumeName, /) -> VolumeState:
         """Return the volume's state."""

@@ -41,6 +41,8 @@ class ConsistencyFacade:
             raise NotOwnerError(run.machine, node)
         if machine.off:
             raise OperationFailedError("freeze", "the machine is shut down")
+        if machine.obstacles:
+            raise OperationFailedError("freeze", "; ".join(machine.obstacles))
         if machine.blackout:
             raise MachineBusyError(run.machine, "migrating")
         machine.advance()

@@ -32,6 +32,7 @@ from reference_engine.trace.cluster import (
     SnapshotReleased,
 )
 from simulator.facade.door import Address
+from simulator.world import saving
 from simulator.world.cluster import World
 from simulator.world.machine import SimMachine
 from simulator.world.snapshots import SimSnapshot
@@ -41,7 +42,15 @@ from simulator.world.truth import Cut
 from simulator.world.volume import SimVolume
 
 _BY_NODE: Final = frozenset(
-    {"confirms", "describe", "take_snapshot", "take_checkpoint", "convert_to_reference_point"}
+    {
+        "confirms",
+        "describe",
+        "take_snapshot",
+        "take_checkpoint",
+        "convert_to_reference_point",
+        "save",
+        "resume",
+    }
 )
 
 
@@ -254,6 +263,14 @@ class HostFacade:
             snapshot.images[disk.id] = cut.images[disk.id]
             snapshot.recovered[disk.id] = cells[disk.id]
 
+    async def save(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have the machine stand still with its memory saved."""
+        await saving.save(self._world, self._owned(node, run.machine), node, run=run)
+
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have a saved machine go on, on this node."""
+        await saving.resume(self._world, self._world.machines[run.machine], node, run=run)
+
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
         """Return what writers changed inside the checkpoint."""
         kept, found = self._world.snapshots[snapshot], self._world.disk(disk)
@@ -332,4 +349,5 @@ class HostFacade:
                 for run in kept.frozen
             ),
             frozen_guest=found.guest.frozen_by,
+            saved_by=None if found.saved is None else found.saved.run,
         )

@@ -108,6 +108,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     suspects: frozenset[MachineId] | None
     """The machines to which something happened; None: something happened to all."""
 
+    unprotected: dict[MachineId, tuple[str, ...]]
+    """What each machine reads and no snapshot reaches."""
+
+    stay_saved: tuple[MachineId, ...]
+    """Machines that stand still in the end although a node could have resumed them."""
+
     able: frozenset[MachineId]
     """Machines of which a point can be made at all, as they are in the end."""
 

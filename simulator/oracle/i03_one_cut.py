@@ -7,7 +7,7 @@ from simulator.oracle.verdict import Finding, Invariant
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
     for proof in evidence.proofs.values():
-        if proof.point.consistency is Consistency.CRASH:
+        if proof.point.consistency is not Consistency.APPLICATION:
             _judge_point(evidence, finding, proof.point, proof)
 
 

@@ -1,6 +1,7 @@
 """From a scenario to a world: nodes, volumes, machines, each disk with its first content."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -22,6 +23,13 @@ from simulator.world.stamps import Cells
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
 from simulator.world.workload import Profile, Workload
+
+_OBSTACLES: Final = {
+    "fat-volume": "the guest has a FAT32 volume",
+    "dynamic-disk": "the guest has a dynamic disk",
+    "diff-area-elsewhere": "the guest keeps shadow copies on another volume",
+    "no-scsi-controller": "it has no SCSI controller (10103)",
+}
 
 
 class RealDisk(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +133,10 @@ def _build_machine(
         truth=world.truth,
         guest_clock=clock.read,
         canary_per_mille=scenario.canary_percent * 10,
+    )
+    built.obstacles = tuple(_OBSTACLES[each] for each in described.obstacles)
+    built.unprotected = tuple(
+        f"physical disk {number + 1}" for number in range(described.physical_disks)
     )
     # An average use: real disks differ, simulated ones are filled per machine.
     built.fill(sum(disk.used_percent for disk in described.disks) * 10 // len(described.disks))

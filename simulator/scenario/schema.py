@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
-from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash
+from simulator.faults.kinds import Happening, NodeCrash
+from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -17,7 +18,7 @@ class Node(Strict):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     clock_offset: TimeSpan = 0
     clock_drift_ppm: int = Field(default=0, ge=-1000, le=1000)
-    back_end: Literal["E1", "E3"] | None = None
+    back_end: Literal["E1", "E2", "E3"] | None = None
     """What this node's version can do, where it is not what the scenario says of all."""
 
 
@@ -42,6 +43,9 @@ class Disk(Strict):
     """How much the guest's diff area on this disk may hold; enough where nothing is said."""
 
 
+Obstacle = Literal["fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller"]
+
+
 class WriteProfile(Strict):
     """How a guest writes; shares in percent of its bursts."""
 
@@ -59,6 +63,12 @@ class VirtualMachine(Strict):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     node: str
     guest: Literal["vss", "fsfreeze", "none"] = "vss"
+    obstacles: tuple[Obstacle, ...] = ()
+    """Why its host would not bring its guest to rest while it runs."""
+
+    physical_disks: int = Field(default=0, ge=0, le=16)
+    """Disks of a host's storage that it reads directly, and that no snapshot reaches."""
+
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
     guest_clock_offset: TimeSpan = 0
@@ -74,6 +84,12 @@ class Protection(Strict):
     """Between one machine's slot and the next one's."""
 
     application_required: bool = False
+    without_guest: Literal["cut", "save"] = "cut"
+    """What is done about a machine whose guest cannot come to rest while it runs."""
+
+    physical_disks: Literal["name", "refuse"] = "name"
+    """Whether a machine with disks that no snapshot reaches is protected, those disks named."""
+
     attempts: int = Field(default=3, ge=1, le=10)
     retry_delay: TimeSpan = Field(default=60_000_000, ge=0)
     block: Size = Field(default=16384, ge=4096)
@@ -95,7 +111,7 @@ class Expectation(Strict):
     machine: str
     slot: int | None = Field(default=None, ge=1)
     outcome: list[Outcome] | None = None
-    consistency: Literal["application", "crash"] | None = None
+    consistency: Literal["application", "saved-state", "crash"] | None = None
     transfer: list[Literal["full", "incremental", "compare"]] | None = None
     points_at_least: int | None = Field(default=None, ge=0)
     skew: Literal["empty", "some"] | None = None
@@ -124,7 +140,7 @@ class Scenario(Strict):
 
     seed: int = Field(default=1, ge=0, lt=2**63)
     duration: TimeSpan = Field(gt=0)
-    back_end: Literal["E1", "E3"] = "E1"
+    back_end: Literal["E1", "E2", "E3"] = "E1"
     cell: Size = Field(default=4096, ge=512)
     migration_waits_for_backup: bool = False
     rct_after_power_cut: Literal["coarse", "lost"] = "coarse"

@@ -69,6 +69,9 @@ class World:
         self.stale: dict[MachineId, NodeName] = {}
         """Machines of which the cluster names a wrong owner, and which one."""
 
+        self.full: set[NodeName] = set()
+        """Nodes without memory for another machine."""
+
         self.foreign: dict[SnapshotId, tuple[MachineId, ReferencePointId]] = {}
         """Another backup product's checkpoints, each with its reference point."""
 
@@ -237,6 +240,17 @@ class World:
             for machine in self.machines.values():
                 if machine.guest.at_rest and machine.guest.session != self.session:
                     machine.guest.go_on("session-lost")
+                self._resume_orphan(machine)
+
+    def _resume_orphan(self, machine: SimMachine) -> None:
+        """Have a machine go on whose saver is gone, on the node that saved it if it can."""
+        saved, node = machine.saved, machine.last_node
+        if saved is None or saved.session == self.session or node is None:
+            return
+        if self.running(node) and node not in self.full and self.quorate:
+            machine.saved = None
+            machine.skip()
+            self.place(machine, node, why="resumed")
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -252,7 +266,7 @@ class World:
                 target = point.coarse if self.rct_survives_crash else point.lost
                 target.update(disk.id for disk in machine.disks)
         for machine in self.machines.values():
-            if machine.off and machine.last_node == node:
+            if (machine.off or machine.saved is not None) and machine.last_node == node:
                 machine.last_node = self.other_node(node) or node
                 machine.placements += 1
         lost = self.nodes[node].power_off()

@@ -55,7 +55,7 @@ def delete(world: World, machine: SimMachine, /) -> None:
         return
     now = world.sim.now()
     machine.power_off()
-    machine.deleted, machine.off = True, False
+    machine.deleted, machine.off, machine.saved = True, False, None
     machine.references.clear()
     machine.checkpoints.clear()
     world.emit(MachinePlaced(at=now, machine=machine.id, node=None, why="deleted"))

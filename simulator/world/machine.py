@@ -1,7 +1,7 @@
 """One virtual machine of the simulated world: its disks, its guest, where it runs."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from simulator.world.stamps import TRIMMED, Cells, StampImage, Stamps
 from simulator.world.trackers import FilterMaps, ReferencePoint
 from simulator.world.truth import Cut, Truth, WriteBatch
 from simulator.world.workload import Workload
+
+if TYPE_CHECKING:
+    from simulator.world.saving import SavedState
 
 _TRIM: Final = np.uint64(TRIMMED)
 
@@ -57,6 +60,18 @@ class SimMachine:
         self.off = False
         """Shut down: it runs nowhere, and its last node still knows it."""
 
+        self.saved: SavedState | None = None
+        """Its memory on the volume, where it stands still for a backup."""
+
+        self.saves_withdrawn = 0
+        """The newest run that no longer wants it saved."""
+
+        self.obstacles: tuple[str, ...] = ()
+        """Why its host would not bring its guest to rest while it runs."""
+
+        self.unprotected: tuple[str, ...] = ()
+        """What it reads and no snapshot of its host reaches."""
+
         self.deleted = False
         self.stalled: set[str] = set()
         """The volumes whose pause keeps the machine from writing."""
@@ -89,6 +104,8 @@ class SimMachine:
                 VirtualDisk(id=disk.id, size=disk.size, volume=disk.volume, lineage=disk.lineage)
                 for disk in self.disks
             ),
+            obstacles=self.obstacles,
+            unprotected=self.unprotected,
         )
 
     def disk(self, disk: str, /) -> SimDisk:
@@ -103,7 +120,7 @@ class SimMachine:
     @property
     def home(self) -> NodeName | None:
         """The node that knows the machine: it runs there, or is shut down there."""
-        return self.last_node if self.off else self.node
+        return self.last_node if self.off or self.saved is not None else self.node
 
     def merging(self, now: Instant, /) -> int:
         """Return 1 while a difference disk is being merged, or else 0."""

@@ -55,6 +55,13 @@ async def migrate_storage(
     machine.canary()
 
 
+async def fill(world: World, node: NodeName, /, *, lasts: Duration) -> None:
+    """Leave the node no memory for another machine for a while."""
+    world.full.add(node)
+    await world.sim.sleep(lasts)
+    world.full.discard(node)
+
+
 async def drain(world: World, node: NodeName, /) -> None:
     """Live-migrate every machine of the node away, one after the other."""
     for machine in list(world.machines.values()):

@@ -40,6 +40,8 @@ class FilterMap:
 
     def note(self, cells: Cells, /) -> None:
         """Note that these cells were written through this node."""
+        if self._deaf:
+            self._running = None
         if self._running is not None:
             self._running[cells // self._granule] = True
 
@@ -51,7 +53,7 @@ class FilterMap:
         assert run not in self.frozen, run
         # While another run's map is frozen, the running one does not begin with the base.
         self.frozen[run] = None if self.frozen else self._running
-        self._running = None if self._deaf else self._blank()
+        self._running = self._blank()
         self.armed = None
 
     def merge_back(self, run: RunTag, /) -> None:
@@ -72,8 +74,8 @@ class FilterMap:
         self._running = None
 
     def stop(self) -> None:
-        """Never know anything again: no driver runs on this node."""
-        self._running, self._deaf = None, True
+        """Know nothing of any write from now on: no driver runs on this node."""
+        self._deaf = True
 
     def lose(self) -> None:
         """Power cut: what was in memory is gone, frozen or not."""

@@ -28,6 +28,10 @@ class FileCluster(Cluster):
         self._files.check_machine(machine)
         return Placement(machine=machine, owner=LOCAL, generation=1, settled=True)
 
+    async def nodes(self) -> tuple[NodeName, ...]:
+        """Return this node."""
+        return (LOCAL,)
+
     async def volume(self, volume: VolumeName, /) -> VolumeState:
         """Return that this node coordinates the volume."""
         return VolumeState(

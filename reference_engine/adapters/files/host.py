@@ -75,6 +75,18 @@ class FileHost(Host):
             guest_clock=None,
         )
 
+    async def save(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Refuse: a file does not run.
+
+        Raises:
+            OperationFailedError: always.
+        """
+        del node
+        raise OperationFailedError(f"saving {run.machine}", "disk files do not run")
+
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Change nothing: nothing was ever saved."""
+
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
         """Return nothing: there are no writers that could recover."""
         del snapshot, disk

@@ -77,6 +77,7 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "user-checkpoint": LIFE_CYCLE,
     "user-revert": LIFE_CYCLE,
     "foreign-checkpoint": LIFE_CYCLE,
+    "node-full": HOST_CALL,
     "machine-renamed": LIFE_CYCLE,
     "machine-stopped": LIFE_CYCLE,
     "machine-deleted": LIFE_CYCLE,

@@ -1,0 +1,55 @@
+"""The vocabulary of a machine's life: its disks, checkpoints and names, its beginning and end."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from simulator.faults.moments import OfDisk, OfMachine
+from simulator.faults.quantities import Size, TimeSpan
+
+
+class DiskReplaced(OfDisk):
+    """A disk is detached, changed elsewhere and attached again; no tracker sees the changes."""
+
+    kind: Literal["disk-replaced"]
+    percent: int = Field(default=5, ge=1, le=100)
+
+
+class DiskAdded(OfMachine):
+    """A disk is added to a running machine."""
+
+    kind: Literal["disk-added"]
+    volume: str
+    size: Size = Field(gt=0)
+
+
+class UserCheckpoint(OfMachine):
+    """An administrator takes a checkpoint, to which a later `user-revert` goes back."""
+
+    kind: Literal["user-checkpoint"]
+
+
+class UserRevert(OfMachine):
+    """An administrator goes back to the last checkpoint; no tracker sees what that changes."""
+
+    kind: Literal["user-revert"]
+
+
+class MachineRenamed(OfMachine):
+    """A machine gets another name; it stays who it is."""
+
+    kind: Literal["machine-renamed"]
+    name: str
+
+
+class MachineStopped(OfMachine):
+    """A machine is shut down, and started again later."""
+
+    kind: Literal["machine-stopped"]
+    lasts: TimeSpan = Field(default=600_000_000, gt=0)
+
+
+class MachineDeleted(OfMachine):
+    """A machine is deleted, with its files."""
+
+    kind: Literal["machine-deleted"]
