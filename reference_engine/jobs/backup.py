@@ -13,6 +13,7 @@ from reference_engine.jobs.clearing import (
 )
 from reference_engine.jobs.copying import (
     Plan,
+    confirm_exposed,
     copy_all,
     doubts,
     enumerate_delta,
@@ -31,6 +32,7 @@ from reference_engine.jobs.snapshotting import (
     goes_on_by_itself,
     switch_trackers,
 )
+from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
 from reference_engine.jobs.volume_use import VolumeUse
 from reference_engine.model.errors import (
@@ -173,6 +175,7 @@ class BackupRun:
         ports, policy, run = self._ports, self._policy, session.run
         tracker: ReferencePointId | None = None
         async with self._step(Step.EXPOSE):
+            await confirm_exposed(ports, machine, snapshots)
             if machine.back_end is BackEnd.REFERENCE_POINT:
                 checkpoint = snapshots.sources[machine.disks[0].id].snapshot
                 tracker = await ports.host.convert_to_reference_point(
@@ -204,7 +207,13 @@ class BackupRun:
                 )
         async with self._step(Step.SYNC, limit=policy.copy_limit):
             records = await copy_all(
-                ports, session, machine, snapshots=snapshots, overlays=overlays, plans=plans
+                ports,
+                session,
+                machine,
+                snapshots=snapshots,
+                overlays=overlays,
+                plans=plans,
+                watch=RoomWatch(ports, policy, self._volumes.limited),
             )
         async with self._step(Step.STAGE):
             if machine.back_end is BackEnd.DISK_FILE:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import msgspec
 
 from reference_engine.jobs.snapshotting import Snapshots, Switched
+from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.surroundings import Ports
-from reference_engine.model.errors import TrackerUnusableError
+from reference_engine.model.errors import ProductionDiskError, TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, RunTag
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
@@ -68,6 +69,22 @@ async def reconcile(
             )
         )
     return overlays
+
+
+async def confirm_exposed(ports: Ports, machine: Machine, snapshots: Snapshots, /) -> None:
+    """Return if what will be mounted and put back is the snapshot, for every disk.
+
+    Raises:
+        ProductionDiskError: it is the disk that the guest writes; nothing was mounted.
+    """
+    guest_writes_on = machine.back_end is BackEnd.HOST_SNAPSHOT and machine.guest is GuestKind.VSS
+    if snapshots.guest is None or not guest_writes_on:
+        return
+    for disk in machine.disks:
+        snapshot = snapshots.sources[disk.id].snapshot
+        exposure = await ports.host.expose(snapshot, disk.id)
+        if exposure.shows != snapshot:
+            raise ProductionDiskError(machine.id, disk.id)
 
 
 async def enumerate_delta(
@@ -152,6 +169,7 @@ async def copy(
     snapshots: Snapshots,
     overlay: Overlay,
     plan: Plan,
+    watch: RoomWatch,
 ) -> DiskRecord:
     """Bring one disk into the repository and return its record."""
     kind = plan.transfer.kind
@@ -163,6 +181,7 @@ async def copy(
     source = snapshots.sources[disk.id]
 
     async def put(window: ExtentSet, numbers: Numbers, content: bytes) -> object:
+        await watch.look()
         changed = plan.changed & window if kind is TransferKind.INCREMENTAL else None
         return await session.put_blocks(disk.id, numbers, content, changed=changed)
 
@@ -211,6 +230,7 @@ async def copy_all(
     snapshots: Snapshots,
     overlays: Mapping[DiskId, Overlay],
     plans: Mapping[DiskId, Plan],
+    watch: RoomWatch,
 ) -> tuple[DiskRecord, ...]:
     """Bring every disk into the repository, all at once, and return their records in order."""
     records: dict[DiskId, DiskRecord] = {}
@@ -223,6 +243,7 @@ async def copy_all(
             snapshots=snapshots,
             overlay=overlays[disk.id],
             plan=plans[disk.id],
+            watch=watch,
         )
 
     async with ports.runtime.task_group() as group:

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
 from reference_engine.jobs.eligibility import Method, MethodKind
 from reference_engine.jobs.owner import confirm_unchanged, confirm_unmoved
+from reference_engine.jobs.space import confirm_room
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
 from reference_engine.model.errors import (
     CoordinatorMoveRefusedError,
@@ -65,6 +67,9 @@ class VolumeHold(msgspec.Struct, frozen=True, kw_only=True):
     redirections: int | None
     """None where the run does not rely on redirected writes."""
 
+    room_known: bool = False
+    """Whether anybody says how much room is left on it."""
+
 
 Redirect = Callable[[VolumeName], Awaitable[VolumeHold]]
 """Sends a volume's writes through its coordinator until the run's snapshots exist."""
@@ -101,6 +106,7 @@ async def prepare_volumes(
     holds: list[VolumeHold] = []
     for volume in sorted({disk.volume for disk in machine.disks}):
         state = await await_settled(ports, policy, volume)
+        confirm_room(state, policy)
         route = choose_route(
             state,
             placement.owner,
@@ -123,7 +129,7 @@ async def prepare_volumes(
         else:
             now = await ports.cluster.volume(volume)
             hold = VolumeHold(volume=volume, coordinator=now.coordinator, redirections=None)
-        holds.append(hold)
+        holds.append(replace(hold, room_known=state.free is not None))
         ports.tracer(
             RouteChosen(
                 at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
@@ -271,10 +277,11 @@ async def _host_snapshots(
     for disk in machine.disks:
         state = await ports.cluster.volume(disk.volume)
         kept = state.redirected and held[disk.volume].redirections == state.redirections
-        if state.coordinator != placement.owner and not kept:
+        node = placement.owner if state.one_host else state.coordinator
+        if node != placement.owner and not kept:
             # It was moved or written directly since the route was chosen: that would tear the cut.
             held[disk.volume] = await redirect(disk.volume)
-        by_node.setdefault(state.coordinator, []).append(disk.id)
+        by_node.setdefault(node, []).append(disk.id)
     sources: dict[DiskId, SourceSnapshot] = {}
     instants: list[Instant] = []
     for node, disks in sorted(by_node.items()):

@@ -5,7 +5,7 @@ import enum
 import msgspec
 
 from reference_engine.model.identity import NodeName, VolumeName
-from reference_engine.model.units import MINUTE, SECOND, Duration, Instant
+from reference_engine.model.units import GIB, MINUTE, SECOND, ByteCount, Duration, Instant
 from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.cluster import Cluster
 from reference_engine.ports.consistency import Consistency
@@ -74,6 +74,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     copy_limit: Duration = Duration(120 * MINUTE)
     merge_limit: Duration = Duration(10 * MINUTE)
     coordinator_hysteresis: Duration = Duration(20 * MINUTE)
+    volume_reserve: ByteCount = GIB
+    """A volume with less room than that gets no snapshot, and loses the one that it has."""
+
     runs_at_once: int = 4
     runs_per_volume: int = 4
     runs_per_node: int = 4

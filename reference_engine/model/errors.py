@@ -246,3 +246,31 @@ class NotProtectableError(RefusedError):
 
     def __str__(self) -> str:
         return f"{self.machine} has disks that no snapshot reaches: {self.disks}; take them out"
+
+
+class VolumeFullError(RefusedError):
+    """A volume has less room left than the policy keeps in reserve, in bytes."""
+
+    def __init__(self, volume: VolumeName, free: int, reserve: int, /) -> None:
+        super().__init__(volume, free, reserve)
+        self.volume, self.free, self.reserve = volume, free, reserve
+
+    def __str__(self) -> str:
+        return (
+            f"volume {self.volume} has {self.free} bytes left, less than the reserve of "
+            f"{self.reserve}; make room on it"
+        )
+
+
+class ProductionDiskError(RefusedError):
+    """What should show a snapshot shows the production disk, which must not be touched."""
+
+    def __init__(self, machine: MachineId, disk: str, /) -> None:
+        super().__init__(machine, disk)
+        self.machine, self.disk = machine, disk
+
+    def __str__(self) -> str:
+        return (
+            f"the snapshot of {self.disk} of {self.machine} is mounted as the production disk "
+            "itself; nothing was changed; look at the host's shadow copies"
+        )

@@ -96,6 +96,13 @@ class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
     """How often the volume fell back to direct writes or changed its coordinator: it tells a
     redirection that lasted from one that was lost and asked for again."""
 
+    free: ByteCount | None = None
+    """How much room is left; None where nobody says."""
+
+    one_host: bool = False
+    """True where the storage itself takes the snapshots, for the machines of one host at a time
+    and through that host. Source: VSS hardware providers."""
+
     redirected: bool
     """True while every write goes through the coordinator (CSV v1 during a snapshot)."""
 

@@ -47,6 +47,14 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     guest_clock: Instant | None
 
 
+class Exposure(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk of a snapshot under a path of its host, where it may be mounted and put back."""
+
+    path: str
+    shows: SnapshotId | None
+    """None where the path leads to the production disk: it must not be mounted."""
+
+
 class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of ours that a host still holds for one machine."""
 
@@ -109,6 +117,13 @@ class Host(Protocol):
 
         Raises:
             OperationFailedError: the node lacks memory for it; try another one.
+        """
+
+    async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
+        """Return what the path shows under which the host offers this disk of the snapshot.
+
+        Raises:
+            SnapshotLostError: the snapshot is gone.
         """
 
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:

@@ -35,6 +35,15 @@ class MachineSaved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run: RunTag
 
 
+class MachinePaused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The machine is paused-critical: this run's checkpoint has filled its volume."""
+
+    at: Instant
+    machine: MachineId
+    volume: VolumeName
+    run: RunTag
+
+
 class MigrationStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Live migration began its pre-copy."""
 
@@ -197,6 +206,7 @@ class FaultInjected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 ClusterEvent = (
     MachinePlaced
     | MachineSaved
+    | MachinePaused
     | MigrationStarted
     | MigrationEnded
     | CoordinatorChanged

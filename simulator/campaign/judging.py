@@ -7,8 +7,8 @@ from typing import Final
 
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
-from reference_engine.model.recovery_point import Consistency, RecoveryPoint
-from reference_engine.model.units import Duration
+from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
@@ -36,7 +36,22 @@ class Prover(Watcher):
             return
         point = fact.point
         expected = {record.disk: _expected(night, point, record.disk) for record in point.disks}
-        self.proofs[point.id] = night.restorer.prove(point, contents_of(night), expected)
+        contents = {
+            record.disk: _content(night, point, record, expected[record.disk])
+            for record in point.disks
+        }
+        self.proofs[point.id] = night.restorer.prove(point, contents, expected)
+
+
+def _content(
+    night: Night, point: RecoveryPoint, record: DiskRecord, image: StampImage
+) -> DiskContent:
+    """Return how the disk's stamps become bytes, as large as the disk was at the cut."""
+    content = contents_of(night)[record.disk]
+    stamp = night.truth.host_cuts[record.snapshot].stamp
+    size = ByteCount(night.truth.size(record.disk, stamp))
+    assert image.cells == -(-size // content.cell), (point.id, record.disk)
+    return DiskContent(content.key, cell=content.cell, size=size, underlay=content.underlay)
 
 
 def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:

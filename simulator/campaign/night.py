@@ -250,6 +250,7 @@ class Night:
             physical_disks_allowed=protection.physical_disks == "name",
             attempts=protection.attempts,
             retry_delay=Duration(protection.retry_delay),
+            volume_reserve=ByteCount(protection.volume_reserve),
             runs_at_once=protection.runs_at_once,
             runs_per_volume=protection.runs_per_volume,
             runs_per_node=protection.runs_per_node,

@@ -19,14 +19,17 @@ from simulator.faults.kinds import (
 from simulator.faults.life_cycle import (
     DiskAdded,
     DiskReplaced,
+    DiskResized,
     MachineDeleted,
     MachineRenamed,
     MachineStopped,
+    MountGoesAstray,
+    SharedNothingMove,
     UserCheckpoint,
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine
-from simulator.world import lifecycle, moves
+from simulator.world import lifecycle, moves, sizes
 from simulator.world.cluster import World
 from simulator.world.lifecycle import FOREIGN_EPOCH
 from simulator.world.machine import SimMachine
@@ -40,18 +43,8 @@ def happen_to_machine(
 ) -> None:
     """Do to the machine what the happening says, now or by work that is spawned."""
     match happening:
-        case LiveMigration():
-            work = world.migrate(
-                machine,
-                NodeName(happening.target),
-                pre_copy=Duration(happening.pre_copy),
-                blackout=Duration(happening.blackout),
-                fails=happening.fails,
-            )
-            spawn(work, "live-migration")
-        case QuickMigration():
-            target, downtime = NodeName(happening.target), Duration(happening.downtime)
-            spawn(moves.quick_migrate(world, machine, target, downtime=downtime), happening.kind)
+        case LiveMigration() | QuickMigration() | SharedNothingMove():
+            _move(world, happening, machine, spawn)
         case PlacementStale():
             node, lasts = NodeName(happening.node), Duration(happening.lasts)
             spawn(lifecycle.stale(world, machine, node, lasts=lasts), happening.kind)
@@ -68,6 +61,11 @@ def happen_to_machine(
             lifecycle.revert(machine)
         case MachineRenamed(name=name):
             machine.name = name
+        case MountGoesAstray():
+            spawn(
+                lifecycle.mount_astray(world, machine, lasts=Duration(happening.lasts)),
+                happening.kind,
+            )
         case MachineStopped():
             lasts = Duration(happening.lasts)
             spawn(lifecycle.stop(world, machine, lasts=lasts), happening.kind)
@@ -82,6 +80,34 @@ def happen_to_machine(
             raise AssertionError(happening)
 
 
+def _move(
+    world: World,
+    happening: LiveMigration | QuickMigration | SharedNothingMove,
+    machine: SimMachine,
+    spawn: Spawn,
+) -> None:
+    match happening:
+        case LiveMigration():
+            work = world.migrate(
+                machine,
+                NodeName(happening.target),
+                pre_copy=Duration(happening.pre_copy),
+                blackout=Duration(happening.blackout),
+                fails=happening.fails,
+            )
+            spawn(work, "live-migration")
+        case QuickMigration():
+            target, downtime = NodeName(happening.target), Duration(happening.downtime)
+            spawn(moves.quick_migrate(world, machine, target, downtime=downtime), happening.kind)
+        case SharedNothingMove():
+            target, volume = NodeName(happening.target), VolumeName(happening.volume)
+            lasts = Duration(happening.lasts)
+            spawn(
+                moves.move_out(world, machine, target, volume, lasts=lasts),
+                happening.kind,
+            )
+
+
 def _happen_to_disk(world: World, happening: OfDisk, machine: SimMachine, spawn: Spawn) -> None:
     disk = machine.disks[happening.disk % len(machine.disks)]
     match happening:
@@ -91,6 +117,9 @@ def _happen_to_disk(world: World, happening: OfDisk, machine: SimMachine, spawn:
                 moves.migrate_storage(world, machine, disk, volume, lasts=lasts),
                 happening.kind,
             )
+        case DiskResized():
+            size = ByteCount(happening.size)
+            spawn(sizes.resize(world, machine, disk, size), happening.kind)
         case DiskReplaced():
             lifecycle.replace_disk(world, machine, disk, percent=happening.percent)
         case _:

@@ -4,12 +4,13 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Protocol
 
 from reference_engine.model.identity import MachineId, NodeName, VolumeName
-from reference_engine.model.units import Duration
+from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import FaultInjected
 from reference_engine.trace.engine import StepEntered, StepLeft
 from simulator.drivers.machine_events import happen_to_machine
 from simulator.faults.kinds import (
+    AgentAppears,
     CallDisturbed,
     ClockJump,
     CoordinatorMove,
@@ -23,13 +24,14 @@ from simulator.faults.kinds import (
     NodeFull,
     ObjectDamaged,
     RedirectionDropped,
+    VolumeFills,
     VolumePaused,
     VolumeSlow,
     WriterFailure,
 )
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
-from simulator.world import moves, volumes
+from simulator.world import moves, room, volumes
 from simulator.world.cluster import World
 from simulator.world.volume import SimVolume
 
@@ -147,6 +149,9 @@ class Nemesis:
                 self._spawn(
                     moves.fill(world, NodeName(node), lasts=Duration(lasts)), happening.kind
                 )
+            case AgentAppears(node=node):
+                world.agentless.discard(NodeName(node))
+                world.maps.install(NodeName(node))
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
@@ -178,6 +183,9 @@ class Nemesis:
                 self._spawn(slow, happening.kind)
             case RedirectionDropped():
                 volumes.drop_redirection(world, volume)
+            case VolumeFills(amount=amount, lasts=lasts):
+                fills = room.fill(world, volume, ByteCount(amount), lasts=Duration(lasts))
+                self._spawn(fills, happening.kind)
             case ForeignSnapshot():
                 lasts = Duration(happening.lasts)
                 self._spawn(volumes.foreign_snapshot(world, volume, lasts=lasts), happening.kind)

@@ -12,6 +12,7 @@ from reference_engine.model.machine import Placement, VolumeState
 from reference_engine.model.units import Duration
 from reference_engine.trace.cluster import RedirectionChanged
 from simulator.facade.door import Address
+from simulator.world import room
 from simulator.world.cluster import World
 
 
@@ -59,6 +60,8 @@ class ClusterFacade:
             redirected=found.redirected,
             settled=not found.moving,
             redirections=found.redirections,
+            free=room.free_of(self._world, found),
+            one_host=found.by_storage,
             direct_rate=found.disk.rate,
             redirected_rate=found.network.rate,
         )

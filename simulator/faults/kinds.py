@@ -7,14 +7,17 @@ from pydantic import Field
 from simulator.faults.life_cycle import (
     DiskAdded,
     DiskReplaced,
+    DiskResized,
     MachineDeleted,
     MachineRenamed,
     MachineStopped,
+    MountGoesAstray,
+    SharedNothingMove,
     UserCheckpoint,
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
-from simulator.faults.quantities import TimeSpan
+from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
 
@@ -49,6 +52,21 @@ class NodeDrain(Timed):
 
     kind: Literal["node-drain"]
     node: str
+
+
+class AgentAppears(Timed):
+    """Somebody installs the agent, and the filter driver with it, on a host outside."""
+
+    kind: Literal["agent-appears"]
+    node: str
+
+
+class VolumeFills(OfVolume):
+    """Something else takes room on a volume for a while."""
+
+    kind: Literal["volume-fills"]
+    amount: Size = Field(gt=0)
+    lasts: TimeSpan = Field(default=1_800_000_000, gt=0)
 
 
 class NodeFull(Timed):
@@ -213,6 +231,11 @@ Happening = Annotated[
     | StorageMigration
     | NodeDrain
     | NodeFull
+    | AgentAppears
+    | VolumeFills
+    | SharedNothingMove
+    | MountGoesAstray
+    | DiskResized
     | PlacementStale
     | CoordinatorMove
     | VolumePaused

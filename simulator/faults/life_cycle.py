@@ -15,6 +15,29 @@ class DiskReplaced(OfDisk):
     percent: int = Field(default=5, ge=1, le=100)
 
 
+class DiskResized(OfDisk):
+    """A disk grows, or shrinks to no less than it was at first, and its file system with it."""
+
+    kind: Literal["disk-resized"]
+    size: Size = Field(gt=0)
+
+
+class SharedNothingMove(OfMachine):
+    """A machine moves with its disks to another host's own volume, perhaps out of the cluster."""
+
+    kind: Literal["shared-nothing-move"]
+    target: str
+    volume: str
+    lasts: TimeSpan = Field(default=60_000_000, ge=0)
+
+
+class MountGoesAstray(OfMachine):
+    """A host resolves the path of a snapshot to the disk that the guest writes, for a while."""
+
+    kind: Literal["mount-goes-astray"]
+    lasts: TimeSpan = Field(default=600_000_000, gt=0)
+
+
 class DiskAdded(OfMachine):
     """A disk is added to a running machine."""
 

@@ -139,22 +139,31 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             return self.truth.guest_cuts[point.guest_snapshot].images[record.disk]
         return replay(self.truth, point.machine.id, record.disk, self.cut_of(point, record).stamp)
 
-    def as_bytes(self, disk: DiskId, cells: Cells, /) -> ExtentSet:
-        """Return the bytes of cells."""
-        content = self.contents[disk]
-        return ExtentSet.of_pieces(cells, piece=content.cell, size=content.size)
+    def as_bytes(self, disk: DiskId, cells: Cells, size: ByteCount, /) -> ExtentSet:
+        """Return the bytes of cells of a disk that was of this size."""
+        cell = self.contents[disk].cell
+        return ExtentSet.of_pieces(cells[cells < -(-size // cell)], piece=cell, size=size)
 
     def diff_area(self, point: RecoveryPoint, disk: DiskId, /) -> ExtentSet:
         """Return where the guest's diff area really lay when the host cut this point's disk."""
         cells = self.truth.diff_areas.get((point.run, disk))
-        return EMPTY if cells is None else self.as_bytes(disk, np.sort(cells))
+        record = point.disk(disk)
+        if cells is None or record is None:
+            return EMPTY
+        return self.as_bytes(disk, np.sort(cells), record.size)
 
 
 def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> StampImage:
     """Return the disk after every write up to and with `stamp`, from the log alone."""
     start = truth.initial[disk]
-    replayed = StampDisk(start.cells)
-    replayed.pages = dict(start.pages)
+    shapes = [shape for shape in truth.shapes.get(disk, []) if shape.stamp <= stamp]
+    replayed = StampDisk(shapes[-1].cells if shapes else start.cells)
+    if shapes:
+        first = start.written()
+        first = first[first < min(shape.cells for shape in shapes)]
+        replayed.write(first, start.read(first))
+    else:
+        replayed.pages = dict(start.pages)
     bound = np.uint64(stamp)
     cells: list[Cells] = []
     stamps: list[Stamps] = []
@@ -165,6 +174,9 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
         if order[0] > bound:
             break
         kept = order <= bound
+        for shape in shapes:  # what lay behind the end when the disk was cut off is gone
+            behind = batch.cells >= shape.cells
+            kept &= ~(behind & (order <= np.uint64(shape.stamp)))
         cells.append(batch.cells[kept])
         stamps.append(batch.stamps[kept])
     if cells:

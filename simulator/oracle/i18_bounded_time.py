@@ -9,6 +9,7 @@ from reference_engine.trace.cluster import (
     FaultInjected,
     GuestFroze,
     GuestThawed,
+    MachinePaused,
     MachinePlaced,
     MachineSaved,
     NodeChanged,
@@ -38,6 +39,12 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                     fact.machine,
                     f"its guest was frozen for {lasted / 1e6:g} s",
                     holds=lasted <= evidence.freeze_bound,
+                )
+            case MachinePaused():
+                finding.check(
+                    fact.machine,
+                    f"is paused: {fact.volume} was filled by the checkpoint of run {fact.run}",
+                    holds=False,
                 )
             case MachineSaved():
                 saved[fact.machine] = fact.at

@@ -15,6 +15,7 @@ from simulator.kernel.simulation import Simulation
 from simulator.kernel.streams import key_of
 from simulator.kernel.task import SimNode
 from simulator.scenario.schema import Scenario, VirtualMachine
+from simulator.world import room
 from simulator.world.cluster import Clock, World
 from simulator.world.content import Underlay
 from simulator.world.disk import SimDisk
@@ -70,6 +71,10 @@ def build_world(
         world.back_ends[name] = BackEnd(node.back_end or scenario.back_end)
         if world.mixed and world.back_ends[name] is not BackEnd.HOST_SNAPSHOT:
             world.maps.untracked.add(name)
+        if not node.member:
+            world.outside.add(name)
+            world.agentless.add(name)
+            world.maps.untracked.add(name)
         world.clocks[name] = Clock(
             sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
         )
@@ -82,6 +87,10 @@ def build_world(
             redirected_rate=ByteCount(entry.redirected_mib_s * MIB),
             pinned=entry.pinned,
         )
+        volume.by_storage = entry.snapshots == "storage"
+        if entry.room is not None:
+            volume.room = ByteCount(entry.room)
+            sim.spawn(room.watch(world, volume), name=f"{volume.name}/room")
         world.volumes[volume.name] = volume
         world.set_coordinator(volume, NodeName(entry.coordinator), why="start")
     for described in scenario.machines:

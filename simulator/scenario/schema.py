@@ -21,6 +21,9 @@ class Node(Strict):
     back_end: Literal["E1", "E2", "E3"] | None = None
     """What this node's version can do, where it is not what the scenario says of all."""
 
+    member: bool = True
+    """False: a host outside of the cluster, without an agent until one appears."""
+
 
 class Volume(Strict):
     """A Cluster Shared Volume."""
@@ -30,6 +33,11 @@ class Volume(Strict):
     direct_mib_s: int = Field(default=200, ge=1)
     redirected_mib_s: int = Field(default=60, ge=1)
     pinned: bool = False
+    room: Size | None = Field(default=None, ge=0)
+    """What is left on it for snapshots; without end where nothing is said."""
+
+    snapshots: Literal["software", "storage"] = "software"
+    """Whether its coordinator takes snapshots, or its storage, for one host's machines at once."""
 
 
 class Disk(Strict):
@@ -93,6 +101,7 @@ class Protection(Strict):
     attempts: int = Field(default=3, ge=1, le=10)
     retry_delay: TimeSpan = Field(default=60_000_000, ge=0)
     block: Size = Field(default=16384, ge=4096)
+    volume_reserve: Size = Field(default=1 << 20, ge=0)
     runs_at_once: int = Field(default=4, ge=1)
     runs_per_volume: int = Field(default=4, ge=1)
     runs_per_node: int = Field(default=4, ge=1)

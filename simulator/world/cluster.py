@@ -69,6 +69,12 @@ class World:
         self.stale: dict[MachineId, NodeName] = {}
         """Machines of which the cluster names a wrong owner, and which one."""
 
+        self.outside: set[NodeName] = set()
+        """Hosts that are no nodes of the cluster."""
+
+        self.agentless: set[NodeName] = set()
+        """Hosts on which nobody answers the engine."""
+
         self.full: set[NodeName] = set()
         """Nodes without memory for another machine."""
 
@@ -130,7 +136,8 @@ class World:
     @property
     def quorate(self) -> bool:
         """Whether enough nodes run, a witness counted for those that do."""
-        return 2 * sum(node.running for node in self.nodes.values()) >= len(self.nodes)
+        members = [node for name, node in self.nodes.items() if name not in self.outside]
+        return 2 * sum(node.running for node in members) >= len(members)
 
     def set_coordinator(self, volume: SimVolume, node: NodeName, /, *, why: str) -> None:
         """Have `node` coordinate the volume from this instant."""
@@ -144,7 +151,14 @@ class World:
         names = list(self.nodes)
         start = names.index(node) + 1 if node in names else 0
         ordered = names[start:] + names[:start]
-        return next((name for name in ordered if name != node and self.running(name)), None)
+        return next(
+            (
+                name
+                for name in ordered
+                if name != node and self.running(name) and name not in self.outside
+            ),
+            None,
+        )
 
     # --- live migration ------------------------------------------------------------------------
 

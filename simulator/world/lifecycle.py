@@ -134,6 +134,13 @@ async def stale(world: World, machine: SimMachine, node: NodeName, /, *, lasts: 
     world.stale.pop(machine.id, None)
 
 
+async def mount_astray(world: World, machine: SimMachine, /, *, lasts: Duration) -> None:
+    """Have the paths of snapshots lead to the disks that the guest writes, for a while."""
+    machine.mounts_astray = True
+    await world.sim.sleep(lasts)
+    machine.mounts_astray = False
+
+
 def foreign_checkpoint(world: World, machine: SimMachine, /) -> None:
     """Have another product's checkpoint and reference point appear."""
     if machine.deleted or machine.home is None:

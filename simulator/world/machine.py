@@ -66,6 +66,9 @@ class SimMachine:
         self.saves_withdrawn = 0
         """The newest run that no longer wants it saved."""
 
+        self.mounts_astray = False
+        """Its host resolves the path of a snapshot to the disk that the guest writes."""
+
         self.obstacles: tuple[str, ...] = ()
         """Why its host would not bring its guest to rest while it runs."""
 
@@ -183,6 +186,12 @@ class SimMachine:
                     )
                 )
 
+    def damage(self, disk: DiskId, /) -> None:
+        """Have somebody change a cell that the guest did not write: what must never happen."""
+        self.advance()
+        found = self.disk(disk)
+        found.stamps.write(found.writable[:1], self._new_stamps(1))
+
     def advance(self) -> None:
         """Bring the disks to this instant."""
         if not self.writing:
@@ -206,6 +215,10 @@ class SimMachine:
         if self.writing and self._chance.chance(self._canary_per_mille):
             disk = self.disks[self._chance.below(len(self.disks))]
             self._write(disk, disk.next_canary(), trim=False)
+
+    def write_now(self, disk: SimDisk, cells: Cells, /) -> None:
+        """Have the guest write these cells in this instant."""
+        self._write(disk, cells, trim=False)
 
     def cut(self, run: RunTag, /) -> tuple[ShadowCopy, Instant]:
         """Take the guest's own snapshot in this instant: this is Tg."""
