@@ -18,10 +18,10 @@ from reference_engine.jobs.copying import (
     doubts,
     enumerate_delta,
     reconcile,
-    scanned,
 )
 from reference_engine.jobs.describing import describe_point
 from reference_engine.jobs.eligibility import Method, MethodKind, choose_method
+from reference_engine.jobs.outcomes import failure_outcome, point_outcome
 from reference_engine.jobs.owner import await_merge, resolve_owner
 from reference_engine.jobs.saving import Saving
 from reference_engine.jobs.snapshotting import (
@@ -39,8 +39,6 @@ from reference_engine.model.errors import (
     GuestSnapshotLostError,
     LeftoversRemainError,
     MachineChangedError,
-    NotProtectableError,
-    SupersededError,
     TransientError,
     TwinshotError,
 )
@@ -53,7 +51,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.machine import BackEnd, Machine, Placement
 from reference_engine.model.outcome import Outcome, Step
-from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Duration
 from reference_engine.ports.runtime import TaskGroup
 from reference_engine.reconcile.freeze import FreezeDriver
@@ -113,11 +111,7 @@ class BackupRun:
             if self._run is not None and isinstance(error, TwinshotError):
                 self._end(failure_outcome(error), cause=str(error), point=None)
             raise
-        outcome = Outcome.OK
-        if point.consistency is Consistency.CRASH:
-            outcome = Outcome.OK_CRASH
-        elif scanned(point.disks):
-            outcome = Outcome.OK_SCAN
+        outcome = point_outcome(point, attempt=1)
         self._end(outcome, cause=point.downgrade or doubts(point.disks), point=point)
         return point
 
@@ -147,7 +141,7 @@ class BackupRun:
     async def _make(self, session: WriteSession) -> RecoveryPoint:
         ports, policy, run = self._ports, self._policy, session.run
         async with self._step(Step.RESOLVE, limit=2 * policy.settle_limit + policy.step_limit):
-            placement = await resolve_owner(ports, policy, self._machine_id)
+            placement = await resolve_owner(ports, policy, self._machine_id, base=session.base)
             machine = await ports.host.describe(placement.owner, self._machine_id)
             method = choose_method(machine, policy)
             if machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}:
@@ -204,6 +198,7 @@ class BackupRun:
                     overlay=overlays[disk.id],
                     switched=switched[disk.id],
                     block_size=session.block_size,
+                    sample=policy.sample_blocks,
                 )
         async with self._step(Step.SYNC, limit=policy.copy_limit):
             records = await copy_all(
@@ -393,14 +388,3 @@ class BackupRun:
         async with ports.runtime.deadline(Duration(limit or self._policy.step_limit)):
             yield
         ports.tracer(StepLeft(at=ports.runtime.now(), run=self._run, step=step))
-
-
-def failure_outcome(error: TwinshotError, /) -> Outcome:
-    """Return how a run ends that ends with this error."""
-    match error:
-        case SupersededError():
-            return Outcome.SUPERSEDED
-        case NotProtectableError():
-            return Outcome.REFUSED
-        case _:
-            return Outcome.FAIL_CLEAN

@@ -105,13 +105,17 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
 async def thaw_wherever(ports: Ports, run: RunTag, /) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now."""
     placement = await ports.cluster.locate(run.machine)
-    try:
-        await ports.consistency.thaw(placement.owner, run=run)
-    except (ConsistencyLostError, HostUnreachableError):
-        # It moved in between, or lost power: then the next look finds it elsewhere, or thawed.
-        again = await ports.cluster.locate(run.machine)
-        if again.owner != placement.owner:
-            await ports.consistency.thaw(again.owner, run=run)
+    asked = (placement.owner, *placement.others)
+    for node in asked:
+        try:
+            if await ports.consistency.thaw(node, run=run) or len(asked) == 1:
+                return
+        except (ConsistencyLostError, HostUnreachableError):
+            continue
+    # It moved in between, or lost power: then the next look finds it elsewhere, or thawed.
+    again = await ports.cluster.locate(run.machine)
+    if again.owner not in asked:
+        await ports.consistency.thaw(again.owner, run=run)
 
 
 async def release_snapshots(

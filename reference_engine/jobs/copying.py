@@ -1,15 +1,17 @@
 """Steps S8 to S10: reconcile, enumerate the delta, copy."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
+from reference_engine.jobs.auditing import Audit, audit, resting_on
 from reference_engine.jobs.snapshotting import Snapshots, Switched
 from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.surroundings import Ports
 from reference_engine.model.errors import ProductionDiskError, TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
-from reference_engine.model.identity import DiskId, RunTag
+from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
 from reference_engine.model.recovery_point import (
     DiskRecord,
@@ -37,6 +39,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What of `extents` may differ from the base; only for an incremental transfer."""
 
     sources: tuple[str, ...]
+    audit: Audit
+    doubted: tuple[RecoveryPointId, ...]
+    """Earlier points that rest on the word of a tracker that lied."""
+
+
+_NO_AUDIT: Final = Audit(sampled=0, population=0, wrong=0)
 
 
 async def reconcile(
@@ -99,6 +107,7 @@ async def enumerate_delta(
     overlay: Overlay,
     switched: Switched,
     block_size: ByteCount,
+    sample: int,
 ) -> Plan:
     """Return what has to be read of one disk; by comparison where no tracker can vouch for it."""
     transfer = trust.choose_transfer(machine, disk.id, base=base, trackers=switched.trackers)
@@ -118,6 +127,23 @@ async def enumerate_delta(
                 tracked=tracked, carried=record.skew, skew=overlay.skew, size=disk.size
             )
     source = snapshots.sources[disk.id]
+    audited = _NO_AUDIT
+    doubted: tuple[RecoveryPointId, ...] = ()
+    if transfer.kind is TransferKind.INCREMENTAL and sample and base is not None:
+        audited = await audit(
+            ports,
+            disk.id,
+            disk.size,
+            run=run,
+            base=base,
+            source=source,
+            overlay=overlay,
+            tracked=delta,
+            sample=sample,
+        )
+        if audited.wrong:
+            transfer = trust.after_lie(transfer)
+            doubted = await resting_on(ports, base, disk.id)
     allocated = await ports.disk_io.allocated(source.snapshot, disk.id)
     extents = needed(
         transfer, delta=delta, allocated=allocated | overlay.skew, block=block_size, size=disk.size
@@ -133,7 +159,14 @@ async def enumerate_delta(
             sources=sources,
         )
     )
-    return Plan(transfer=transfer, extents=extents, changed=delta, sources=sources)
+    return Plan(
+        transfer=transfer,
+        extents=extents,
+        changed=delta,
+        sources=sources,
+        audit=audited,
+        doubted=doubted,
+    )
 
 
 async def _tracked(
@@ -218,6 +251,9 @@ async def copy(
         bytes_read=read,
         bytes_sent=sent.total,
         digest=session.root_digest(disk.id),
+        sampled=plan.audit.sampled,
+        population=plan.audit.population,
+        doubted=plan.doubted,
     )
 
 
@@ -258,13 +294,17 @@ def doubts(records: tuple[DiskRecord, ...], /) -> str:
         f"{record.disk}: {record.transfer.reason.value}"
         for record in records
         if record.transfer.kind is TransferKind.COMPARE
+        or record.transfer.reason is TransferReason.TRACKER_LIED
     )
 
 
 def scanned(records: tuple[DiskRecord, ...], /) -> bool:
-    """Return whether a disk was compared although the machine's back end has trackers."""
+    """Return whether a disk was read as a whole although the machine's back end has trackers."""
     return any(
-        record.transfer.kind is TransferKind.COMPARE
-        and record.transfer.reason is not TransferReason.NO_TRACKER
+        (
+            record.transfer.kind is TransferKind.COMPARE
+            and record.transfer.reason is not TransferReason.NO_TRACKER
+        )
+        or record.transfer.reason is TransferReason.TRACKER_LIED
         for record in records
     )

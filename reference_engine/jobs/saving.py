@@ -81,4 +81,5 @@ async def resume_wherever(ports: Ports, machine: MachineId, run: RunTag, /) -> N
         raise
     except TwinshotError:
         return  # the machine is gone: nothing waits to go on
-    await resume_somewhere(ports, placement.owner, run=run)
+    # Where a copy claims its identity, any of the nodes may hold the one that was saved.
+    await resume_somewhere(ports, (placement.others or (placement.owner,))[0], run=run)

@@ -5,9 +5,11 @@ from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
-from reference_engine.jobs.backup import BackupRun, failure_outcome
+from reference_engine.jobs.backup import BackupRun
 from reference_engine.jobs.clearing import clear_behind
-from reference_engine.jobs.copying import doubts, scanned
+from reference_engine.jobs.copying import doubts
+from reference_engine.jobs.discovery import Census, DiscoveryRule, discover
+from reference_engine.jobs.outcomes import failure_outcome, point_outcome
 from reference_engine.jobs.snapshotting import restore_preference
 from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
 from reference_engine.jobs.volume_use import give_back
@@ -22,7 +24,7 @@ from reference_engine.model.errors import (
 )
 from reference_engine.model.identity import MachineId, VolumeName
 from reference_engine.model.outcome import Outcome
-from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import Duration, Instant
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
@@ -53,20 +55,42 @@ async def protect(
     /,
     *,
     volumes: tuple[VolumeName, ...],
+    rule: DiscoveryRule | None = None,
 ) -> None:
-    """Run every slot that is still to come, after clearing up behind an earlier incarnation."""
+    """Run every slot that is still to come, after clearing up behind an earlier incarnation.
+
+    With a `rule`, machines that appear meanwhile are protected as well.
+    """
     ledger = VolumeLedger()
     permits = ports.runtime.semaphore(policy.runs_at_once)
     for volume in volumes:
         await _bounded(ports, policy, ports.cluster.leave_redirected(volume))
+    census = Census(tuple(plan.machine for plan in slots))
+
+    def begin(plan: Slots) -> None:
+        work = _protect_one(ports, policy, ledger, permits, plan, census=census)
+        group.spawn(work, name=str(plan.machine))
+
     async with ports.runtime.task_group() as group:
         for plan in slots:
-            group.spawn(_protect_one(ports, policy, ledger, permits, plan), name=str(plan.machine))
+            begin(plan)
+        if rule is not None:
+            found = discover(
+                ports, policy, rule, census, lambda new: begin(_from_now(ports, rule, new))
+            )
+            group.spawn(found, name="discovery")
     for volume in ledger.moved():
         moved = ledger.last_move(volume) or ports.runtime.now()
         rest = moved + policy.coordinator_hysteresis - ports.runtime.now()
         await ports.runtime.sleep(Duration(max(0, rest)))
         await _bounded(ports, policy, restore_preference(ports, policy, ledger, volume))
+
+
+def _from_now(ports: Ports, rule: DiscoveryRule, machine: MachineId) -> Slots:
+    """Return the slots of a machine that has just appeared."""
+    first = Instant(ports.runtime.now() + rule.delay)
+    count = max(0, -(-(rule.until - first) // rule.interval))
+    return Slots(machine=machine, first=first, interval=rule.interval, count=count)
 
 
 async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
@@ -78,7 +102,14 @@ async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
 
 
 async def _protect_one(
-    ports: Ports, policy: Policy, ledger: VolumeLedger, permits: Permits, plan: Slots
+    ports: Ports,
+    policy: Policy,
+    ledger: VolumeLedger,
+    permits: Permits,
+    plan: Slots,
+    /,
+    *,
+    census: Census,
 ) -> None:
     interrupted = await _was_interrupted(ports, policy, plan.machine)
     await _bounded(ports, policy, clear_behind(ports, plan.machine))
@@ -89,6 +120,9 @@ async def _protect_one(
         _miss(ports, plan, first=0, last=slot - 1, cause="the engine was not running")
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
+        if not census.there(plan.machine):
+            _miss(ports, plan, first=slot, last=plan.count - 1, cause="the cluster has it no more")
+            return
         async with permits:
             if await run_job(ports, policy, ledger, plan.machine, slot=slot) is None:
                 # Between attempts a volume stays where it was moved to, then it goes home.
@@ -145,7 +179,7 @@ async def run_job(
                 ports,
                 machine,
                 slot,
-                _outcome(point, attempt),
+                point_outcome(point, attempt=attempt),
                 attempts=attempt,
                 cause=point.downgrade or cause or doubts(point.disks),
             )
@@ -154,14 +188,6 @@ async def run_job(
             await ports.runtime.sleep(policy.retry_delay)
     _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=policy.attempts, cause=cause)
     return None
-
-
-def _outcome(point: RecoveryPoint, attempt: int) -> Outcome:
-    if point.consistency is Consistency.CRASH:
-        return Outcome.OK_CRASH
-    if attempt > 1:
-        return Outcome.RETRY_OK
-    return Outcome.OK_SCAN if scanned(point.disks) else Outcome.OK
 
 
 def _end(

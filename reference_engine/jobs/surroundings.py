@@ -74,6 +74,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     copy_limit: Duration = Duration(120 * MINUTE)
     merge_limit: Duration = Duration(10 * MINUTE)
     coordinator_hysteresis: Duration = Duration(20 * MINUTE)
+    sample_blocks: int = 64
+    """How many blocks that a tracker calls unchanged each incremental copy compares."""
+
     volume_reserve: ByteCount = GIB
     """A volume with less room than that gets no snapshot, and loses the one that it has."""
 

@@ -274,3 +274,17 @@ class ProductionDiskError(RefusedError):
             f"the snapshot of {self.disk} of {self.machine} is mounted as the production disk "
             "itself; nothing was changed; look at the host's shadow copies"
         )
+
+
+class IdentityDoubtError(CorruptionError):
+    """Several hosts have a machine of this identity, and it is open which one the points are of."""
+
+    def __init__(self, machine: MachineId, nodes: str, /) -> None:
+        super().__init__(machine, nodes)
+        self.machine, self.nodes = machine, nodes
+
+    def __str__(self) -> str:
+        return (
+            f"several machines have the identity {self.machine} (on {self.nodes}), and none or "
+            "more than one goes on with its points; give the copy an identity of its own"
+        )

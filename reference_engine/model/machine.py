@@ -80,6 +80,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool
     """False while it migrates, starts or fails over."""
 
+    others: tuple[NodeName, ...] = ()
+    """Further hosts that have a machine of this identity: a copy was imported with it."""
+
 
 class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
     """Which node coordinates a Cluster Shared Volume, and how the others reach it."""

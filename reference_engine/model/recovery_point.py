@@ -46,6 +46,7 @@ class TransferReason(enum.StrEnum):
     TRACKED = "tracked"
     NO_TRACKER = "no-tracker"
     TRACKER_LOST = "tracker-lost"
+    TRACKER_LIED = "tracker-lied"
     TRACKER_UNREACHABLE = "tracker-node-unreachable"
     DISK_REPLACED = "disk-replaced"
     DISK_RESIZED = "disk-resized"
@@ -59,7 +60,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     reason: TransferReason
 
 
-class DiskRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DiskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one disk of a point is, and how it came about."""
 
     disk: DiskId
@@ -81,6 +82,15 @@ class DiskRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     digest: str
     """Root digest over the whole disk's content, hexadecimal."""
+
+    sampled: int = 0
+    """How many blocks that the trackers call unchanged were compared with the base."""
+
+    population: int = 0
+    """Out of how many."""
+
+    doubted: tuple[RecoveryPointId, ...] = ()
+    """Earlier points that rest on the word of a tracker that was found to lie."""
 
 
 class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

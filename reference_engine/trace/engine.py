@@ -108,6 +108,17 @@ class DeltaEnumerated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     sources: tuple[str, ...]
 
 
+class BlocksSampled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`sampled` of `population` untracked blocks were compared; `wrong` differ from the base."""
+
+    at: Instant
+    run: RunTag
+    disk: DiskId
+    sampled: int
+    population: int
+    wrong: int
+
+
 class DiskCopied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """One disk's blocks are in the repository; `sent` holds those that were new to it."""
 
@@ -147,6 +158,21 @@ class JobEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     outcome: Outcome
     attempts: int
     cause: str
+
+
+class MachineDiscovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The machine is new in the cluster, and protected from now on."""
+
+    at: Instant
+    machine: MachineId
+
+
+class MachineQuarantined(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An alarm: these hosts have a machine of this identity that is not the one protected."""
+
+    at: Instant
+    machine: MachineId
+    nodes: tuple[NodeName, ...]
 
 
 class RunsFenced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -201,11 +227,14 @@ EngineEvent = (
     | SnapshotTaken
     | SkewRecorded
     | DeltaEnumerated
+    | BlocksSampled
     | DiskCopied
     | PointCommitted
     | RunEnded
     | JobEnded
     | LeftoversCleared
+    | MachineDiscovered
+    | MachineQuarantined
     | RunsFenced
     | SlotsMissed
     | VolumesTaken

@@ -79,6 +79,16 @@ def _another_disk(
     return None
 
 
+def after_lie(transfer: Transfer, /) -> Transfer:
+    """Return what becomes of a transfer whose tracker was found to have missed something.
+
+    The base is no help any more: where a piece of a block was copied and a lie hid another one,
+    its digest is that of the disk, and its stored pieces are not.
+    """
+    assert transfer.kind is TransferKind.INCREMENTAL, transfer
+    return Transfer(kind=TransferKind.FULL, reason=TransferReason.TRACKER_LIED)
+
+
 def after_lost_tracker(transfer: Transfer, /) -> Transfer:
     """Return what becomes of a transfer whose tracker could not answer after all."""
     if transfer.kind is TransferKind.INCREMENTAL:

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.jobs.discovery import DiscoveryRule
 from reference_engine.jobs.schedule import Slots, protect
 from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
 from reference_engine.model.extents import encode_extents
@@ -250,12 +251,25 @@ class Night:
             physical_disks_allowed=protection.physical_disks == "name",
             attempts=protection.attempts,
             retry_delay=Duration(protection.retry_delay),
+            sample_blocks=protection.sample_blocks,
             volume_reserve=ByteCount(protection.volume_reserve),
             runs_at_once=protection.runs_at_once,
             runs_per_volume=protection.runs_per_volume,
             runs_per_node=protection.runs_per_node,
         )
-        await protect(ports, policy, self.slots(), volumes=tuple(sorted(self.world.volumes)))
+        volumes = tuple(sorted(self.world.volumes))
+        await protect(ports, policy, self.slots(), volumes=volumes, rule=self._rule())
+
+    def _rule(self) -> DiscoveryRule | None:
+        protection = self.scenario.protection
+        if protection.discover is None:
+            return None
+        return DiscoveryRule(
+            poll=Duration(protection.discover),
+            delay=MINUTE,
+            interval=Duration(protection.interval),
+            until=Instant(self.scenario.duration),
+        )
 
     def slots(self) -> tuple[Slots, ...]:
         """Return when each machine is due."""

@@ -20,16 +20,19 @@ from simulator.faults.life_cycle import (
     DiskAdded,
     DiskReplaced,
     DiskResized,
+    MachineCloned,
     MachineDeleted,
+    MachineImported,
     MachineRenamed,
     MachineStopped,
     MountGoesAstray,
     SharedNothingMove,
+    TrackerLies,
     UserCheckpoint,
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine
-from simulator.world import lifecycle, moves, sizes
+from simulator.world import lifecycle, moves, newcomers, sizes
 from simulator.world.cluster import World
 from simulator.world.lifecycle import FOREIGN_EPOCH
 from simulator.world.machine import SimMachine
@@ -50,11 +53,13 @@ def happen_to_machine(
             spawn(lifecycle.stale(world, machine, node, lasts=lasts), happening.kind)
         case ForeignCheckpoint():
             lifecycle.foreign_checkpoint(world, machine)
-        case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved():
+        case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved() | TrackerLies():
             _happen_to_trackers(world, happening, machine)
         case GuestThawed():
             machine.guest.go_on("administrator")
             machine.canary()
+        case MachineCloned() | MachineImported():
+            _copy(world, happening, machine, spawn)
         case UserCheckpoint():
             lifecycle.take_user_checkpoint(machine)
         case UserRevert():
@@ -108,6 +113,18 @@ def _move(
             )
 
 
+def _copy(
+    world: World, happening: MachineCloned | MachineImported, machine: SimMachine, spawn: Spawn
+) -> None:
+    match happening:
+        case MachineCloned():
+            newcomers.clone(world, machine, happening.name, NodeName(happening.node))
+        case MachineImported():
+            node, volume = NodeName(happening.node), VolumeName(happening.volume)
+            lasts = Duration(happening.lasts)
+            spawn(newcomers.imported(world, machine, node, volume, lasts=lasts), happening.kind)
+
+
 def _happen_to_disk(world: World, happening: OfDisk, machine: SimMachine, spawn: Spawn) -> None:
     disk = machine.disks[happening.disk % len(machine.disks)]
     match happening:
@@ -128,6 +145,9 @@ def _happen_to_disk(world: World, happening: OfDisk, machine: SimMachine, spawn:
 
 def _happen_to_trackers(world: World, happening: OfMachine, machine: SimMachine) -> None:
     machine.advance()
+    if isinstance(happening, TrackerLies):
+        machine.lies_per_mille = happening.per_mille
+        return
     for point in list(machine.references.values()):
         foreign = point.run.epoch >= FOREIGN_EPOCH
         if isinstance(happening, ReferencePointsRemoved) and not foreign:

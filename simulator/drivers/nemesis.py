@@ -29,9 +29,10 @@ from simulator.faults.kinds import (
     VolumeSlow,
     WriterFailure,
 )
+from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
-from simulator.world import moves, room, volumes
+from simulator.world import moves, newcomers, room, volumes
 from simulator.world.cluster import World
 from simulator.world.volume import SimVolume
 
@@ -152,6 +153,9 @@ class Nemesis:
             case AgentAppears(node=node):
                 world.agentless.discard(NodeName(node))
                 world.maps.install(NodeName(node))
+            case MachineCreated():
+                node, volume = NodeName(happening.node), VolumeName(happening.volume)
+                newcomers.create(world, happening.name, node, volume, ByteCount(happening.size))
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():

@@ -34,9 +34,16 @@ class ClusterFacade:
         if found.deleted:
             raise MachineUnknownError(machine)
         assert found.last_node is not None
+        owner = world.stale.get(machine) or found.node or found.last_node
+        others: tuple[NodeName, ...] = ()
+        twin = world.twins.get(machine)
+        if twin is not None and twin.node is not None and twin.node != owner:
+            # The inventory names whoever was registered last.
+            owner, others = twin.node, (owner,)
         return Placement(
             machine=machine,
-            owner=world.stale.get(machine) or found.node or found.last_node,
+            owner=owner,
+            others=others,
             generation=found.placements,
             settled=found.settled and not found.migrating and found.home is not None,
         )
@@ -44,6 +51,12 @@ class ClusterFacade:
     def _need_quorum(self, operation: str) -> None:
         if not self._world.quorate:
             raise OperationFailedError(operation, "the cluster has lost its quorum")
+
+    async def machines(self) -> tuple[MachineId, ...]:
+        """Return every machine that was not deleted."""
+        self._need_quorum("machines")
+        machines = self._world.machines.values()
+        return tuple(sorted(machine.id for machine in machines if not machine.deleted))
 
     async def nodes(self) -> tuple[NodeName, ...]:
         """Return every node that is up."""

@@ -36,7 +36,7 @@ class ConsistencyFacade:
 
     async def freeze(self, node: NodeName, /, *, run: RunTag) -> GuestSnapshot:
         """Bring the guest to rest and take its snapshot."""
-        machine = self._world.machines[run.machine]
+        machine = self._world.machine_at(node, run.machine)
         if machine.home != node:
             raise NotOwnerError(run.machine, node)
         if machine.off:
@@ -60,7 +60,7 @@ class ConsistencyFacade:
 
     async def thaw(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Let the guest go on."""
-        machine = self._world.machines[run.machine]
+        machine = self._world.machine_at(node, run.machine)
         if machine.home != node:
             raise NotOwnerError(run.machine, node)
         newest = machine.guest.frozen_by

@@ -72,7 +72,7 @@ class HostFacade:
         return Address(subject=args[0], node=None)
 
     def _owned(self, node: NodeName, machine: MachineId) -> SimMachine:
-        found = self._world.machines[machine]
+        found = self._world.machine_at(node, machine)
         if found.deleted:
             raise MachineUnknownError(machine)
         if found.home != node:
@@ -81,7 +81,7 @@ class HostFacade:
 
     async def confirms(self, node: NodeName, machine: MachineId, /) -> bool:
         """Return whether the machine runs on the node."""
-        found = self._world.machines[machine]
+        found = self._world.machine_at(node, machine)
         return found.home == node and not found.blackout
 
     async def describe(self, node: NodeName, machine: MachineId, /) -> Machine:
@@ -192,6 +192,8 @@ class HostFacade:
             on_volume=on_volume,
         )
         world.snapshots[snapshot.id] = snapshot
+        if machine is not world.machines[machine.id]:
+            world.truth.of_twins.append(snapshot.id)
         world.truth.host_cuts[snapshot.id] = Cut(
             run=run,
             at=world.sim.now(),

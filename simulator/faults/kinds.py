@@ -8,11 +8,15 @@ from simulator.faults.life_cycle import (
     DiskAdded,
     DiskReplaced,
     DiskResized,
+    MachineCloned,
+    MachineCreated,
     MachineDeleted,
+    MachineImported,
     MachineRenamed,
     MachineStopped,
     MountGoesAstray,
     SharedNothingMove,
+    TrackerLies,
     UserCheckpoint,
     UserRevert,
 )
@@ -236,6 +240,10 @@ Happening = Annotated[
     | SharedNothingMove
     | MountGoesAstray
     | DiskResized
+    | MachineCreated
+    | MachineCloned
+    | MachineImported
+    | TrackerLies
     | PlacementStale
     | CoordinatorMove
     | VolumePaused

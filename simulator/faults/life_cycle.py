@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from simulator.faults.moments import OfDisk, OfMachine
+from simulator.faults.moments import OfDisk, OfMachine, Timed
 from simulator.faults.quantities import Size, TimeSpan
 
 
@@ -76,3 +76,37 @@ class MachineDeleted(OfMachine):
     """A machine is deleted, with its files."""
 
     kind: Literal["machine-deleted"]
+
+
+class MachineCreated(Timed):
+    """A new machine appears on a node, its one disk on a volume."""
+
+    kind: Literal["machine-created"]
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    node: str
+    volume: str
+    size: Size = Field(default=1 << 20, gt=0)
+
+
+class MachineCloned(OfMachine):
+    """A copy of a machine, with an identity of its own, appears on a node."""
+
+    kind: Literal["machine-cloned"]
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
+    node: str
+
+
+class MachineImported(OfMachine):
+    """A copy of a machine with the same identity runs on another node for a while."""
+
+    kind: Literal["machine-imported"]
+    node: str
+    volume: str
+    lasts: TimeSpan = Field(default=3_600_000_000, gt=0)
+
+
+class TrackerLies(OfMachine):
+    """A machine's trackers miss a share of the writes from now on, and say nothing."""
+
+    kind: Literal["tracker-lies"]
+    per_mille: int = Field(default=1, ge=0, le=1000)

@@ -5,7 +5,12 @@ import numpy as np
 
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, VolumeName
-from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.recovery_point import (
+    Consistency,
+    DiskRecord,
+    RecoveryPoint,
+    TransferKind,
+)
 from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
@@ -138,6 +143,35 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
             return self.truth.guest_cuts[point.guest_snapshot].images[record.disk]
         return replay(self.truth, point.machine.id, record.disk, self.cut_of(point, record).stamp)
+
+    def may_be_unreadable(self, point: RecoveryPoint, /) -> bool:
+        """Return whether damage, or a lying tracker, can have made the point unreadable.
+
+        Unreadable is what such a point may be; what it must never be is wrong without a word.
+        """
+        return self.damaged or any(
+            record.disk in self.truth.lied and record.transfer.kind is TransferKind.INCREMENTAL
+            for record in point.disks
+        )
+
+    def hidden(self, disk: DiskId, image: StampImage, size: ByteCount, /) -> ExtentSet:
+        """Return the bytes of `image` whose last write no tracker noted."""
+        lied = self.truth.lied.get(disk)
+        if not lied:
+            return EMPTY
+        every = np.arange(image.cells)
+        stamps = image.read(every) & np.uint64(TRIMMED - 1)
+        found = np.zeros(image.cells, bool)
+        for first, last in lied:
+            found |= (stamps >= np.uint64(first)) & (stamps <= np.uint64(last))
+        return self.as_bytes(disk, every[found], size)
+
+    def unexcused(self, point: RecoveryPoint, record: DiskRecord, wrong: ExtentSet, /) -> ExtentSet:
+        """Return of the wrong bytes of a disk those that no lie of a tracker explains."""
+        believed = record.transfer.kind is TransferKind.INCREMENTAL
+        if not wrong or not believed or record.disk not in self.truth.lied:
+            return wrong
+        return wrong - self.hidden(record.disk, self.true_image(point, record), record.size)
 
     def as_bytes(self, disk: DiskId, cells: Cells, size: ByteCount, /) -> ExtentSet:
         """Return the bytes of cells of a disk that was of this size."""

@@ -10,7 +10,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         finding.check(
             restore.point,
             f"cannot be restored: {restore.unreadable}",
-            holds=not restore.unreadable or evidence.damaged,
+            holds=not restore.unreadable
+            or evidence.damaged
+            or (proof is not None and evidence.may_be_unreadable(proof.point)),
         )
         if proof is None or restore.unreadable or proof.unreadable:
             continue

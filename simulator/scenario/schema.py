@@ -7,6 +7,7 @@ from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
 from simulator.faults.kinds import Happening, NodeCrash
+from simulator.faults.life_cycle import MachineCloned, MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
@@ -101,6 +102,12 @@ class Protection(Strict):
     attempts: int = Field(default=3, ge=1, le=10)
     retry_delay: TimeSpan = Field(default=60_000_000, ge=0)
     block: Size = Field(default=16384, ge=4096)
+    sample_blocks: int = Field(default=0, ge=0)
+    """How many blocks that trackers call unchanged each incremental copy compares."""
+
+    discover: TimeSpan | None = Field(default=None, gt=0)
+    """How often the engine looks for new machines, all of which it protects; None: never."""
+
     volume_reserve: Size = Field(default=1 << 20, ge=0)
     runs_at_once: int = Field(default=4, ge=1)
     runs_per_volume: int = Field(default=4, ge=1)
@@ -123,6 +130,10 @@ class Expectation(Strict):
     consistency: Literal["application", "saved-state", "crash"] | None = None
     transfer: list[Literal["full", "incremental", "compare"]] | None = None
     points_at_least: int | None = Field(default=None, ge=0)
+    points_at_most: int | None = Field(default=None, ge=0)
+    quarantined: str | None = None
+    """A node whose machine of the same identity has to be told apart."""
+
     skew: Literal["empty", "some"] | None = None
     cause: str | None = None
     """A part of the sentence that says why the outcome is no better."""
@@ -236,7 +247,7 @@ def _happenings(
     scenario: Scenario, happenings: tuple[Happening, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
     nodes = {node.name for node in scenario.nodes}
-    machines = {machine.name for machine in scenario.machines}
+    machines = _machines(scenario)
     known = {
         "machine": machines,
         "volume": {volume.name for volume in scenario.volumes},
@@ -270,16 +281,27 @@ def _trigger(
     match getattr(happening, "on", None):
         case AtTime(at=at) if at > scenario.duration:
             yield (*here, "on", "at"), "is after the scenario's end"
-        case AtStep(machine=machine) if machine not in {m.name for m in scenario.machines}:
+        case AtStep(machine=machine) if machine not in _machines(scenario):
             yield (*here, "on", "machine"), f"there is no machine {machine!r}"
         case AtCall() | AtStep() | AtTime() | None:
             pass
 
 
+def _machines(scenario: Scenario) -> set[str]:
+    """Return every machine that there is or will be; `~2` is the second of its name."""
+    happenings = scenario.happenings + tuple(
+        each for variant in scenario.variants for each in variant.happenings
+    )
+    created = [each.name for each in happenings if isinstance(each, MachineCreated | MachineCloned)]
+    names = {machine.name for machine in scenario.machines}
+    numbered = {f"{name}~{number}" for name in created for number in range(2, len(created) + 2)}
+    return names.union(created, numbered)
+
+
 def _expectations(
     scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
-    machines = {machine.name for machine in scenario.machines}
+    machines = _machines(scenario)
     for index, expectation in enumerate(expect):
         if expectation.machine not in machines:
             yield (*place, index, "machine"), f"there is no machine {expectation.machine!r}"

@@ -83,6 +83,9 @@ class World:
 
         self.volumes: dict[VolumeName, SimVolume] = {}
         self.machines: dict[MachineId, SimMachine] = {}
+        self.twins: dict[MachineId, SimMachine] = {}
+        """Copies that were imported with the identity of another machine."""
+
         self.snapshots: dict[SnapshotId, SimSnapshot] = {}
         self.maps = FilterMaps(granule_cells=4)
         self.rct_granule_cells = 4
@@ -106,6 +109,11 @@ class World:
             for machine in self.machines.values()
             if any(owned.id == disk for owned in machine.disks)
         )
+
+    def machine_at(self, node: NodeName, machine: MachineId, /) -> SimMachine:
+        """Return whom a node means by this identity."""
+        twin = self.twins.get(machine)
+        return twin if twin is not None and twin.node == node else self.machines[machine]
 
     def disk(self, disk: DiskId, /) -> SimDisk:
         """Return the disk of this identity."""

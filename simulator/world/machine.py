@@ -15,7 +15,7 @@ from simulator.world.guest import Guest, ShadowCopy
 from simulator.world.stamps import TRIMMED, Cells, StampImage, Stamps
 from simulator.world.trackers import FilterMaps, ReferencePoint
 from simulator.world.truth import Cut, Truth, WriteBatch
-from simulator.world.workload import Workload
+from simulator.world.workload import Profile, Workload
 
 if TYPE_CHECKING:
     from simulator.world.saving import SavedState
@@ -90,9 +90,13 @@ class SimMachine:
         self.checkpoints: list[str] = []
         self.merging_until = Instant(0)
         self._workloads, self._maps, self._truth = [workload], maps, truth
+        self.lies_per_mille = 0
+        """How many of its bursts no tracker notes, without a word."""
+
         self._clock = guest_clock
-        self._canary_per_mille = canary_per_mille
+        self.canary_per_mille = canary_per_mille
         self._chance = sim.stream("canary", machine)
+        self._lies = sim.stream("lies", machine)
         self._shadows = 0
         truth.writes[machine] = []
 
@@ -114,6 +118,11 @@ class SimMachine:
     def disk(self, disk: str, /) -> SimDisk:
         """Return the disk of this identity."""
         return next(found for found in self.disks if found.id == disk)
+
+    @property
+    def profile(self) -> Profile:
+        """How its guest writes."""
+        return self._workloads[0].profile
 
     @property
     def back_end(self) -> BackEnd:
@@ -212,7 +221,7 @@ class SimMachine:
         A busy guest rewrites most of its cells sooner or later and so hides a lost change; a cell
         that is written once shows it.
         """
-        if self.writing and self._chance.chance(self._canary_per_mille):
+        if self.writing and self._chance.chance(self.canary_per_mille):
             disk = self.disks[self._chance.below(len(self.disks))]
             self._write(disk, disk.next_canary(), trim=False)
 
@@ -267,7 +276,14 @@ class SimMachine:
     def _put(self, disk: SimDisk, cells: Cells, stamps: Stamps) -> None:
         assert self.node is not None
         disk.stamps.write(cells, stamps)
-        self._maps.of(self.node, disk).note(cells)
+        if self.lies_per_mille and self._lies.chance(self.lies_per_mille):
+            order = stamps & np.uint64(TRIMMED - 1)
+            hidden = (int(order[0]), int(order[-1]))
+            disk.unseen.append(hidden)
+            self._truth.lied.setdefault(disk.id, []).append(hidden)
+            self._maps.of(self.node, disk)
+        else:
+            self._maps.of(self.node, disk).note(cells)
         self._truth.writes[self.id].append(
             WriteBatch(disk=disk.id, node=self.node, cells=cells, stamps=stamps)
         )

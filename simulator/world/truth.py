@@ -66,6 +66,12 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     sizes: dict[DiskId, int]
     """At first."""
 
+    lied: dict[DiskId, list[tuple[int, int]]]
+    """The writes, by their first and last stamp, that no tracker noted."""
+
+    of_twins: list[SnapshotId]
+    """Snapshots of machines that only claim to be one that is protected."""
+
     shapes: dict[DiskId, list[Shape]]
     """Every later size of a disk."""
 
@@ -86,5 +92,7 @@ def empty_truth() -> Truth:
         depths=[],
         initial={},
         sizes={},
+        lied={},
+        of_twins=[],
         shapes={},
     )
