@@ -53,6 +53,14 @@ class DirectoryStore(BlobStore):
         """
         return await asyncio.to_thread(self._create, self._path(name), content)
 
+    async def make_durable(self, name: str, /) -> None:
+        """Flush the directory in which the object is; its content is, since before the link.
+
+        Raises:
+            OperationFailedError: it may not survive a power cut.
+        """
+        await asyncio.to_thread(self._make_durable, self._path(name))
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
 
@@ -74,6 +82,10 @@ class DirectoryStore(BlobStore):
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending; temporaries are none."""
         return await asyncio.to_thread(self._names, prefix)
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        return await asyncio.to_thread(self._sizes, prefix)
 
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
@@ -104,6 +116,10 @@ class DirectoryStore(BlobStore):
             _flush_directory(path.parent)
             return created
 
+    def _make_durable(self, path: Path) -> None:
+        with self._explained("flushing", path):
+            _flush_directory(path.parent)
+
     def _read(self, path: Path) -> bytes | None:
         with self._explained("reading", path):
             try:
@@ -131,6 +147,15 @@ class DirectoryStore(BlobStore):
                 below = Path(directory).relative_to(self._root)
                 found += [(below / file).as_posix() for file in files]
         return tuple(sorted(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n)))
+
+    def _sizes(self, prefix: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with self._explained("listing", self._root):
+            for name in self._names(prefix):
+                # What is deleted meanwhile has no size any more.
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = (self._root / name).stat().st_size
+        return found
 
     def _delete(self, path: Path) -> None:
         with self._explained("deleting", path):

@@ -17,6 +17,9 @@ class MemoryStore(BlobStore):
         self.objects[name] = bytes(content)
         return True
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do nothing: what is visible is all there is."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
         return self.objects.get(name)
@@ -37,6 +40,10 @@ class MemoryStore(BlobStore):
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending."""
         return tuple(sorted(name for name in self.objects if name.startswith(prefix)))
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        return {name: len(self.objects[name]) for name in await self.names(prefix)}
 
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""

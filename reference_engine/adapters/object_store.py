@@ -137,6 +137,9 @@ class ObjectStore(BlobStore):
         await self._prove_conditional_put()
         return await self._put(name, bytes(content))
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do nothing: a service shows an object once it is stored for good."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none.
 
@@ -196,8 +199,17 @@ class ObjectStore(BlobStore):
             StoreUnusableError: no bucket, no permission.
             OperationFailedError: a page of the listing was not to be had.
         """
+        return tuple(await self.sizes(prefix))
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size in bytes of every object whose name starts with `prefix`, ascending.
+
+        Raises:
+            StoreUnusableError: no bucket, no permission.
+            OperationFailedError: a page of the listing was not to be had.
+        """
         found = await self._listed(prefix.rpartition("/")[0])
-        return tuple(n for n in found if n.startswith(prefix) and _NAME.fullmatch(n))
+        return {n: size for n, size in found if n.startswith(prefix) and _NAME.fullmatch(n)}
 
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none.
@@ -219,14 +231,14 @@ class ObjectStore(BlobStore):
 
     async def stranger(self) -> str | None:
         """Return the name of something below the prefix that is no object of ours, if any."""
-        names = await self._listed("")
-        return next((n for n in names if not _NAME.fullmatch(n) and n != _PROBE), None)
+        listed = await self._listed("")
+        return next((n for n, _ in listed if not _NAME.fullmatch(n) and n != _PROBE), None)
 
-    async def _listed(self, directory: str) -> tuple[str, ...]:
-        """Return every name below `directory`, each page of them received."""
+    async def _listed(self, directory: str) -> tuple[tuple[str, int], ...]:
+        """Return every name and size below `directory`, each page of them received."""
 
-        async def ask() -> tuple[str, ...]:
-            found: list[str] = []
+        async def ask() -> tuple[tuple[str, int], ...]:
+            found: list[tuple[str, int]] = []
             pages = obstore.list(self._lister, prefix=directory or None, chunk_size=1000)
             while True:
                 async with self._limit(0):
@@ -234,7 +246,7 @@ class ObjectStore(BlobStore):
                         page = await anext(pages)
                     except StopAsyncIteration:
                         return tuple(sorted(found))
-                found += [each["path"] for each in page]
+                found += [(each["path"], each["size"]) for each in page]
 
         return await self._asked(f"listing {self._place}", ask)
 

@@ -31,6 +31,26 @@ _COMMANDS: Final = (
     ("restore", "reference_engine.app.restore_command:restore", "Write a point's disks to images."),
     ("verify", "reference_engine.app.verify_command:verify", "Read points to the last block."),
     (
+        "repo init",
+        "reference_engine.app.repo.init_command:init",
+        "Make a new repository.",
+    ),
+    (
+        "repo info",
+        "reference_engine.app.repo.info_command:info",
+        "Say what a repository is, and which runs are under way in it.",
+    ),
+    (
+        "repo stats",
+        "reference_engine.app.repo.stats_command:stats",
+        "Say how much points hold, and how little of it is stored.",
+    ),
+    (
+        "repo prune",
+        "reference_engine.app.repo.prune_command:prune",
+        "Remove points that no rule keeps, and free their space.",
+    ),
+    (
         "simulate",
         "simulator.campaign.commands:simulate",
         "Run scenarios against a simulated cluster.",
@@ -68,7 +88,10 @@ _COMMANDS: Final = (
     ),
 )
 
-_GROUPS: Final = {"bench": "Measure speed and size, and hold results against each other."}
+_GROUPS: Final = {
+    "repo": "Make repositories, look at them as a whole, and free their space.",
+    "bench": "Measure speed and size, and hold results against each other.",
+}
 """What the first word of commands with two words stands for."""
 
 

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.app.output import Output
@@ -16,7 +16,8 @@ from reference_engine.repository.errors import (
     RepositoryExistsError,
     RepositoryForeignError,
 )
-from reference_engine.repository.repository import Repository
+from reference_engine.repository.repository import NO_SETTINGS, Repository
+from reference_engine.repository.settings import Settings
 
 BLOCK_SIZE: Final = ByteCount(64 * KIB)
 """Large enough for a small map; a random write of a guest costs a sixteenth of it."""
@@ -27,6 +28,16 @@ class Store(BlobStore, Protocol):
 
     async def stranger(self) -> str | None:
         """Return the name of something there that is no object of ours, if any."""
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+
+
+class Opened(NamedTuple):
+    """A repository, and the store that it is in."""
+
+    repository: Repository
+    store: Store
 
 
 def open_store(place: str, /) -> Store:
@@ -55,7 +66,7 @@ def open_store(place: str, /) -> Store:
 
 
 @contextlib.contextmanager
-def _naming(place: str) -> Iterator[None]:
+def naming(place: str) -> Iterator[None]:
     """Let errors say which repository they are about."""
     try:
         yield
@@ -78,6 +89,10 @@ class CountingStore(Store):
             self.created = ByteCount(self.created + len(content))
         return created
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do what the store does."""
+        await self._store.make_durable(name)
+
     async def read(self, name: str, /) -> bytes | None:
         """Return what the store returns."""
         return await self._store.read(name)
@@ -89,6 +104,10 @@ class CountingStore(Store):
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return what the store returns."""
         return await self._store.names(prefix)
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return what the store returns."""
+        return await self._store.sizes(prefix)
 
     async def delete(self, name: str, /) -> None:
         """Do what the store does."""
@@ -106,10 +125,20 @@ async def open_repository(place: str, executor: Executor, /) -> Repository:
         RefusedError: there is none, or it is not usable.
         LogDamagedError: its history is not what was written.
     """
+    return (await open_with_store(place, executor)).repository
+
+
+async def open_with_store(place: str, executor: Executor, /) -> Opened:
+    """Open the repository at a place, and say which store it is in.
+
+    Raises:
+        RefusedError: there is none, or it is not usable.
+        LogDamagedError: its history is not what was written.
+    """
     # A place that cannot be understood may hold a password: it is not named as the others are.
     store = open_store(place)
-    with _naming(place):
-        return await Repository.open(store, executor=executor)
+    with naming(place):
+        return Opened(await Repository.open(store, executor=executor), store)
 
 
 async def open_or_create_repository(
@@ -121,20 +150,34 @@ async def open_or_create_repository(
         RefusedError: something else is there, or it is not usable.
         LogDamagedError: its history is not what was written.
     """
-    with _naming(place):
+    with naming(place):
         try:
             return await Repository.open(store, executor=runtime)
         except RepositoryAbsentError:
-            stranger = await store.stranger()
-            if stranger is not None:
-                raise RepositoryForeignError(f"it holds {stranger}") from None
-        token = runtime.random("repository").token()
+            pass
         try:
-            repository = await Repository.create(
-                store, identity_token=token, block_size=BLOCK_SIZE, executor=runtime
-            )
+            repository = await create_repository(store, NO_SETTINGS, runtime=runtime)
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.
             return await Repository.open(store, executor=runtime)
         output.remark(f"created a repository in {place}")
         return repository
+
+
+async def create_repository(store: Store, settings: Settings, /, *, runtime: Runtime) -> Repository:
+    """Make an empty store a repository.
+
+    Raises:
+        RepositoryExistsError: it is one already.
+        RepositoryForeignError: something else is there.
+    """
+    stranger = await store.stranger()
+    if stranger is not None:
+        raise RepositoryForeignError(f"it holds {stranger}")
+    return await Repository.create(
+        store,
+        identity_token=runtime.random("repository").token(),
+        block_size=BLOCK_SIZE,
+        settings=settings,
+        executor=runtime,
+    )

@@ -15,6 +15,13 @@ class BlobStore(Protocol):
         When this returns True the object survives a power cut, whole.
         """
 
+    async def make_durable(self, name: str, /) -> None:
+        """Let an object that was read survive a power cut, whoever created it.
+
+        An object may be visible before its creator was told that it is durable. Stores where the
+        one implies the other do nothing.
+        """
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None where there is none."""
 

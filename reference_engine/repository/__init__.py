@@ -7,8 +7,8 @@ A repository lives behind `ports.blob_store`; `FORMAT.md` has the bytes of its o
 - `maps/<session>-<n>` hold pages of block maps: for each block its digest and its place;
 - `points/<id>`, twice, is the manifest of one point: its record, and of every disk the root of its
   map, which refers to pages of this run and of earlier ones, but to no other manifest;
-- `log/<number>` is the history: runs opened and points committed, each entry naming the digest of
-  the one before;
+- `log/<number>` is the history: runs opened, points committed and expired, objects condemned and
+  swept, each entry naming the digest of the one before;
 - `index/<session>` tells later runs what is stored already, of whatever disk or machine.
 
 Order of publication: packs, pages, manifest, its copy, then the log entry. Each is durable before
@@ -28,6 +28,24 @@ its successor is opened and is seen by it. A create whose answer was lost is set
 number again: it was ours if and only if the bytes are equal, and a session's token makes the bytes
 of every run its own.
 
+Space is given back in the same log: what no point uses is *condemned*, then *swept*, deleted, and
+*released*. A commit lands behind a history in which nothing that the point uses is swept; a sweep
+lands behind one whose points it spares; whichever comes later knows the other. A run that slept
+through a sweep finds its number taken, and copies what was swept, or starts over where it is
+deleted already. Each rule is one step:
+
+| rule | step |
+|---|---|
+| an object is whole before it has its name, and its name is durable before the answer | `create` |
+| what was read of the log is durable before anything is built on it | `Log.settle` |
+| an entry lands behind exactly the history that it was decided on | `Log.append_after` |
+| a run builds on nothing that is condemned or swept | `BlockStorer._lasting` |
+| a commit uses nothing that is swept | `Reliance.check` |
+| what a run wrote is nobody's garbage while the run may commit | `Survey._is_over` |
+| nothing is condemned or swept while a point's needs cannot be told | `Survey.used` |
+| a sweep spares what was committed since | `Reclaim.sweep` |
+| only what is swept is deleted | `Reclaim.delete` |
+
 Invariants: a listed point's manifest has the digest that the log states; a manifest refers only to
 packs that were durable before it; a block is returned only if its digest is right; nothing listed
 is ever rewritten.
@@ -36,6 +54,7 @@ is ever rewritten.
 |---|---|
 | `codec` | the bytes of header, log entries and manifests |
 | `pages`, `columns` | the bytes of pages and index segments |
+| `reclaim_entries`, `history` | what entries say, and what they come to |
 | `log` | reading the history, appending to it |
 | `publish` | one object, durable and ours, whatever became of the answers |
 | `block_map` | which stored block stands at which place of a disk |
@@ -44,6 +63,10 @@ is ever rewritten.
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |
 | `write_session` | one run's writing, up to its commit |
+| `reliance` | what a run builds on that others wrote, and what if it is swept |
+| `manifests` | composing and reading manifests |
+| `survey` | which objects points use, and which nobody does |
+| `reclaim` | removing points, and giving their space back |
 | `fetching` | which frames a block needs |
 | `reader` | reading a point, with every digest checked |
 | `repository` | the front door |

@@ -145,6 +145,14 @@ class PageRow(NamedTuple):
     seal: bytes
 
 
+class Standing(NamedTuple):
+    """What a disk holds so far at some blocks."""
+
+    digests: Digests
+    stored: npt.NDArray[np.bool_]
+    overlaid: npt.NDArray[np.uint16]
+
+
 LoadPage = Callable[[int, PageRow], Awaitable[Page]]
 """Returns a page, checked, given its number and its row of the root."""
 
@@ -263,6 +271,27 @@ class BlockMap:
             if start < end:
                 part = slice(start, end)
                 yield int(pages[start]), part, numbers[part] % PAGE_BLOCKS
+
+    async def standing(self, numbers: Numbers, /) -> Standing:
+        """Return what stands at these blocks."""
+        standing = Standing(
+            digests=np.zeros((len(numbers), DIGEST_SIZE), np.uint8),
+            stored=np.zeros(len(numbers), np.bool_),
+            overlaid=np.zeros(len(numbers), np.uint16),
+        )
+        for number, part, inside in self.spans(numbers):
+            page = await self.page(number)
+            standing.digests[part] = page.digests[inside]
+            standing.stored[part] = page.places[inside, 0] != 0
+            standing.overlaid[part] = page.overlaid[inside]
+        return standing
+
+    async def clear(self, numbers: Numbers, /) -> None:
+        """Make holes of these blocks."""
+        for number, _, inside in self.spans(numbers):
+            page = await self.page(number)
+            page.clear(inside)
+            self.touch(number)
 
     def pages(self) -> tuple[int, ...]:
         """Return the numbers of the pages that hold anything, ascending."""

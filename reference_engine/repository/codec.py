@@ -11,7 +11,7 @@ from backports.zstd import ZstdError, compress, decompress
 from blake3 import blake3
 
 from reference_engine.model.extents import decode_extents, encode_extents
-from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId
+from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
@@ -24,9 +24,18 @@ from reference_engine.repository.columns import Columns
 from reference_engine.repository.errors import (
     LogDamagedError,
     ManifestDamagedError,
+    RepositoryFeatureError,
     RepositoryForeignError,
     RepositoryNewerError,
 )
+from reference_engine.repository.reclaim_entries import (
+    ObjectsCondemnedEntry,
+    ObjectsReleasedEntry,
+    ObjectsSweptEntry,
+    PointsExpiredEntry,
+    RunClosedEntry,
+)
+from reference_engine.repository.settings import Settings
 
 FORMAT: Final = 2
 HEADER_NAME: Final = "repository.json"
@@ -44,13 +53,15 @@ FRAME_MAX: Final = 8 << 20
 """What one frame holds at most, decompressed."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `repository.json` says. `digest_key` is 64 hexadecimal digits."""
 
     format: int
     repository: str
     block_size: ByteCount
     digest_key: str
+    settings: Settings | None = None
+    """None where there is nothing to say: the bytes are those of before there were any."""
 
     @property
     def key(self) -> bytes:
@@ -78,7 +89,15 @@ class PointCommittedEntry(
     digest: str
 
 
-Entry = RunOpenedEntry | PointCommittedEntry
+Entry = (
+    RunOpenedEntry
+    | PointCommittedEntry
+    | RunClosedEntry
+    | PointsExpiredEntry
+    | ObjectsCondemnedEntry
+    | ObjectsSweptEntry
+    | ObjectsReleasedEntry
+)
 
 
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,14 +154,14 @@ def pack_name(session: str, number: int, /) -> str:
     return f"packs/{session}-{number}"
 
 
-def manifest_name(point: RecoveryPointId, /) -> str:
-    """Return the object name of a point's manifest."""
-    return f"points/{point}"
+def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
+    """Return the object name of a point's manifest, as its run stages it, counted from 0."""
+    return f"points/{point}.{attempt}" if attempt else f"points/{point}"
 
 
-def manifest_copy_name(point: RecoveryPointId, /) -> str:
-    """Return the object name of the manifest's second copy."""
-    return f"copies/points/{point}"
+def manifest_copy_name(manifest: str, /) -> str:
+    """Return the object name of the second copy of the manifest of this name."""
+    return f"copies/{manifest}"
 
 
 def map_name(session: str, number: int, /) -> str:
@@ -155,11 +174,17 @@ def index_name(session: str, /) -> str:
     return f"index/{session}"
 
 
-def new_header(identity_token: str, /, *, block_size: ByteCount) -> Header:
+def new_header(identity_token: str, /, *, block_size: ByteCount, settings: Settings) -> Header:
     """Return the header of a new repository; its digest key follows from its identity."""
     assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
     key = blake3(identity_token.encode(), derive_key_context=_KEY_CONTEXT).hexdigest()
-    return Header(format=FORMAT, repository=identity_token, block_size=block_size, digest_key=key)
+    return Header(
+        format=FORMAT,
+        repository=identity_token,
+        block_size=block_size,
+        digest_key=key,
+        settings=None if settings == Settings() else settings,
+    )
 
 
 def encode_header(header: Header, /) -> bytes:
@@ -172,10 +197,11 @@ def decode_header(content: bytes, /) -> Header:
     """Return what `repository.json` says.
 
     Raises:
-        RepositoryNewerError: a later program wrote it.
+        RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
         RepositoryForeignError: it is not ours, or not as it was written.
     """
     body = content[: content.rfind(b"}") + 1] + b"\n"
+    stated: dict[str, msgspec.Raw] = {}
     try:
         stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         number = msgspec.json.decode(stated.get("format", b"0"), type=int)
@@ -184,6 +210,9 @@ def decode_header(content: bytes, /) -> Header:
         number, header = 0, None
     if number > FORMAT:
         raise RepositoryNewerError(number, FORMAT)
+    unknown = sorted(stated.keys() - set(Header.__struct_encode_fields__)) if number else []
+    if unknown:
+        raise RepositoryFeatureError(unknown[0])
     if header is None or not _is_sound(header, content):
         raise RepositoryForeignError(f"{HEADER_NAME} is not a repository's")
     return header
@@ -278,13 +307,29 @@ def decode_manifest(
         raise ManifestDamagedError(point, str(error)) from error
 
 
-def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
+def staged_run(key: bytes, content: bytes, /) -> RunTag | None:
+    """Return which run wrote this manifest; None where it is not what was sealed."""
+    body, trailer = content[:-SEAL_SIZE], content[-SEAL_SIZE:]
+    if blake3(body, key=key).digest() != trailer:
+        return None
+    try:
+        return _decode_index(body)[0].record.run
+    except ValueError:
+        return None
+
+
+def _decode_index(body: bytes) -> tuple[_ManifestIndex, int]:
+    """Return the index, and where it ends."""
     if not body.startswith(MANIFEST_MAGIC):
         raise ValueError("it is no manifest")
     start = len(MANIFEST_MAGIC) + 8
-    head_size = int.from_bytes(body[len(MANIFEST_MAGIC) : start], "little")
-    index = _index_decoder.decode(body[start : start + head_size])
-    plain = decompress(body[start + head_size :])
+    end = start + int.from_bytes(body[len(MANIFEST_MAGIC) : start], "little")
+    return _index_decoder.decode(body[start:end]), end
+
+
+def _decode_body(body: bytes, *, block_size: ByteCount) -> Manifest:
+    index, end = _decode_index(body)
+    plain = decompress(body[end:])
     if len(plain) != index.columns_size:
         raise ValueError("its roots have the wrong length")
     disks: dict[DiskId, DiskRoot] = {}

@@ -1,7 +1,8 @@
 """What can be wrong with a repository, in its own words."""
 
-from reference_engine.model.errors import CorruptionError, RefusedError
-from reference_engine.model.identity import DiskId, RecoveryPointId
+from reference_engine.model.errors import ConsistencyLostError, CorruptionError, RefusedError
+from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, RunTag
+from reference_engine.model.units import HOUR, Duration
 
 
 class RepositoryAbsentError(RefusedError):
@@ -41,6 +42,17 @@ class RepositoryNewerError(RefusedError):
             f"the repository has format {self.found} and this program knows formats up to "
             f"{self.known}; use a newer program"
         )
+
+
+class RepositoryFeatureError(RefusedError):
+    """The repository has something that this program does not know; without it nothing is safe."""
+
+    def __init__(self, feature: str, /) -> None:
+        super().__init__(feature)
+        self.feature = feature
+
+    def __str__(self) -> str:
+        return f"the repository uses {self.feature!r}, which is unknown here; use a newer program"
 
 
 class PointUnknownError(RefusedError):
@@ -107,3 +119,76 @@ class ObjectConflictError(CorruptionError):
 
     def __str__(self) -> str:
         return f"object {self.name} exists already with other bytes"
+
+
+class RunClosedError(ConsistencyLostError):
+    """Somebody took this run for dead; its point will never exist."""
+
+    def __init__(self, run: RunTag, /) -> None:
+        super().__init__(run)
+        self.run = run
+
+    def __str__(self) -> str:
+        return f"run {self.run} was silent for so long that a prune closed it; run it again"
+
+
+class BlocksReclaimedError(ConsistencyLostError):
+    """Blocks that this run found in the repository were deleted before it could commit."""
+
+    def __init__(self, run: RunTag, name: str, /) -> None:
+        super().__init__(run, name)
+        self.run, self.name = run, name
+
+    def __str__(self) -> str:
+        return (
+            f"run {self.run} built on {self.name}, which was reclaimed meanwhile; run it again, "
+            "and what is missing is stored anew"
+        )
+
+
+class ReclaimRefusedError(CorruptionError):
+    """What a point uses cannot be told, so nothing may be deleted."""
+
+    def __init__(self, point: RecoveryPointId, cause: str, /) -> None:
+        super().__init__(point, cause)
+        self.point, self.cause = point, cause
+
+    def __str__(self) -> str:
+        return (
+            f"nothing was deleted, for what point {self.point} needs cannot be told ({self.cause})"
+            "; repair the point, or remove it by its id"
+        )
+
+
+class LastPointError(RefusedError):
+    """A machine would be left without any point."""
+
+    def __init__(self, machine: MachineId, point: RecoveryPointId, /) -> None:
+        super().__init__(machine, point)
+        self.machine, self.point = machine, point
+
+    def __str__(self) -> str:
+        return (
+            f"point {self.point} is the last one of {self.machine}; keep it, or allow by "
+            "--allow-last that nothing of the machine is left"
+        )
+
+
+class AppendOnlyError(RefusedError):
+    """Something was to be removed from a repository to which points are only added."""
+
+    def __str__(self) -> str:
+        return "the repository is append-only: nothing is ever removed from it; let it grow"
+
+
+class PointImmutableError(RefusedError):
+    """A point is too young to be removed from this repository."""
+
+    def __init__(self, point: RecoveryPointId, left: Duration, /) -> None:
+        super().__init__(point, left)
+        self.point, self.left = point, left
+
+    def __str__(self) -> str:
+        hours = -(-self.left // HOUR)
+        left = f"{hours} h" if hours < 48 else f"{-(-hours // 24)} days"
+        return f"point {self.point} is immutable for another {left}; remove it then"

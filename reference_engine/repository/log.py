@@ -19,6 +19,7 @@ from reference_engine.repository.codec import (
     object_digest,
 )
 from reference_engine.repository.errors import LogDamagedError
+from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
 
 COLLISIONS_MAX: Final = 1000
@@ -32,12 +33,9 @@ class Log:
         self._store = store
         self._key = header.key
         self._tip = header_digest
-        self._entries: list[Entry] = []
-
-    @property
-    def entries(self) -> tuple[Entry, ...]:
-        """What has been read, in order; entry n has number n + 1."""
-        return tuple(self._entries)
+        self._durable = 0
+        self.history = History()
+        """What has been read."""
 
     async def check_complete(self) -> None:
         """Read the whole history and make sure that no entry is missing before a listed one.
@@ -47,7 +45,7 @@ class Log:
         """
         listed = await self._store.names("log/")
         await self.refresh()
-        read = len(self._entries)
+        read = len(self.history.entries)
         if listed and listed[-1] > (log_name(read) if read else "log/"):
             raise LogDamagedError(read + 1, f"it is missing although {listed[-1]} exists")
 
@@ -58,13 +56,28 @@ class Log:
             LogDamagedError: an entry is not what was written.
         """
         while True:
-            number = len(self._entries) + 1
+            number = len(self.history.entries) + 1
             content = await self._store.read(log_name(number))
             if content is None:
                 return
             # Another task of this process may have read the same entry meanwhile.
-            if number == len(self._entries) + 1:
+            if number == len(self.history.entries) + 1:
                 self._accept(number, content)
+
+    async def settle(self) -> None:
+        """Read every entry that was appended since, and make sure that all of them will stay.
+
+        Somebody else's entry may be visible before it is durable. Whoever builds on it, by a
+        commit or by a deletion, would be left with a fact that a power cut undid.
+
+        Raises:
+            LogDamagedError: an entry is not what was written.
+        """
+        await self.refresh()
+        while (number := len(self.history.entries)) > self._durable:
+            # The ones before are durable: whoever appended this one had settled them.
+            await self._store.make_durable(log_name(number))
+            self._durable = max(self._durable, number)
 
     def _accept(self, number: int, content: bytes) -> None:
         record = decode_record(self._key, number, content)
@@ -72,10 +85,30 @@ class Log:
             raise LogDamagedError(number, f"it says that it is entry {record.number}")
         if record.previous != self._tip:
             raise LogDamagedError(number, "it does not continue the entry before")
-        self._entries.append(record.entry)
+        self.history.accept(record.entry)
         self._tip = object_digest(self._key, content)
 
-    async def append(self, decide: Callable[[tuple[Entry, ...]], Entry | None], /) -> Entry | None:
+    async def append_after(self, number: int, entry: Entry, /) -> bool:
+        """Return whether `entry` is in the log now, right behind entry `number`.
+
+        False: another entry is there, and what was decided without knowing it must be decided
+        again. The caller has settled the log up to `number`.
+
+        Raises:
+            TransientError: the store failed; whether the entry exists shows when the log is read.
+        """
+        if number != len(self.history.entries):
+            return False
+        record = LogRecord(number=number + 1, previous=self._tip, entry=entry)
+        content = encode_record(self._key, record)
+        if not await publish(self._store, log_name(number + 1), content):
+            return False
+        if number == len(self.history.entries):
+            self._accept(number + 1, content)
+        self._durable = max(self._durable, number + 1)
+        return True
+
+    async def append(self, decide: Callable[[History], Entry | None], /) -> Entry | None:
         """Append what `decide` makes of the whole history; None from it appends nothing.
 
         `decide` is called again after every collision, with what the others appended.
@@ -84,16 +117,9 @@ class Log:
             TransientError: the store failed; whether the entry exists shows when the log is read.
         """
         for _ in range(COLLISIONS_MAX):
-            await self.refresh()
-            entry = decide(self.entries)
-            if entry is None:
-                return None
-            number = len(self._entries) + 1
-            content = encode_record(
-                self._key, LogRecord(number=number, previous=self._tip, entry=entry)
-            )
-            if await publish(self._store, log_name(number), content):
-                if number == len(self._entries) + 1:
-                    self._accept(number, content)
+            await self.settle()
+            number = len(self.history.entries)
+            entry = decide(self.history)
+            if entry is None or await self.append_after(number, entry):
                 return entry
         raise OperationFailedError("appending to the log", "other writers were always faster")

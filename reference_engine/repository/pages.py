@@ -97,6 +97,22 @@ def decode_page(key: bytes, content: bytes, packs: NameTable, /, *, seal: bytes)
     return page
 
 
+def packs_of_page(key: bytes, content: bytes, /, *, seal: bytes) -> tuple[str, ...]:
+    """Return the names of the packs in which the page's blocks and pieces lie.
+
+    Raises:
+        ValueError: the bytes are not those that were sealed.
+    """
+    if page_seal(key, content) != seal:
+        raise ValueError("a page's digest is wrong")
+    try:
+        columns = Columns(decompress(content))
+    except ZstdError as error:
+        raise ValueError("a page cannot be decompressed") from error
+    listed = int(columns.take("<u4", 3)[2])
+    return tuple(columns.take("u1", listed).tobytes().decode().split("\n"))
+
+
 def encode_segment(
     key: bytes, digests: npt.NDArray[np.uint8], places: Places, packs: NameTable, /
 ) -> bytes:

@@ -17,26 +17,29 @@ from reference_engine.repository.codec import (
     PointCommittedEntry,
     RunOpenedEntry,
     decode_header,
-    decode_manifest,
     encode_header,
-    manifest_copy_name,
     new_header,
     object_digest,
 )
 from reference_engine.repository.errors import (
-    ManifestDamagedError,
     PointUnknownError,
     RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.history import History
+from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.log import Log
+from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
 from reference_engine.repository.reader import PointReader, Progress
+from reference_engine.repository.reclaim import Reclaim
+from reference_engine.repository.settings import Settings
 from reference_engine.repository.write_session import WriteSession
 
 INLINE: Final = Inline()
+NO_SETTINGS: Final = Settings()
 
 
 class Repository:
@@ -58,6 +61,8 @@ class Repository:
         self._header = header
         self._log = log
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
+        self.reclaim = Reclaim(store, header, log)
+        """Removes points, and gives their space back."""
 
     @classmethod
     async def create(
@@ -67,6 +72,7 @@ class Repository:
         *,
         identity_token: str,
         block_size: ByteCount,
+        settings: Settings = NO_SETTINGS,
         executor: Executor = INLINE,
     ) -> "Repository":
         """Make an empty store a repository of blocks of `block_size` bytes.
@@ -75,7 +81,9 @@ class Repository:
             RepositoryExistsError: it is one already.
             RepositoryForeignError: the store holds other objects.
         """
-        content = encode_header(new_header(identity_token, block_size=block_size))
+        content = encode_header(
+            new_header(identity_token, block_size=block_size, settings=settings)
+        )
         present = await store.names("")
         # Equal bytes are an earlier attempt of the same call, whose answer was lost.
         if HEADER_NAME not in present and present:
@@ -96,7 +104,7 @@ class Repository:
         Raises:
             RepositoryAbsentError: there is none.
             RepositoryForeignError: what is there is not ours.
-            RepositoryNewerError: a later program wrote it.
+            RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
             LogDamagedError: its history is not what was written.
         """
         found: dict[str, bytes] = {}
@@ -125,17 +133,22 @@ class Repository:
         return self._header.repository
 
     @property
+    def settings(self) -> Settings:
+        """What the repository was told when it was made."""
+        return self._header.settings or NO_SETTINGS
+
+    @property
     def block_size(self) -> ByteCount:
         """How many bytes a block holds."""
         return self._header.block_size
 
     async def commits(self) -> tuple[PointCommittedEntry, ...]:
-        """Return the log's word on every committed point, in commit order; no manifest is read."""
+        """Return the log's word on every point there is, in commit order; no manifest is read."""
         await self._log.refresh()
-        return tuple(e for e in self._log.entries if isinstance(e, PointCommittedEntry))
+        return tuple(self._log.history.live.values())
 
     async def points(self) -> tuple[RecoveryPoint, ...]:
-        """Return every committed point in commit order.
+        """Return every point there is, in commit order.
 
         Raises:
             ManifestDamagedError: one of them cannot be trusted; `commits` and `point` tell which.
@@ -146,7 +159,7 @@ class Repository:
         """Return one committed point.
 
         Raises:
-            PointUnknownError: it was never committed.
+            PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
         return await self._record(await self._entry(point))
@@ -161,7 +174,7 @@ class Repository:
         return await self._record(entries[-1]) if entries else None
 
     async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
-        """Return the point that this run committed; None: it did not, or not yet.
+        """Return the point that this run committed; None: it did not, or it has expired.
 
         Raises:
             ManifestDamagedError: it did, and the manifest is not what was written.
@@ -174,8 +187,8 @@ class Repository:
     async def interrupted(self, machine: MachineId, /) -> bool:
         """Return whether the machine's newest run was opened and came to no point."""
         await self._log.refresh()
-        own = [entry for entry in self._log.entries if entry.machine == machine]
-        return bool(own) and not isinstance(own[-1], PointCommittedEntry)
+        last = self._log.history.last(machine)
+        return last is not None and not isinstance(last, PointCommittedEntry)
 
     async def open_run(
         self, machine: MachineId, /, *, token: str, level: Level = Level.DEFAULT
@@ -191,9 +204,18 @@ class Repository:
         """
         await self._complete_header()
 
-        def decide(history: tuple[Entry, ...]) -> Entry:
-            opened = [e.epoch for e in history if e.machine == machine]
-            epoch = Epoch(max(opened, default=0) + 1)
+        base: PointCommittedEntry | None = None
+        failed, swept_before = False, 0
+
+        def decide(history: History) -> Entry:
+            nonlocal base, failed, swept_before
+            swept_before = history.swept_last
+            base = history.newest(machine)
+            if base is not None and base.point not in history.live:
+                # Trackers know what changed since that point, and not since any earlier one.
+                base = None
+            failed = not isinstance(history.last(machine), PointCommittedEntry)
+            epoch = Epoch(history.epoch(machine) + 1)
             return RunOpenedEntry(machine=machine, epoch=epoch, session=token)
 
         opened = await self._log.append(decide)
@@ -205,7 +227,8 @@ class Repository:
             self._log,
             run=RunTag(machine=machine, epoch=opened.epoch),
             session=token,
-            base=await self._base(machine),
+            base=None if base is None else await self._base(base, check=failed),
+            swept_before=swept_before,
             executor=self._executor,
             level=level,
         )
@@ -220,17 +243,21 @@ class Repository:
         """Return a reader of one committed point.
 
         Raises:
-            PointUnknownError: it was never committed.
+            PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
         manifest = await self._manifest(await self._entry(point))
         return PointReader(self._store, self._header, manifest, executor=self._executor)
 
+    def inventory(self) -> Inventory:
+        """Return an empty count of points, to which those of `commits` are added."""
+        return Inventory(self._store, self._header)
+
     async def verify(self, point: RecoveryPointId, /, *, progress: Progress) -> ByteCount:
         """Read one point to the last block, and return how many bytes were checked.
 
         Raises:
-            PointUnknownError: it was never committed.
+            PointUnknownError: it was never committed, or it has expired.
             CorruptionError: it cannot be restored as it was written; the error names the place.
         """
         reader = await self.reader(point)
@@ -239,23 +266,16 @@ class Repository:
         )
 
     async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
-        found = next((e for e in await self.commits() if e.point == point), None)
+        await self._log.refresh()
+        found = self._log.history.live.get(point)
         if found is None:
             raise PointUnknownError(point)
         return found
 
-    async def _base(self, machine: MachineId) -> Manifest | None:
-        entries = [
-            e
-            for e in self._log.entries
-            if isinstance(e, PointCommittedEntry) and e.machine == machine
-        ]
-        if not entries:
-            return None
-        own = [entry for entry in self._log.entries if entry.machine == machine]
+    async def _base(self, entry: PointCommittedEntry, *, check: bool) -> Manifest | None:
         try:
-            manifest = await self._manifest(entries[-1])
-            if isinstance(own[-2], RunOpenedEntry):
+            manifest = await self._manifest(entry)
+            if check:
                 # The run before came to nothing. Should a damaged page of the base be the reason,
                 # then every run would end like it.
                 reader = PointReader(self._store, self._header, manifest, executor=self._executor)
@@ -273,24 +293,4 @@ class Repository:
         return known
 
     async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
-        """Return the point's manifest from whichever of its two copies is whole."""
-        damage = ManifestDamagedError(entry.point, "it is missing")
-        for name in (entry.manifest, manifest_copy_name(entry.point)):
-            content = await self._store.read(name)
-            if content is None:
-                continue
-            try:
-                manifest = decode_manifest(
-                    self._header.key,
-                    content,
-                    point=entry.point,
-                    seal=entry.digest,
-                    block_size=self._header.block_size,
-                )
-            except ManifestDamagedError as error:
-                damage = error
-                continue
-            if manifest.record.id == entry.point:
-                return manifest
-            damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
-        raise damage
+        return await read_manifest(self._store, self._header, entry)

@@ -1,5 +1,6 @@
 """Hashing, finding, compressing: how the blocks of one run come into its packs."""
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from reference_engine.repository.block_map import (
 )
 from reference_engine.repository.codec import Header, RunOpenedEntry, index_name
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
-from reference_engine.repository.log import Log
+from reference_engine.repository.history import History
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
 from reference_engine.repository.pages import decode_segment, encode_segment
 from reference_engine.repository.publish import publish_own
@@ -47,15 +48,17 @@ class BlockStorer:
         self,
         store: BlobStore,
         header: Header,
-        log: Log,
+        history: History,
         names: NameTable,
         /,
         *,
         session: str,
         executor: Executor,
         level: Level,
+        borrow: Callable[[list[str]], None],
     ) -> None:
-        self._store, self._log, self._names, self._executor = store, log, names, executor
+        self._store, self._history, self._names = store, history, names
+        self._executor, self._borrow = executor, borrow
         self._key, self._block_size = header.key, header.block_size
         self._piece = ByteCount(header.block_size // PIECES)
         self._session = session
@@ -114,6 +117,8 @@ class BlockStorer:
             return fresh
         known = await self._known_blocks()
         found, places = known.find(digests)
+        packs = np.unique(places[wanted & found, 0])
+        self._borrow([self._names.name(number) for number in packs.tolist()])
         first: dict[bytes, int] = {}
         for index in np.flatnonzero(wanted & ~found).tolist():
             fresh[index] = first.setdefault(digests[index].tobytes(), index) == index
@@ -157,7 +162,7 @@ class BlockStorer:
         if self._known is not None:
             return self._known
         known = KnownBlocks()
-        sessions = [e.session for e in self._log.entries if isinstance(e, RunOpenedEntry)]
+        sessions = [e.session for e in self._history.entries if isinstance(e, RunOpenedEntry)]
         present = {*await self._store.names("index/")}
         parts: list[tuple[Digests, Places]] = []
         count = 0
@@ -170,8 +175,9 @@ class BlockStorer:
             except ValueError:
                 # What is not found costs space only; `check` tells of the damage.
                 continue
-            parts.append(part)
-            count += len(part[0])
+            kept = self._lasting(part[1])
+            parts.append((part[0][kept], part[1][kept]))
+            count += int(kept.sum())
         if count:
             known.learn(
                 np.concatenate([digests for digests, _ in parts]),
@@ -180,6 +186,13 @@ class BlockStorer:
         # Another disk's task may have been quicker.
         self._known = self._known or known
         return self._known
+
+    def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
+        """Return which places are in packs that are neither swept nor condemned."""
+        packs, rows = np.unique(places[:, 0], return_inverse=True)
+        lasting = [not self._history.is_doomed(self._names.name(n)) for n in packs.tolist()]
+        kept: npt.NDArray[np.bool_] = np.array(lasting, np.bool_)[rows]
+        return kept
 
     async def digests(
         self, blocks: BlockMap, numbers: Numbers, view: memoryview
@@ -237,6 +250,22 @@ def _gathered(view: memoryview, at: Numbers, size: int) -> memoryview:
     if int(at[-1]) - int(at[0]) + 1 == len(at):
         return view[int(at[0]) * size : (int(at[-1]) + 1) * size]
     return memoryview(b"".join([view[n * size : (n + 1) * size] for n in at.tolist()]))
+
+
+def changed_pieces(
+    numbers: Numbers, changed: ExtentSet | None, /, *, piece: ByteCount
+) -> npt.NDArray[np.uint16]:
+    """Return for each block a bit for each of its pieces that `changed` touches."""
+    masks = np.zeros(len(numbers), np.uint16)
+    if changed is not None and changed:
+        pieces = changed.pieces(piece)
+        at = np.searchsorted(numbers, pieces // PIECES)
+        inside = at < len(numbers)
+        at, pieces = at[inside], pieces[inside]
+        ours = numbers[at] == pieces // PIECES
+        bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
+        np.bitwise_or.at(masks, at[ours], bits)
+    return masks
 
 
 def equal(one: Digests, other: Digests, /) -> npt.NDArray[np.bool_]:

@@ -1,12 +1,11 @@
 """One run's writing: blocks go to packs at once, the point exists only after `commit`."""
 
 import enum
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from reference_engine.model.errors import SupersededError
+from reference_engine.model.errors import ConsistencyLostError, SupersededError
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
@@ -14,19 +13,16 @@ from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import (
-    DIGEST_SIZE,
     OVERLAID_MAX,
     PAGE_BLOCKS,
     PIECES,
     BlockMap,
-    Digests,
     NameTable,
     Numbers,
     Page,
     PageRow,
 )
 from reference_engine.repository.codec import (
-    DiskRoot,
     Entry,
     Header,
     Manifest,
@@ -35,14 +31,24 @@ from reference_engine.repository.codec import (
     manifest_copy_name,
     manifest_name,
 )
+from reference_engine.repository.errors import RunClosedError
 from reference_engine.repository.fetching import load_page
+from reference_engine.repository.history import History
 from reference_engine.repository.log import Log
+from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
 from reference_engine.repository.publish import publish_own
 from reference_engine.repository.reader import PointReader
-from reference_engine.repository.storing import BlockStorer, Draft, equal
+from reference_engine.repository.reliance import (
+    BaseSwept,
+    Reliance,
+    Rescue,
+    Swept,
+    referred,
+)
+from reference_engine.repository.storing import BlockStorer, Draft, changed_pieces, equal
 
 
 class _Progress(enum.Enum):
@@ -51,14 +57,6 @@ class _Progress(enum.Enum):
     COMMITTING = "committing"
     COMMITTED = "committed"
     ABANDONED = "abandoned"
-
-
-class _Standing(NamedTuple):
-    """What a disk holds so far at some blocks."""
-
-    digests: Digests
-    stored: npt.NDArray[np.bool_]
-    overlaid: npt.NDArray[np.uint16]
 
 
 class WriteSession:
@@ -78,6 +76,7 @@ class WriteSession:
         run: RunTag,
         session: str,
         base: Manifest | None,
+        swept_before: int,
         executor: Executor,
         level: Level,
     ) -> None:
@@ -91,14 +90,26 @@ class WriteSession:
         for name in () if base is None else base.maps:
             self._objects.number(name)
         self._names = NameTable()
+        self._reliance = Reliance(
+            None if base is None else base.record.id, swept_before=swept_before
+        )
         self._storer = BlockStorer(
-            store, header, log, self._names, session=session, executor=executor, level=level
+            store,
+            header,
+            log.history,
+            self._names,
+            session=session,
+            executor=executor,
+            level=level,
+            borrow=self._reliance.borrow,
         )
         self._packs = self._storer.packs
         self._maps = MapWriter(store, session, self._objects)
         self._drafts: dict[DiskId, Draft] = {}
         self._progress = _Progress.WRITING
+        self._point: RecoveryPoint | None = None
         self._entry: PointCommittedEntry | None = None
+        self._attempt = 0
 
     @property
     def run(self) -> RunTag:
@@ -244,13 +255,13 @@ class WriteSession:
         draft, view = self._drafts[disk], memoryview(content)
         blocks = draft.blocks
         digests, zero = await self._storer.digests(blocks, numbers, view)
-        standing = await self._standing(blocks, numbers)
+        standing = await blocks.standing(numbers)
         same = standing.stored & equal(standing.digests, digests)
-        await self._clear(blocks, numbers[zero & standing.stored])
+        await blocks.clear(numbers[zero & standing.stored])
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)
         if wanted.any():
-            masks = self._masks(numbers, changed)
+            masks = changed_pieces(numbers, changed, piece=self._piece)
             covered = np.bitwise_count(masks | standing.overlaid) <= OVERLAID_MAX
             whole = (numbers + 1) * self._block_size <= blocks.size
             overlay = wanted & standing.stored & (masks != 0) & covered & whole
@@ -263,38 +274,6 @@ class WriteSession:
         await self._packs.publish_full()
         await self._maps.publish_full()
         return fresh
-
-    async def _standing(self, blocks: BlockMap, numbers: Numbers) -> _Standing:
-        standing = _Standing(
-            digests=np.zeros((len(numbers), DIGEST_SIZE), np.uint8),
-            stored=np.zeros(len(numbers), np.bool_),
-            overlaid=np.zeros(len(numbers), np.uint16),
-        )
-        for number, part, inside in blocks.spans(numbers):
-            page = await blocks.page(number)
-            standing.digests[part] = page.digests[inside]
-            standing.stored[part] = page.places[inside, 0] != 0
-            standing.overlaid[part] = page.overlaid[inside]
-        return standing
-
-    async def _clear(self, blocks: BlockMap, numbers: Numbers) -> None:
-        for number, _, inside in blocks.spans(numbers):
-            page = await blocks.page(number)
-            page.clear(inside)
-            blocks.touch(number)
-
-    def _masks(self, numbers: Numbers, changed: ExtentSet | None) -> npt.NDArray[np.uint16]:
-        """Return for each block a bit for each of its pieces that `changed` touches."""
-        masks = np.zeros(len(numbers), np.uint16)
-        if changed is not None and changed:
-            pieces = changed.pieces(self._piece)
-            at = np.searchsorted(numbers, pieces // PIECES)
-            inside = at < len(numbers)
-            at, pieces = at[inside], pieces[inside]
-            ours = numbers[at] == pieces // PIECES
-            bits = np.left_shift(1, pieces[ours] % PIECES).astype(np.uint16)
-            np.bitwise_or.at(masks, at[ours], bits)
-        return masks
 
     def sent(self, disk: DiskId, /) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""
@@ -327,10 +306,11 @@ class WriteSession:
         for record in point.disks:
             self._drafts[record.disk].blocks.settle()
         await self._maps.flush()
-        content, seal = encode_manifest(self._key, self._manifest(point))
-        name = manifest_name(point.id)
+        maps = {disk: draft.blocks for disk, draft in self._drafts.items()}
+        content, seal = encode_manifest(self._key, manifest_of(point, maps, self._objects))
+        name = manifest_name(point.id, attempt=self._attempt)
         await publish_own(self._store, name, content)
-        await publish_own(self._store, manifest_copy_name(point.id), content)
+        await publish_own(self._store, manifest_copy_name(name), content)
         self._entry = PointCommittedEntry(
             machine=self._run.machine,
             epoch=self._run.epoch,
@@ -338,28 +318,16 @@ class WriteSession:
             manifest=name,
             digest=seal,
         )
+        self._point = point
         self._progress = _Progress.STAGED
-
-    def _manifest(self, point: RecoveryPoint) -> Manifest:
-        """Return the point's manifest with only those objects of pages that it uses."""
-        roots = {record.disk: self._drafts[record.disk].blocks for record in point.disks}
-        parts = [np.zeros(1, np.uint32), *(blocks.root.objects for blocks in roots.values())]
-        used = np.unique(np.concatenate(parts))[1:].astype(np.int64)
-        numbers = np.zeros(int(used.max(initial=0)) + 1, np.uint32)
-        numbers[used] = np.arange(1, len(used) + 1)
-        disks: dict[DiskId, DiskRoot] = {}
-        for disk, blocks in roots.items():
-            root = blocks.root.resized(len(blocks.root.objects))
-            root.objects[:] = numbers[blocks.root.objects]
-            disks[disk] = DiskRoot(size=blocks.size, root=root)
-        names = tuple(self._objects.name(number) for number in used.tolist())
-        return Manifest(record=point, maps=names, disks=disks)
 
     async def commit(self) -> None:
         """Make the staged point exist. Called again after an error, it settles what became of it.
 
         Raises:
             SupersededError: a newer run of the machine was opened; the point will never exist.
+            ConsistencyLostError: the run was closed, or blocks that it built on are deleted; the
+                point will never exist.
             TransientError: the store failed, and whether the point exists is open: commit again,
                 or ask `Repository.committed`.
         """
@@ -369,22 +337,49 @@ class WriteSession:
         assert self._progress in {_Progress.STAGED, _Progress.COMMITTING}, self._progress
         self._progress = _Progress.COMMITTING
         try:
-            await self._log.append(self._decide)
-        except SupersededError:
+            while True:
+                try:
+                    await self._log.append(self._decide)
+                    break
+                except Swept as swept:
+                    # Every number that the old entry was meant for is taken by now.
+                    await self._rescue(swept.names)
+                except BaseSwept:
+                    self._reliance.inherit(await self._referred())
+        except (SupersededError, ConsistencyLostError):
             # Every number that this entry was meant for holds another one: it cannot appear later.
             self._progress = _Progress.STAGED
             raise
         self._progress = _Progress.COMMITTED
         await self._storer.publish_index()
 
-    def _decide(self, history: tuple[Entry, ...]) -> Entry | None:
+    def _decide(self, history: History) -> Entry | None:
         assert self._entry is not None, self._progress
-        if self._entry in history:
+        if history.has_committed(self._entry):
             return None
-        newest = max(entry.epoch for entry in history if entry.machine == self._run.machine)
+        newest = history.epoch(self._run.machine)
         if newest > self._run.epoch:
             raise SupersededError(self._run, newest)
+        if not history.is_open(self._run):
+            raise RunClosedError(self._run)
+        self._reliance.check(history)
         return self._entry
+
+    async def _rescue(self, gone: tuple[str, ...]) -> None:
+        """Copy what the point needs of these objects into own ones, and stage it once more."""
+        assert self._point is not None, self._progress
+        self._progress = _Progress.STAGED
+        rescue = Rescue(self._store, self._names, self._objects, self._packs, run=self._run)
+        for draft in self._drafts.values():
+            await rescue.replace(draft.blocks, gone)
+        self._attempt += 1
+        await self.stage(self._point)
+        self._reliance.inherit(await self._referred())
+        self._progress = _Progress.COMMITTING
+
+    async def _referred(self) -> tuple[str, ...]:
+        maps = [draft.blocks for draft in self._drafts.values()]
+        return await referred(maps, self._names, self._objects, run=self._run)
 
     async def abandon(self) -> None:
         """Delete what this run stored, unless its commit was begun; true also when repeated."""
@@ -393,6 +388,6 @@ class WriteSession:
         self._progress = _Progress.ABANDONED
         if self._entry is not None:
             await self._store.delete(self._entry.manifest)
-            await self._store.delete(manifest_copy_name(self._entry.point))
+            await self._store.delete(manifest_copy_name(self._entry.manifest))
         await self._maps.discard()
         await self._packs.discard()

@@ -27,6 +27,9 @@ class BlobStoreFacade:
         await self._link.transfer(ByteCount(len(content) + 1))
         return await self._kept.create(name, content)
 
+    async def make_durable(self, name: str, /) -> None:
+        """Do nothing: what is visible was confirmed, or is about to be."""
+
     async def read(self, name: str, /) -> bytes | None:
         """Return the whole object, or None."""
         content = await self._kept.read(name)

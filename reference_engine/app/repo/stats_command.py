@@ -1,0 +1,113 @@
+"""`twinshot repo stats`: how much points hold, and how little of it is stored."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output, sized
+from reference_engine.app.repositories import Opened, naming, open_with_store
+from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.inventory import Holding
+
+
+def stats(repo: str, /, *, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
+    """Say how much points hold, how little of it is stored, and what a prune would free.
+
+    Args:
+        repo: Directory of the repository, or s3://bucket/prefix.
+        output: Where results go.
+    """
+    runtime = AsyncioRuntime(seed=None)
+    return runtime.run(_stats(repo, runtime, output))
+
+
+async def _stats(place: str, runtime: Runtime, output: Output) -> ExitCode:
+    opened = await open_with_store(place, runtime)
+    with naming(place):
+        return await _report(opened, output)
+
+
+async def _report(opened: Opened, output: Output) -> ExitCode:
+    entries = await opened.repository.commits()
+    machines = sorted({entry.machine for entry in entries})
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        step(done, "")
+
+    with output.steps("reading block maps", 3 * len(entries)) as step:
+        rows = [
+            (
+                str(name),
+                await _held(opened, tuple(e for e in entries if e.machine == name), advance),
+            )
+            for name in machines
+        ]
+        everything = await _held(opened, entries, advance)
+        unneeded = await opened.repository.reclaim.unneeded((), progress=advance)
+    sizes = await opened.store.sizes("")
+    free = sum(sizes.get(name, 0) for name in unneeded)
+    packed = sum(sizes.get(name, 0) for name in everything.packs)
+    stored = sum(sizes.values())
+    for machine, holding in rows:
+        output.record("machine", vm=machine, **_fields(holding))
+    shown = [*rows, ("all", everything)] if len(rows) != 1 else rows
+    if rows:
+        titles = ("VM", "POINTS", "SIZE", "LOGICAL", "DISTINCT", "PACKED", "DEDUP", "COMPRESSION")
+        output.table(titles, [_row(name, holding) for name, holding in shown])
+    output.say(
+        f"{sized(stored)} in {len(sizes)} objects; {sized(packed - everything.stored)} in packs "
+        f"that other blocks still need, {sized(free)} to be freed by a prune"
+    )
+    output.summary(
+        **_fields(everything),
+        stored_bytes=stored,
+        objects=len(sizes),
+        part_dead_bytes=packed - everything.stored,
+        free_bytes=free,
+        exit_code=int(ExitCode.OK),
+    )
+    return ExitCode.OK
+
+
+async def _held(
+    opened: Opened, entries: tuple[PointCommittedEntry, ...], advance: Callable[[], None]
+) -> Holding:
+    inventory = opened.repository.inventory()
+    for entry in entries:
+        await inventory.add(entry)
+        advance()
+    return inventory.holding()
+
+
+def _ratio(more: int, less: int) -> float | None:
+    return round(more / less, 2) if less else None
+
+
+def _fields(holding: Holding) -> dict[str, object]:
+    return {
+        "points": holding.points,
+        "size": holding.size,
+        "logical_bytes": holding.logical,
+        "distinct_bytes": holding.distinct,
+        "packed_bytes": holding.stored,
+        "dedup_ratio": _ratio(holding.logical, holding.distinct),
+        "compression_ratio": _ratio(holding.distinct, holding.stored),
+    }
+
+
+def _row(name: str, holding: Holding) -> tuple[str, ...]:
+    ratios = (_ratio(holding.logical, holding.distinct), _ratio(holding.distinct, holding.stored))
+    amounts = (holding.size, holding.logical, holding.distinct, holding.stored)
+    return (
+        name,
+        str(holding.points),
+        *(sized(amount) for amount in amounts),
+        *("-" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+    )

@@ -1,0 +1,148 @@
+"""What the log's entries come to: which points live, which runs are open, which objects must go.
+
+A fold, entry by entry: two readers of the same entries hold the same view, and nothing else, no
+clock, no listing, has a say in it.
+"""
+
+from typing import NamedTuple
+
+from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
+from reference_engine.repository.codec import (
+    Entry,
+    PointCommittedEntry,
+    RunOpenedEntry,
+    manifest_copy_name,
+)
+from reference_engine.repository.reclaim_entries import (
+    ObjectsCondemnedEntry,
+    ObjectsReleasedEntry,
+    ObjectsSweptEntry,
+    PointsExpiredEntry,
+    RunClosedEntry,
+)
+
+
+class OpenRun(NamedTuple):
+    """A run that may still commit."""
+
+    number: int
+    """Of the log entry that opened it."""
+
+    tag: RunTag
+    session: str
+
+
+class History:
+    """The fold over the entries read so far; entry n has number n + 1."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.live: dict[RecoveryPointId, PointCommittedEntry] = {}
+        """The points that exist, in commit order."""
+
+        self.condemned: dict[int, ObjectsCondemnedEntry] = {}
+        """By number: what is condemned and not swept yet."""
+
+        self.unreleased: dict[int, tuple[str, ...]] = {}
+        """By number of the condemning entry: what is swept and perhaps not deleted yet."""
+
+        self.swept_last = 0
+        """Number of the newest sweep; 0 before the first."""
+
+        self._committed: dict[RecoveryPointId, PointCommittedEntry] = {}
+        self._newest: dict[MachineId, PointCommittedEntry] = {}
+        self._last: dict[MachineId, Entry] = {}
+        self._epochs: dict[MachineId, Epoch] = {}
+        self._open: dict[MachineId, OpenRun] = {}
+        self._sessions: dict[str, RunTag] = {}
+        self._expired_manifests: set[str] = set()
+        self._swept: set[str] = set()
+        self._condemned: set[str] = set()
+
+    def accept(self, entry: Entry, /) -> None:
+        """Take the next entry."""
+        self.entries.append(entry)
+        number = len(self.entries)
+        match entry:
+            case RunOpenedEntry(machine=machine, epoch=epoch, session=session):
+                tag = RunTag(machine=machine, epoch=epoch)
+                self._epochs[machine] = epoch
+                self._open[machine] = OpenRun(number=number, tag=tag, session=session)
+                self._sessions[session] = tag
+                self._last[machine] = entry
+            case PointCommittedEntry(machine=machine):
+                self.live[entry.point] = self._committed[entry.point] = entry
+                self._newest[machine] = self._last[machine] = entry
+                self._end(machine, entry.epoch)
+            case RunClosedEntry(machine=machine):
+                self._last[machine] = entry
+                self._end(machine, entry.epoch)
+            case PointsExpiredEntry(points=points):
+                for point in points:
+                    gone = self.live.pop(point, None)
+                    if gone is not None:
+                        copy = manifest_copy_name(gone.manifest)
+                        self._expired_manifests.update((gone.manifest, copy))
+            case ObjectsCondemnedEntry(objects=objects):
+                self.condemned[number] = entry
+                self._condemned.update(objects)
+            case ObjectsSweptEntry(condemned=condemned, spared=spared):
+                self._sweep(condemned, spared, number)
+            case ObjectsReleasedEntry(condemned=condemned):
+                self.unreleased.pop(condemned, None)
+
+    def _end(self, machine: MachineId, epoch: Epoch) -> None:
+        if machine in self._open and self._open[machine].tag.epoch == epoch:
+            del self._open[machine]
+
+    def _sweep(self, condemned: int, spared: tuple[str, ...], number: int) -> None:
+        entry = self.condemned.pop(condemned, None)
+        if entry is None:  # two reclaims at once: the first sweep of a condemnation counts
+            return
+        kept = {*spared}
+        gone = tuple(name for name in entry.objects if name not in kept)
+        self._condemned.difference_update(entry.objects)
+        self._swept.update(gone)
+        self.unreleased[condemned] = gone
+        self.swept_last = number
+
+    def newest(self, machine: MachineId, /) -> PointCommittedEntry | None:
+        """Return the machine's newest commit, whether the point still exists or not."""
+        return self._newest.get(machine)
+
+    def last(self, machine: MachineId, /) -> Entry | None:
+        """Return the newest entry about the machine's runs."""
+        return self._last.get(machine)
+
+    def epoch(self, machine: MachineId, /) -> Epoch:
+        """Return the epoch of the machine's newest run; 0 where it has none."""
+        return self._epochs.get(machine, Epoch(0))
+
+    def has_committed(self, entry: PointCommittedEntry, /) -> bool:
+        """Return whether this very entry is in the log."""
+        return self._committed.get(entry.point) == entry
+
+    def opened(self, session: str, /) -> RunTag | None:
+        """Return the run that this session belongs to; None: the log knows no such session."""
+        return self._sessions.get(session)
+
+    def is_open(self, run: RunTag, /) -> bool:
+        """Return whether the run may still commit."""
+        held = self._open.get(run.machine)
+        return held is not None and held.tag == run
+
+    def open_runs(self) -> tuple[OpenRun, ...]:
+        """Return every run that may still commit, in the order in which they were opened."""
+        return tuple(sorted(self._open.values()))
+
+    def is_expired_manifest(self, name: str, /) -> bool:
+        """Return whether the object is a manifest of a point that has expired."""
+        return name in self._expired_manifests
+
+    def is_swept(self, name: str, /) -> bool:
+        """Return whether no point may use the object any more. Names are never used again."""
+        return name in self._swept
+
+    def is_doomed(self, name: str, /) -> bool:
+        """Return whether the object is swept, or condemned and may be swept next."""
+        return name in self._swept or name in self._condemned
