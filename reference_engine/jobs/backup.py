@@ -92,6 +92,11 @@ class BackupRun:
         self._saving: Saving | None = None
         self._committed = False
 
+    @property
+    def tag(self) -> RunTag | None:
+        """The run's machine and epoch; None while the log has not given it one."""
+        return self._run
+
     async def back_up(self) -> RecoveryPoint:
         """Return the new point, committed and with nothing left behind.
 
@@ -222,6 +227,7 @@ class BackupRun:
                 label=label,
                 records=records,
                 tracker=tracker,
+                engine_instant=ports.wall_clock(),
                 downtime=None if self._saving is None else self._saving.downtime,
             )
             await session.stage(point)

@@ -1,6 +1,7 @@
 """What a job works with: its ports, its limits, and what the engine remembers of volumes."""
 
 import enum
+from collections.abc import Callable
 
 import msgspec
 
@@ -29,6 +30,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     disk_io: DiskIo
     repository: Repository
     tracer: Tracer
+    wall_clock: Callable[[], Instant]
+    """What the engine's own machine shows: dates points, and orders nothing."""
 
 
 class Concession(enum.Enum):

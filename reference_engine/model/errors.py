@@ -288,3 +288,14 @@ class IdentityDoubtError(CorruptionError):
             f"several machines have the identity {self.machine} (on {self.nodes}), and none or "
             "more than one goes on with its points; give the copy an identity of its own"
         )
+
+
+class RepositoryFullError(RefusedError):
+    """The repository's place has no room for an object; `place` says where that is."""
+
+    def __init__(self, place: str, /) -> None:
+        super().__init__(place)
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"{self.place} has no space left; make room there, or keep fewer points"

@@ -117,6 +117,14 @@ class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     downtime: Duration | None = None
     """For how long the machine was saved for it; None where it ran all the time."""
 
+    engine_instant: Instant | None = None
+    """What the engine's own clock showed shortly before the commit."""
+
+    @property
+    def made(self) -> Instant:
+        """When the point counts as made: by the later clock of the two, so that it is no older."""
+        return max(self.host_instant, self.engine_instant or self.host_instant)
+
     @property
     def machine_id(self) -> MachineId:
         """The machine's identity."""

@@ -175,6 +175,27 @@ class MachineQuarantined(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     nodes: tuple[NodeName, ...]
 
 
+class PointsExpired(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """No rule keeps these points: they exist no more."""
+
+    at: Instant
+    points: tuple[RecoveryPointId, ...]
+
+
+class SpaceReclaimed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """So many objects that no point needs were deleted."""
+
+    at: Instant
+    objects: int
+
+
+class UpkeepDeferred(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Nothing, or not everything, could be expired or deleted now."""
+
+    at: Instant
+    cause: str
+
+
 class RunsFenced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """From now on no run before this epoch can commit; no run of this epoch will."""
 
@@ -235,6 +256,9 @@ EngineEvent = (
     | LeftoversCleared
     | MachineDiscovered
     | MachineQuarantined
+    | PointsExpired
+    | SpaceReclaimed
+    | UpkeepDeferred
     | RunsFenced
     | SlotsMissed
     | VolumesTaken

@@ -129,6 +129,9 @@ def gather(
         ),
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
         suspects=_suspects(night),
+        keep_last=night.scenario.repository.keep_last,
+        immutable_for=Duration(night.scenario.repository.immutable_for),
+        scrubbed=restorer.scrub() if night.damaged else None,
         unprotected={machine.id: machine.unprotected for machine in machines},
         stay_saved=tuple(
             machine.id
@@ -157,7 +160,7 @@ def _able(night: Night, machine: SimMachine) -> bool:
     protection = night.scenario.protection
     saves = protection.without_guest == "save" and machine.back_end is not BackEnd.REFERENCE_POINT
     one_cut = len(cuts) == 1 or machine.back_end is not BackEnd.HOST_SNAPSHOT or saves
-    if machine.deleted or machine.off:
+    if machine.deleted or machine.off or night.world.store_refused:
         return False
     if machine.unprotected and protection.physical_disks == "refuse":
         return False

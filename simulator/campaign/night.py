@@ -7,14 +7,17 @@ from typing import Final
 import msgspec
 
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.catalogue.retention import RetentionPolicy
 from reference_engine.jobs.discovery import DiscoveryRule
 from reference_engine.jobs.schedule import Slots, protect
 from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
+from reference_engine.jobs.upkeep import UpkeepPlan
 from reference_engine.model.extents import encode_extents
-from reference_engine.model.identity import MachineId, NodeName
+from reference_engine.model.identity import MachineId, NodeName, RecoveryPointId
 from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
+from reference_engine.repository.settings import Settings
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
 from reference_engine.trace.engine import PointCommitted
@@ -88,7 +91,7 @@ class Night:
         self.digest = TraceDigest()
         self.kept: MemoryStore = _WatchedStore(self._show_new_points)
         self.restorer = Restorer(self.kept)
-        self._shown = 0
+        self._shown: dict[RecoveryPointId, None] = {}
         self.finished = False
         self.damaged = False
         self.unfinished = ""
@@ -130,8 +133,10 @@ class Night:
 
     def _show_new_points(self) -> None:
         """State what the repository lists, seen from outside the engine."""
-        for point in self.restorer.visible()[self._shown :]:
-            self._shown += 1
+        for point in self.restorer.visible():
+            if point in self._shown:
+                continue
+            self._shown[point] = None
             self.emit(PointBecameVisible(at=self.sim.now(), point=self.restorer.record(point)))
 
     def run(self) -> None:
@@ -234,6 +239,7 @@ class Night:
                 self._store,
                 identity_token=self.sim.stream("repository").token(),
                 block_size=ByteCount(protection.block),
+                settings=Settings(immutable_for=Duration(self.scenario.repository.immutable_for)),
             )
         ports = Ports(
             runtime=runtime,
@@ -243,6 +249,7 @@ class Night:
             tracking=self._tracking,
             disk_io=self._disk_io,
             repository=repository,
+            wall_clock=self.world.store_clock.read,
             tracer=lambda fact: self._hear_engine(node, fact),
         )
         policy = Policy(
@@ -258,7 +265,19 @@ class Night:
             runs_per_node=protection.runs_per_node,
         )
         volumes = tuple(sorted(self.world.volumes))
-        await protect(ports, policy, self.slots(), volumes=volumes, rule=self._rule())
+        await protect(
+            ports, policy, self.slots(), volumes=volumes, rule=self._rule(), upkeep=self._upkeep()
+        )
+
+    def _upkeep(self) -> UpkeepPlan | None:
+        store = self.scenario.repository
+        if not store.keep_last:
+            return None
+        return UpkeepPlan(
+            retention=RetentionPolicy(last=store.keep_last),
+            every=Duration(store.upkeep_every),
+            until=Instant(self.scenario.duration),
+        )
 
     def _rule(self) -> DiscoveryRule | None:
         protection = self.scenario.protection

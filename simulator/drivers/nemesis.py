@@ -160,7 +160,11 @@ class Nemesis:
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
                 clock = happening.clock
-                known = world.clocks.get(NodeName(clock)) or world.guest_clocks[MachineId(clock)]
+                known = world.store_clock
+                if clock != "repository":
+                    known = (
+                        world.clocks.get(NodeName(clock)) or world.guest_clocks[MachineId(clock)]
+                    )
                 known.jump(Duration(happening.by))
             case GuestSilence() | WriterFailure() | CallDisturbed():
                 raise AssertionError(happening.kind)

@@ -14,7 +14,7 @@ from reference_engine.model.recovery_point import (
 from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import DeltaEnumerated
+from reference_engine.trace.engine import DeltaEnumerated, PointsExpired
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth
@@ -113,6 +113,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     suspects: frozenset[MachineId] | None
     """The machines to which something happened; None: something happened to all."""
 
+    keep_last: int
+    """How many points of each machine the rules keep."""
+
+    immutable_for: Duration
+    """How long no point may expire."""
+
+    scrubbed: frozenset[RecoveryPointId] | None
+    """The points that a check of the whole repository calls damaged; None: nothing was checked."""
+
     unprotected: dict[MachineId, tuple[str, ...]]
     """What each machine reads and no snapshot reaches."""
 
@@ -121,6 +130,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     able: frozenset[MachineId]
     """Machines of which a point can be made at all, as they are in the end."""
+
+    def expired(self) -> frozenset[RecoveryPointId]:
+        """Return the points that the engine removed."""
+        return frozenset(
+            point for fact in self.facts if isinstance(fact, PointsExpired) for point in fact.points
+        )
 
     def points(self) -> list[RecoveryPoint]:
         """Return every point that became visible, in that order."""

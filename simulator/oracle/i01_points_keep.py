@@ -22,9 +22,14 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 f"{disk.disk} is no longer what it was when it was committed",
                 holds=restore.fingerprints.get(disk.disk) == disk.fingerprint,
             )
+    expired = evidence.expired()
     restored = {restore.point for restore in evidence.later}
     for point in evidence.points():
-        finding.check(point.id, "was committed and is gone", holds=point.id in restored)
+        finding.check(
+            point.id,
+            "was committed and is gone",
+            holds=point.id in restored or point.id in expired,
+        )
 
 
 INVARIANT = Invariant(

@@ -20,7 +20,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             or evidence.damaged
             or (first is not None and evidence.may_be_unreadable(first.point)),
         )
-    visible = set(evidence.visible)
+    visible = {*evidence.visible, *evidence.expired()}
     for point in evidence.points():
         finding.check(point.id, "was committed but is not visible", holds=point.id in visible)
 

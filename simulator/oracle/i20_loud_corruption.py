@@ -7,6 +7,13 @@ from simulator.oracle.verdict import Finding, Invariant
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
     _judge_lies(evidence, finding)
+    if evidence.scrubbed is not None:
+        for restore in evidence.later:
+            finding.check(
+                restore.point,
+                "is damaged, and a check of everything does not say so",
+                holds=not restore.unreadable or restore.point in evidence.scrubbed,
+            )
     for restore in evidence.later:
         proof = evidence.proofs.get(restore.point)
         if proof is None or proof.unreadable:

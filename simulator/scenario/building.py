@@ -78,6 +78,7 @@ def build_world(
         world.clocks[name] = Clock(
             sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
         )
+    world.store_room = scenario.repository.room
     for entry in scenario.volumes:
         volume = SimVolume(
             sim,

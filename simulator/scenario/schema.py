@@ -114,6 +114,17 @@ class Protection(Strict):
     runs_per_node: int = Field(default=4, ge=1)
 
 
+class Store(Strict):
+    """The repository: its room, its promises, and how it is looked after."""
+
+    room: Size | None = Field(default=None, gt=0)
+    keep_last: int = Field(default=0, ge=0)
+    """How many points of each machine are kept; 0: all of them, and nothing is ever removed."""
+
+    upkeep_every: TimeSpan = Field(default=3_600_000_000, gt=0)
+    immutable_for: TimeSpan = Field(default=0, ge=0)
+
+
 class Skew(Strict):
     """How long a host takes from the request to the hold of its snapshot: Th - Tg."""
 
@@ -176,6 +187,7 @@ class Scenario(Strict):
     volumes: list[Volume] = Field(min_length=1, max_length=64)
     machines: list[VirtualMachine] = Field(min_length=1, max_length=1000)
     protection: Protection = Protection()
+    repository: Store = Store()
     skew: Skew = Skew()
     happenings: tuple[Happening, ...] = ()
     expect: tuple[Expectation, ...] = ()
@@ -253,7 +265,7 @@ def _happenings(
         "volume": {volume.name for volume in scenario.volumes},
         "target": nodes,
         "node": nodes,
-        "clock": nodes | machines,
+        "clock": nodes | machines | {"repository"},
     }
     for index, happening in enumerate(happenings):
         here = (*place, index)

@@ -75,6 +75,15 @@ class World:
         self.agentless: set[NodeName] = set()
         """Hosts on which nobody answers the engine."""
 
+        self.store_room: int | None = None
+        """How many bytes the repository's volume holds; None: room without end."""
+
+        self.store_refused = False
+        """Whether something was too large for what was left."""
+
+        self.store_clock = Clock(sim, offset=Duration(0), drift_ppm=0)
+        """The wall clock by which the engine looks after the repository."""
+
         self.full: set[NodeName] = set()
         """Nodes without memory for another machine."""
 
