@@ -126,6 +126,10 @@ class History:
         """Return the run that this session belongs to; None: the log knows no such session."""
         return self._sessions.get(session)
 
+    def sessions(self) -> tuple[str, ...]:
+        """Return the sessions of all runs, in the order in which they were opened."""
+        return tuple(self._sessions)
+
     def is_open(self, run: RunTag, /) -> bool:
         """Return whether the run may still commit."""
         held = self._open.get(run.machine)

@@ -1,5 +1,6 @@
 """What every blob store promises. Add a store to `STORES` and it is held to the same words."""
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.app.repositories import open_store
-from reference_engine.model.errors import CorruptionError
+from reference_engine.model.errors import CorruptionError, RefusedError
+from reference_engine.model.identity import MachineId
+from reference_engine.model.units import Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Runtime
+from reference_engine.repository.repository import Repository
 from tests.servers.object_server import BUCKET
+from tests.strategies.repositories import BLOCK, DISK, block, point_of, restored, write
 from tests.strategies.simulated_clusters import SimulatedCluster, scenario_text
 
 Run = Callable[[Callable[[Runtime], Coroutine[Any, Any, None]]], None]
@@ -186,5 +191,77 @@ def test_a_deleted_object_is_gone(store: BlobStore, run: Run) -> None:
         assert await store.read("packs/a-1") is None
         assert await store.names("") == ()
         assert await store.create("packs/a-1", b"y")
+
+    run(scenario)
+
+
+def test_what_is_there_can_be_made_durable(store: BlobStore, run: Run) -> None:
+    """Also by somebody who did not create it, as often as one likes."""
+
+    async def scenario(_: Runtime) -> None:
+        await store.create("log/0000000001", b"x")
+        for _ in range(2):
+            await store.make_durable("log/0000000001")
+        assert await store.read("log/0000000001") == b"x"
+
+    run(scenario)
+
+
+def test_sizes_are_those_of_the_objects(store: BlobStore, run: Run) -> None:
+    """Stores that real repositories are kept in say how large each object is."""
+    sizes = getattr(store, "sizes", None)
+    if sizes is None:  # the simulator's
+        return
+
+    async def scenario(_: Runtime) -> None:
+        for name, size in (("packs/a-1", 70_000), ("packs/b-1", 0), ("log/0000000001", 3)):
+            await store.create(name, bytes(size))
+        assert await sizes("packs/") == {"packs/a-1": 70_000, "packs/b-1": 0}
+        assert len(await sizes("")) == 3
+
+    run(scenario)
+
+
+def test_space_is_reclaimed_beside_running_backups(store: BlobStore, run: Run) -> None:
+    """Writers and reclaims at once, each with a view of its own: what is kept restores."""
+
+    async def scenario(runtime: Runtime) -> None:
+        await Repository.create(store, identity_token="ab" * 16, block_size=BLOCK)
+        images: dict[str, bytes] = {}
+
+        async def write_points(machine: int) -> None:
+            repository = await Repository.open(store)
+            for number in range(4):
+                point = f"{machine}{number}"
+                session = await repository.open_run(
+                    MachineId(f"vm{machine}"), token=f"session{point}"
+                )
+                images[point] = block(1) + block(2 + number) + block(10 * machine + number)
+                await write(session, images[point])
+                await session.stage(point_of(session, {DISK: len(images[point])}, point))
+                await session.commit()
+
+        async def reclaim() -> None:
+            repository = await Repository.open(store)
+            for _ in range(4):
+                for entry in (await repository.commits())[:1]:
+                    with contextlib.suppress(RefusedError):
+                        await repository.reclaim.expire(
+                            (entry.point,), at=Instant(0), allow_last=False
+                        )
+                await repository.reclaim.reclaim(at=Instant(0))
+
+        async with runtime.task_group() as group:
+            for machine in range(2):
+                group.spawn(write_points(machine), name=f"writer {machine}")
+                group.spawn(reclaim(), name=f"reclaim {machine}")
+        repository = await Repository.open(store)
+        newest = repository.reclaim.history.newest(MachineId("vm0"))
+        assert newest is not None
+        assert newest.point in {entry.point for entry in await repository.commits()}
+        await repository.reclaim.reclaim(at=Instant(0))
+        for entry in await repository.commits():
+            assert await restored(repository, str(entry.point)) == images[str(entry.point)]
+        assert len(await store.names("points/")) == len(await repository.commits())
 
     run(scenario)

@@ -216,3 +216,21 @@ def test_other_addresses_are_not_directories(client: Client) -> None:
     client.address = "https://example.org/backups"
 
     assert "s3://bucket/prefix" in client.refused(2, *client.backup())
+
+
+def test_a_bucket_is_pruned(served: Client) -> None:
+    """Points go, their objects go with them, and what is kept restores."""
+    served.records("repo", "init", served.address)
+    first = served.records(*served.backup())[-1]["point"]
+    served.source.write_bytes(served.content[: MIB // 2] + served.content[: MIB // 2])
+    second = served.records(*served.backup())[-1]["point"]
+    before = served.records("repo", "stats", served.address)[-1]
+    pruned = served.records("repo", "prune", served.address, "--keep-last", 1)[-1]
+
+    assert pruned["freed_bytes"] > 0
+    after = served.records("repo", "stats", served.address)[-1]
+    # The entries by which objects go are new themselves.
+    assert after["objects"] == before["objects"] - pruned["objects"] + 4
+    assert [p["id"] for p in served.records("points", "--repo", served.address)[:-1]] == [second]
+    assert first != second
+    assert served.records("verify", "--repo", served.address)[-1]["intact"] == 1

@@ -11,7 +11,7 @@ from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import Opened, naming, open_with_store
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
-from reference_engine.repository.inventory import Holding
+from reference_engine.repository.inventory import Holding, Inventory
 
 
 def stats(repo: str, /, *, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
@@ -42,48 +42,47 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         step(done, "")
 
     with output.steps("reading block maps", 3 * len(entries)) as step:
-        rows = [
-            (
-                str(name),
-                await _held(opened, tuple(e for e in entries if e.machine == name), advance),
-            )
-            for name in machines
-        ]
-        everything = await _held(opened, entries, advance)
+        rows: list[tuple[str, Holding]] = []
+        for machine in machines:
+            own = tuple(entry for entry in entries if entry.machine == machine)
+            rows.append((str(machine), (await _counted(opened, own, advance)).holding()))
+        inventory = await _counted(opened, entries, advance)
+        everything = inventory.holding()
+        needed = await inventory.needed(opened.repository.reclaim.history.sessions())
         unneeded = await opened.repository.reclaim.unneeded((), progress=advance)
     sizes = await opened.store.sizes("")
     free = sum(sizes.get(name, 0) for name in unneeded)
     packed = sum(sizes.get(name, 0) for name in everything.packs)
     stored = sum(sizes.values())
-    for machine, holding in rows:
-        output.record("machine", vm=machine, **_fields(holding))
+    for name, holding in rows:
+        output.record("machine", vm=name, **_fields(holding))
     shown = [*rows, ("all", everything)] if len(rows) != 1 else rows
     if rows:
         titles = ("VM", "POINTS", "SIZE", "LOGICAL", "DISTINCT", "PACKED", "DEDUP", "COMPRESSION")
         output.table(titles, [_row(name, holding) for name, holding in shown])
     output.say(
-        f"{sized(stored)} in {len(sizes)} objects; {sized(packed - everything.stored)} in packs "
-        f"that other blocks still need, {sized(free)} to be freed by a prune"
+        f"{sized(stored)} in {len(sizes)} objects; {sized(free)} to be freed by a prune, about "
+        f"{sized(packed - needed)} held by packs of which only a part is needed"
     )
     output.summary(
         **_fields(everything),
         stored_bytes=stored,
         objects=len(sizes),
-        part_dead_bytes=packed - everything.stored,
+        part_dead_bytes=packed - needed,
         free_bytes=free,
         exit_code=int(ExitCode.OK),
     )
     return ExitCode.OK
 
 
-async def _held(
+async def _counted(
     opened: Opened, entries: tuple[PointCommittedEntry, ...], advance: Callable[[], None]
-) -> Holding:
+) -> Inventory:
     inventory = opened.repository.inventory()
     for entry in entries:
         await inventory.add(entry)
         advance()
-    return inventory.holding()
+    return inventory
 
 
 def _ratio(more: int, less: int) -> float | None:
