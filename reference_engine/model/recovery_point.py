@@ -46,6 +46,7 @@ class TransferReason(enum.StrEnum):
     TRACKED = "tracked"
     NO_TRACKER = "no-tracker"
     TRACKER_LOST = "tracker-lost"
+    TRACKER_AHEAD = "tracker-ahead-of-base"
     TRACKER_LIED = "tracker-lied"
     TRACKER_UNREACHABLE = "tracker-node-unreachable"
     DISK_REPLACED = "disk-replaced"

@@ -1,5 +1,7 @@
 """Why a disk was copied in full, by comparison or incrementally."""
 
+from typing import Final
+
 from reference_engine.model.identity import DiskId
 from reference_engine.model.machine import BackEnd, Machine
 from reference_engine.model.recovery_point import (
@@ -44,11 +46,28 @@ def _doubt(
         return TransferReason.NO_TRACKER
     if machine.back_end is BackEnd.REFERENCE_POINT:
         return None
-    if any(not tracker.reachable for tracker in trackers):
+    doubts = [_of_tracker(tracker, base) for tracker in trackers]
+    return next((doubt for doubt in _WORST_FIRST if doubt in doubts), None)
+
+
+_WORST_FIRST: Final = (
+    TransferReason.TRACKER_UNREACHABLE,
+    TransferReason.TRACKER_LOST,
+    TransferReason.TRACKER_AHEAD,
+)
+
+
+def _of_tracker(tracker: TrackerState, base: RecoveryPoint) -> TransferReason | None:
+    if not tracker.reachable:
         return TransferReason.TRACKER_UNREACHABLE
-    if any(not tracker.intact for tracker in trackers):
+    if not tracker.intact:
         return TransferReason.TRACKER_LOST
-    return None
+    return TransferReason.TRACKER_AHEAD if _begins_after(tracker, base) else None
+
+
+def _begins_after(tracker: TrackerState, base: RecoveryPoint) -> bool:
+    """Return whether the map began with a later run than the base's: that one's point is gone."""
+    return tracker.since is not None and tracker.since.epoch > base.run.epoch
 
 
 def _tells_nothing(

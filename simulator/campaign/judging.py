@@ -129,6 +129,7 @@ def gather(
         ),
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
         suspects=_suspects(night),
+        lost=frozenset(night.lost),
         keep_last=night.scenario.repository.keep_last,
         immutable_for=Duration(night.scenario.repository.immutable_for),
         scrubbed=restorer.scrub() if night.damaged else None,

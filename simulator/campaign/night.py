@@ -91,6 +91,9 @@ class Night:
         self.digest = TraceDigest()
         self.kept: MemoryStore = _WatchedStore(self._show_new_points)
         self.restorer = Restorer(self.kept)
+        self.lost: dict[RecoveryPointId, None] = {}
+        """Points that went with objects that had been called durable."""
+
         self._shown: dict[RecoveryPointId, None] = {}
         self.finished = False
         self.damaged = False
@@ -227,6 +230,19 @@ class Night:
                 middle = len(content) // 2
                 flipped = bytes([content[middle] ^ 1])
                 self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
+
+    def lose(self, count: int, /, *, torn: bool) -> None:
+        """Lose the newest objects, as a disk does that calls durable what is not."""
+        before = self.restorer.visible()
+        names = list(self.kept.objects)[-count:]
+        half = self.kept.objects[names[0]]
+        for name in names:
+            del self.kept.objects[name]
+        if torn and not names[0].startswith("log/"):
+            self.kept.objects[names[0]] = half[: len(half) // 2]
+        self.restorer = Restorer(self.kept)
+        there = self.restorer.visible()
+        self.lost.update(dict.fromkeys(point for point in before if point not in there))
 
     async def _engine(self) -> None:
         node = self._engine_node

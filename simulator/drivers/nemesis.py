@@ -24,6 +24,7 @@ from simulator.faults.kinds import (
     NodeFull,
     ObjectDamaged,
     RedirectionDropped,
+    RepositoryPowerCut,
     VolumeFills,
     VolumePaused,
     VolumeSlow,
@@ -55,6 +56,9 @@ class EnginePower(Protocol):
 
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the repository's newest object of a kind."""
+
+    def lose(self, count: int, /, *, torn: bool) -> None:
+        """Lose the repository's newest objects, the oldest of them perhaps only in part."""
 
 
 class Nemesis:
@@ -110,7 +114,7 @@ class Nemesis:
         self._steps[key] = self._steps.get(key, 0) + 1
         for on, happening in self._at_step:
             if (on.machine, on.step, on.when) == key and on.occurrence == self._steps[key]:
-                if on.delay or not isinstance(happening, EngineCrash):
+                if on.delay or not isinstance(happening, EngineCrash | RepositoryPowerCut):
                     self._later(happening, Duration(on.delay))
                 else:
                     self._happen(happening)
@@ -136,14 +140,8 @@ class Nemesis:
             )
         )
         match happening:
-            case EngineCrash():
-                self._engine.cut(down_for=Duration(happening.down_for))
-            case EngineTwin():
-                self._engine.twin(
-                    cut_off=Duration(happening.cut_off), ends_after=Duration(happening.ends_after)
-                )
-            case ObjectDamaged():
-                self._engine.damage(happening.objects, happening.damage)
+            case EngineCrash() | EngineTwin() | RepositoryPowerCut() | ObjectDamaged():
+                self._happen_to_engine(happening)
             case NodeCrash():
                 self._crash(happening)
             case NodeFull(node=node, lasts=lasts):
@@ -174,6 +172,22 @@ class Nemesis:
                 machine = world.machines[MachineId(happening.machine)]
                 if not machine.deleted:
                     happen_to_machine(world, happening, machine, spawn=self._spawn)
+
+    def _happen_to_engine(
+        self, happening: EngineCrash | EngineTwin | RepositoryPowerCut | ObjectDamaged
+    ) -> None:
+        match happening:
+            case EngineCrash():
+                self._engine.cut(down_for=Duration(happening.down_for))
+            case EngineTwin():
+                self._engine.twin(
+                    cut_off=Duration(happening.cut_off), ends_after=Duration(happening.ends_after)
+                )
+            case RepositoryPowerCut(loses=loses, torn=torn):
+                self._engine.cut(down_for=Duration(happening.down_for))
+                self._engine.lose(loses, torn=torn)
+            case ObjectDamaged():
+                self._engine.damage(happening.objects, happening.damage)
 
     def _happen_to_volume(self, happening: OfVolume, volume: SimVolume) -> None:
         world = self._world

@@ -203,6 +203,18 @@ class ObjectDamaged(Timed):
     damage: Literal["lost", "flipped"] = "lost"
 
 
+class RepositoryPowerCut(Timed):
+    """The engine's machine, with the repository's disk, loses power, and the disk had lied.
+
+    The newest objects, which were called durable, are gone; the oldest of them may be torn.
+    """
+
+    kind: Literal["repository-power-cut"]
+    loses: int = Field(ge=1, le=100)
+    torn: bool = False
+    down_for: TimeSpan = Field(default=60_000_000, gt=0)
+
+
 class TrackerLost(OfMachine):
     """A machine's trackers lose what they knew: a driver reload, a damaged RCT."""
 
@@ -259,6 +271,7 @@ Happening = Annotated[
     | WriterFailure
     | CallDisturbed
     | ObjectDamaged
+    | RepositoryPowerCut
     | TrackerLost
     | TrackerOverReports
     | ReferencePointsRemoved

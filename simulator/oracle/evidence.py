@@ -119,6 +119,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     immutable_for: Duration
     """How long no point may expire."""
 
+    lost: frozenset[RecoveryPointId]
+    """Points that a disk lost after it had called them durable."""
+
     scrubbed: frozenset[RecoveryPointId] | None
     """The points that a check of the whole repository calls damaged; None: nothing was checked."""
 
@@ -132,8 +135,8 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Machines of which a point can be made at all, as they are in the end."""
 
     def expired(self) -> frozenset[RecoveryPointId]:
-        """Return the points that the engine removed."""
-        return frozenset(
+        """Return the points that the engine removed, or that a lying disk lost."""
+        return self.lost.union(
             point for fact in self.facts if isinstance(fact, PointsExpired) for point in fact.points
         )
 

@@ -23,6 +23,12 @@ class FilterMap:
         """None stands for a map that was lost before it was frozen."""
 
         self.armed: RunTag | None = None
+        self.since: RunTag | None = None
+        """The run whose switch began the running map."""
+
+        self._began: dict[RunTag, RunTag | None] = {}
+        """With which run's switch each frozen map began."""
+
         self.deaf = False
         """No driver runs on this node: it writes, and does not know what."""
 
@@ -54,12 +60,13 @@ class FilterMap:
         assert run not in self.frozen, run
         # While another run's map is frozen, the running one does not begin with the base.
         self.frozen[run] = None if self.frozen else self._running
+        self._began[run], self.since = self.since, run
         self._running = self._blank()
         self.armed = None
 
     def merge_back(self, run: RunTag, /) -> None:
         """Join the frozen map with the running one; a lost part makes the whole lost."""
-        frozen = self.frozen.pop(run)
+        frozen, self.since = self.frozen.pop(run), self._began.pop(run, None)
         if frozen is None or self._running is None:
             self._running = None
         else:

@@ -90,6 +90,7 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "machine-renamed": LIFE_CYCLE,
     "machine-stopped": LIFE_CYCLE,
     "machine-deleted": LIFE_CYCLE,
+    "repository-power-cut": "repository fault",
     "object-damaged": "repository fault",
     "clock-jump": "clock",
     "engine-twin": OTHER,
