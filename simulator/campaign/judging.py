@@ -134,6 +134,7 @@ def gather(
         immutable_for=Duration(night.scenario.repository.immutable_for),
         scrubbed=restorer.scrub() if night.damaged else None,
         unprotected={machine.id: machine.unprotected for machine in machines},
+        nodes=tuple(node for node in night.world.nodes if node not in night.world.outside),
         stay_saved=tuple(
             machine.id
             for machine in machines

@@ -309,11 +309,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=gaps.resize_not_noticed,
     ),
     Mutant(
-        name="storage-host-ignored",
-        what="storage that snapshots for one host is asked for another",
-        patches=gaps.storage_host_ignored,
-    ),
-    Mutant(
         name="first-claimant-believed",
         what="the machine that the cluster names first is believed to be the right one",
         patches=gaps.first_claimant_believed,

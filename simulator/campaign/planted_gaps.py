@@ -5,7 +5,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from reference_engine.catalogue.retention import RetentionPolicy
-from reference_engine.jobs import auditing, backup, copying, owner, saving, snapshotting
+from reference_engine.jobs import auditing, backup, copying, owner, saving
 from reference_engine.jobs.discovery import Census
 from reference_engine.jobs.eligibility import Method, MethodKind
 from reference_engine.jobs.saving import Saving
@@ -69,16 +69,6 @@ def resize_not_noticed() -> list[Patch]:
         return None if doubt is TransferReason.DISK_RESIZED else doubt
 
     return [(trust, "_another_disk", same)]
-
-
-def storage_host_ignored() -> list[Patch]:
-    """Storage that snapshots for one host is asked through the coordinator."""
-    original = snapshotting.await_settled
-
-    async def software(*args: Any) -> Any:
-        return replace(await original(*args), one_host=False)
-
-    return [(snapshotting, "await_settled", software)]
 
 
 def first_claimant_believed() -> list[Patch]:

@@ -4,7 +4,13 @@ import msgspec
 import numpy as np
 
 from reference_engine.model.extents import EMPTY, ExtentSet
-from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, VolumeName
+from reference_engine.model.identity import (
+    DiskId,
+    MachineId,
+    NodeName,
+    RecoveryPointId,
+    VolumeName,
+)
 from reference_engine.model.recovery_point import (
     Consistency,
     DiskRecord,
@@ -127,6 +133,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     unprotected: dict[MachineId, tuple[str, ...]]
     """What each machine reads and no snapshot reaches."""
+
+    nodes: tuple[NodeName, ...]
+    """Every node of the cluster."""
 
     stay_saved: tuple[MachineId, ...]
     """Machines that stand still in the end although a node could have resumed them."""

@@ -73,11 +73,17 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
 
 
 def _no_room(evidence: Evidence) -> bool:
-    """Return whether a node was without memory or power: then a machine may have to wait."""
-    return any(
-        (isinstance(fact, FaultInjected) and fact.kind == "node-full")
-        or (isinstance(fact, NodeChanged) and not fact.running)
+    """Return whether all nodes were without memory, or one without power: then machines wait.
+
+    The engine's own end counts as well: nobody resumes a machine meanwhile.
+    """
+    full = {
+        fact.subject
         for fact in evidence.facts
+        if isinstance(fact, FaultInjected) and fact.kind == "node-full"
+    }
+    return full.issuperset(evidence.nodes) or any(
+        isinstance(fact, NodeChanged) and not fact.running for fact in evidence.facts
     )
 
 

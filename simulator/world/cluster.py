@@ -120,9 +120,9 @@ class World:
         )
 
     def machine_at(self, node: NodeName, machine: MachineId, /) -> SimMachine:
-        """Return whom a node means by this identity."""
-        twin = self.twins.get(machine)
-        return twin if twin is not None and twin.node == node else self.machines[machine]
+        """Return whom a node means by this identity; one host never has it twice."""
+        twin, found = self.twins.get(machine), self.machines[machine]
+        return twin if twin is not None and twin.node == node != found.home else found
 
     def disk(self, disk: DiskId, /) -> SimDisk:
         """Return the disk of this identity."""

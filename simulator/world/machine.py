@@ -199,7 +199,9 @@ class SimMachine:
         """Have somebody change a cell that the guest did not write: what must never happen."""
         self.advance()
         found = self.disk(disk)
-        found.stamps.write(found.writable[:1], self._new_stamps(1))
+        # Where nothing else writes, so that the damage stays to be seen.
+        cells = found.next_canary()
+        found.stamps.write(cells, self._new_stamps(len(cells)))
 
     def advance(self) -> None:
         """Bring the disks to this instant."""

@@ -76,7 +76,7 @@ async def imported(
     world: World, source: SimMachine, node: NodeName, volume: VolumeName, /, *, lasts: Duration
 ) -> None:
     """Have a copy with the same identities of machine and disks run on `node` for a while."""
-    if source.deleted or source.id in world.twins:
+    if source.deleted or source.id in world.twins or source.home == node:
         return
     source.advance()
     disks = [_copy(disk, disk.id, volume) for disk in source.disks]
