@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from reference_engine.adapters.asyncio_runtime import wall_clock
 from reference_engine.adapters.files.cluster import FileCluster
 from reference_engine.adapters.files.consistency import NoGuest
 from reference_engine.adapters.files.disk_files import DiskFiles
@@ -85,6 +86,7 @@ async def back_up_files(
         disk_io=_WatchedDiskIo(source, progress),
         repository=repository,
         tracer=_forget,
+        wall_clock=wall_clock,
     )
     policy = msgspec.structs.replace(_POLICY, level=level)
     return await BackupRun(

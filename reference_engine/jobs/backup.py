@@ -11,9 +11,19 @@ from reference_engine.jobs.clearing import (
     drop_reference_points,
     release_snapshots,
 )
-from reference_engine.jobs.copying import Plan, copy, doubts, enumerate_delta, reconcile, scanned
+from reference_engine.jobs.copying import (
+    Plan,
+    confirm_exposed,
+    copy_all,
+    doubts,
+    enumerate_delta,
+    reconcile,
+)
 from reference_engine.jobs.describing import describe_point
+from reference_engine.jobs.eligibility import Method, MethodKind, choose_method
+from reference_engine.jobs.outcomes import failure_outcome, point_outcome
 from reference_engine.jobs.owner import await_merge, resolve_owner
+from reference_engine.jobs.saving import Saving
 from reference_engine.jobs.snapshotting import (
     Snapshots,
     Switched,
@@ -22,13 +32,13 @@ from reference_engine.jobs.snapshotting import (
     goes_on_by_itself,
     switch_trackers,
 )
+from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
 from reference_engine.jobs.volume_use import VolumeUse
 from reference_engine.model.errors import (
     GuestSnapshotLostError,
     LeftoversRemainError,
     MachineChangedError,
-    SupersededError,
     TransientError,
     TwinshotError,
 )
@@ -41,7 +51,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.machine import BackEnd, Machine, Placement
 from reference_engine.model.outcome import Outcome, Step
-from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Duration
 from reference_engine.ports.runtime import TaskGroup
 from reference_engine.reconcile.freeze import FreezeDriver
@@ -79,7 +89,13 @@ class BackupRun:
         self._run: RunTag | None = None
         self._volumes = VolumeUse(ports, policy, ledger)
         self._freeze: FreezeDriver | None = None
+        self._saving: Saving | None = None
         self._committed = False
+
+    @property
+    def tag(self) -> RunTag | None:
+        """The run's machine and epoch; None while the log has not given it one."""
+        return self._run
 
     async def back_up(self) -> RecoveryPoint:
         """Return the new point, committed and with nothing left behind.
@@ -98,13 +114,9 @@ class BackupRun:
         except BaseException as error:
             await self._undo(session)
             if self._run is not None and isinstance(error, TwinshotError):
-                self._end(_failure(error), cause=str(error), point=None)
+                self._end(failure_outcome(error), cause=str(error), point=None)
             raise
-        outcome = Outcome.OK
-        if point.consistency is Consistency.CRASH:
-            outcome = Outcome.OK_CRASH
-        elif scanned(point.disks):
-            outcome = Outcome.OK_SCAN
+        outcome = point_outcome(point, attempt=1)
         self._end(outcome, cause=point.downgrade or doubts(point.disks), point=point)
         return point
 
@@ -134,15 +146,16 @@ class BackupRun:
     async def _make(self, session: WriteSession) -> RecoveryPoint:
         ports, policy, run = self._ports, self._policy, session.run
         async with self._step(Step.RESOLVE, limit=2 * policy.settle_limit + policy.step_limit):
-            placement = await resolve_owner(ports, policy, self._machine_id)
+            placement = await resolve_owner(ports, policy, self._machine_id, base=session.base)
             machine = await ports.host.describe(placement.owner, self._machine_id)
-            if machine.back_end is BackEnd.REFERENCE_POINT:
+            method = choose_method(machine, policy)
+            if machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}:
                 await await_merge(ports, policy, machine.id)
             ports.tracer(OwnerResolved(at=ports.runtime.now(), run=run, node=placement.owner))
         async with self._step(Step.COORDINATE, limit=policy.copy_limit):
             await self._volumes.take(machine, placement, run=run)
         async with ports.runtime.task_group() as beside:
-            snapshots, switched = await self._snapshot(machine, placement, beside)
+            snapshots, switched = await self._snapshot(machine, placement, method, beside)
             point = await self._store(session, machine, placement, snapshots, switched=switched)
         if self._freeze is not None and self._freeze.silent:
             # A guest that froze late has a snapshot that was not there to be cleared before.
@@ -161,6 +174,7 @@ class BackupRun:
         ports, policy, run = self._ports, self._policy, session.run
         tracker: ReferencePointId | None = None
         async with self._step(Step.EXPOSE):
+            await confirm_exposed(ports, machine, snapshots)
             if machine.back_end is BackEnd.REFERENCE_POINT:
                 checkpoint = snapshots.sources[machine.disks[0].id].snapshot
                 tracker = await ports.host.convert_to_reference_point(
@@ -173,6 +187,7 @@ class BackupRun:
                 at_rest=snapshots.guest is not None,
                 cause=snapshots.cause,
                 cuts=snapshots.cuts,
+                saved=snapshots.saved,
                 application_required=policy.application_required,
             )
         plans: dict[DiskId, Plan] = {}
@@ -188,9 +203,18 @@ class BackupRun:
                     overlay=overlays[disk.id],
                     switched=switched[disk.id],
                     block_size=session.block_size,
+                    sample=policy.sample_blocks,
                 )
         async with self._step(Step.SYNC, limit=policy.copy_limit):
-            records = await self._copy(session, machine, snapshots, overlays, plans)
+            records = await copy_all(
+                ports,
+                session,
+                machine,
+                snapshots=snapshots,
+                overlays=overlays,
+                plans=plans,
+                watch=RoomWatch(ports, policy, self._volumes.limited),
+            )
         async with self._step(Step.STAGE):
             if machine.back_end is BackEnd.DISK_FILE:
                 await ports.host.confirms(placement.owner, machine.id)
@@ -203,6 +227,8 @@ class BackupRun:
                 label=label,
                 records=records,
                 tracker=tracker,
+                engine_instant=ports.wall_clock(),
+                downtime=None if self._saving is None else self._saving.downtime,
             )
             await session.stage(point)
         async with self._step(Step.COMMIT):
@@ -231,7 +257,7 @@ class BackupRun:
         return snapshots, overlays
 
     async def _snapshot(
-        self, machine: Machine, placement: Placement, beside: TaskGroup
+        self, machine: Machine, placement: Placement, method: Method, beside: TaskGroup
     ) -> tuple[Snapshots, dict[DiskId, Switched]]:
         ports, run = self._ports, self._run
         assert run is not None, machine.id
@@ -245,8 +271,11 @@ class BackupRun:
         async with self._step(Step.FREEZE_TRACKER):
             switched = await switch_trackers(ports, machine, placement, run=run)
         async with self._step(Step.GUEST_SNAPSHOT):
-            guest, cause = await freeze_guest(ports, self._freeze, machine, run=run)
-            if guest is None:
+            guest, cause = await freeze_guest(ports, self._freeze, method, run=run)
+            if method.kind is MethodKind.SAVED_STATE:
+                self._saving = Saving(ports, placement.owner, run=run)
+                await self._saving.save()
+            elif guest is None:
                 await self._freeze.thaw()
                 # A late freeze must not wait for the rest of the run to be undone.
                 beside.spawn(self._freeze.outlast_late_answer(), name="late-answer")
@@ -265,35 +294,14 @@ class BackupRun:
                 redirect=self._volumes.redirect,
             )
         async with self._step(Step.THAW):
+            if self._saving is not None:
+                cause = "; ".join(filter(None, (cause, await self._saving.resume())))
+                snapshots = replace(snapshots, saved=True, cause=cause)
             await self._freeze.thaw()
             if stands and machine.back_end is BackEnd.HOST_SNAPSHOT and not self._freeze.held:
                 raise MachineChangedError(machine.id, "its guest went on before it was told to")
             await self._volumes.let_direct()
         return snapshots, switched
-
-    async def _copy(
-        self,
-        session: WriteSession,
-        machine: Machine,
-        snapshots: Snapshots,
-        overlays: dict[DiskId, Overlay],
-        plans: dict[DiskId, Plan],
-    ) -> tuple[DiskRecord, ...]:
-        # One after the other: each keeps all cores busy, and what comes to lie where, and which of
-        # two equal blocks is stored, depends on nobody's speed.
-        return tuple(
-            [
-                await copy(
-                    self._ports,
-                    session,
-                    disk,
-                    snapshots=snapshots,
-                    overlay=overlays[disk.id],
-                    plan=plans[disk.id],
-                )
-                for disk in machine.disks
-            ]
-        )
 
     async def _commit(self, session: WriteSession) -> None:
         """Commit; where an answer is lost, ask again until the log says what became of it."""
@@ -334,6 +342,8 @@ class BackupRun:
         ports = self._ports
         try:
             async with ports.runtime.deadline(self._policy.step_limit):
+                if self._saving is not None:
+                    await self._saving.resume()
                 if self._freeze is not None:
                     await self._freeze.thaw()
         except TwinshotError:
@@ -384,7 +394,3 @@ class BackupRun:
         async with ports.runtime.deadline(Duration(limit or self._policy.step_limit)):
             yield
         ports.tracer(StepLeft(at=ports.runtime.now(), run=self._run, step=step))
-
-
-def _failure(error: TwinshotError) -> Outcome:
-    return Outcome.SUPERSEDED if isinstance(error, SupersededError) else Outcome.FAIL_CLEAN

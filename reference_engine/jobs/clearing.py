@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 
+from reference_engine.jobs.saving import resume_wherever
 from reference_engine.jobs.surroundings import Ports
 from reference_engine.model.errors import (
     ConsistencyLostError,
@@ -38,6 +39,9 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     if left.frozen_guest is not None and left.frozen_guest.epoch <= upto:
         found.append("frozen guest")
         await thaw_wherever(ports, left.frozen_guest)
+    if left.saved_by is not None and left.saved_by.epoch <= upto:
+        found.append("saved machine")
+        await resume_wherever(ports, machine, left.saved_by)
     for node, disk, run in left.frozen_maps:
         if run.epoch <= upto:
             found.append(await settle_map(ports, node, disk, run=run))
@@ -76,10 +80,11 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> None:
     latest = await ports.repository.latest(machine)
     needed = None if latest is None else latest.tracker
     spare = [point for point, _ in left.reference_points if point != needed]
-    if not (left.snapshots or left.guest_snapshots or left.frozen_maps or spare) and (
-        left.frozen_guest is None
-    ):
+    held = (left.frozen_guest, left.saved_by) != (None, None)
+    if not (left.snapshots or left.guest_snapshots or left.frozen_maps or spare or held):
         return
+    if left.saved_by is not None:
+        await resume_wherever(ports, machine, left.saved_by)
     if left.frozen_guest is not None:
         await thaw_wherever(ports, left.frozen_guest)
     token = ports.runtime.random(f"fence/{machine}").token()
@@ -100,13 +105,17 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
 async def thaw_wherever(ports: Ports, run: RunTag, /) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now."""
     placement = await ports.cluster.locate(run.machine)
-    try:
-        await ports.consistency.thaw(placement.owner, run=run)
-    except (ConsistencyLostError, HostUnreachableError):
-        # It moved in between, or lost power: then the next look finds it elsewhere, or thawed.
-        again = await ports.cluster.locate(run.machine)
-        if again.owner != placement.owner:
-            await ports.consistency.thaw(again.owner, run=run)
+    asked = (placement.owner, *placement.others)
+    for node in asked:
+        try:
+            if await ports.consistency.thaw(node, run=run) or len(asked) == 1:
+                return
+        except (ConsistencyLostError, HostUnreachableError):
+            continue
+    # It moved in between, or lost power: then the next look finds it elsewhere, or thawed.
+    again = await ports.cluster.locate(run.machine)
+    if again.owner not in asked:
+        await ports.consistency.thaw(again.owner, run=run)
 
 
 async def release_snapshots(

@@ -1,14 +1,17 @@
 """Steps S8 to S10: reconcile, enumerate the delta, copy."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
+from reference_engine.jobs.auditing import Audit, audit, resting_on
 from reference_engine.jobs.snapshotting import Snapshots, Switched
+from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.surroundings import Ports
-from reference_engine.model.errors import TrackerUnusableError
+from reference_engine.model.errors import ProductionDiskError, TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
-from reference_engine.model.identity import DiskId, RunTag
+from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
 from reference_engine.model.recovery_point import (
     DiskRecord,
@@ -37,6 +40,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What of `extents` may differ from the base; only for an incremental transfer."""
 
     sources: tuple[str, ...]
+    audit: Audit
+    doubted: tuple[RecoveryPointId, ...]
+    """Earlier points that rest on the word of a tracker that lied."""
+
+
+_NO_AUDIT: Final = Audit(sampled=0, population=0, wrong=0)
 
 
 async def reconcile(
@@ -50,7 +59,8 @@ async def reconcile(
     overlays: dict[DiskId, Overlay] = {}
     for disk in machine.disks:
         overlay = NOTHING
-        if machine.back_end is BackEnd.REFERENCE_POINT and snapshots.guest is not None:
+        by_checkpoint = machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}
+        if by_checkpoint and snapshots.guest is not None:
             recovered = await ports.host.auto_recovered(
                 snapshots.sources[disk.id].snapshot, disk.id
             )
@@ -70,6 +80,22 @@ async def reconcile(
     return overlays
 
 
+async def confirm_exposed(ports: Ports, machine: Machine, snapshots: Snapshots, /) -> None:
+    """Return if what will be mounted and put back is the snapshot, for every disk.
+
+    Raises:
+        ProductionDiskError: it is the disk that the guest writes; nothing was mounted.
+    """
+    guest_writes_on = machine.back_end is BackEnd.HOST_SNAPSHOT and machine.guest is GuestKind.VSS
+    if snapshots.guest is None or not guest_writes_on:
+        return
+    for disk in machine.disks:
+        snapshot = snapshots.sources[disk.id].snapshot
+        exposure = await ports.host.expose(snapshot, disk.id)
+        if exposure.shows != snapshot:
+            raise ProductionDiskError(machine.id, disk.id)
+
+
 async def enumerate_delta(
     ports: Ports,
     machine: Machine,
@@ -82,6 +108,7 @@ async def enumerate_delta(
     overlay: Overlay,
     switched: Switched,
     block_size: ByteCount,
+    sample: int,
 ) -> Plan:
     """Return what has to be read of one disk; by comparison where no tracker can vouch for it."""
     transfer = trust.choose_transfer(machine, disk.id, base=base, trackers=switched.trackers)
@@ -101,6 +128,23 @@ async def enumerate_delta(
                 tracked=tracked, carried=record.skew, skew=overlay.skew, size=disk.size
             )
     source = snapshots.sources[disk.id]
+    audited = _NO_AUDIT
+    doubted: tuple[RecoveryPointId, ...] = ()
+    if transfer.kind is TransferKind.INCREMENTAL and sample and base is not None:
+        audited = await audit(
+            ports,
+            disk.id,
+            disk.size,
+            run=run,
+            base=base,
+            source=source,
+            overlay=overlay,
+            tracked=delta,
+            sample=sample,
+        )
+        if audited.wrong:
+            transfer = trust.after_lie(transfer)
+            doubted = await resting_on(ports, base, disk.id)
     allocated = await ports.disk_io.allocated(source.snapshot, disk.id)
     extents = needed(
         transfer, delta=delta, allocated=allocated | overlay.skew, block=block_size, size=disk.size
@@ -116,7 +160,14 @@ async def enumerate_delta(
             sources=sources,
         )
     )
-    return Plan(transfer=transfer, extents=extents, changed=delta, sources=sources)
+    return Plan(
+        transfer=transfer,
+        extents=extents,
+        changed=delta,
+        sources=sources,
+        audit=audited,
+        doubted=doubted,
+    )
 
 
 async def _tracked(
@@ -146,8 +197,17 @@ async def _tracked(
 class _SessionSink(Sink[tuple[ExtentSet, BlockBatch]]):
     """One disk of a session."""
 
-    def __init__(self, session: WriteSession, disk: DiskId, changed: ExtentSet | None, /) -> None:
+    def __init__(
+        self,
+        session: WriteSession,
+        disk: DiskId,
+        changed: ExtentSet | None,
+        /,
+        *,
+        watch: RoomWatch,
+    ) -> None:
         self._session, self._disk, self._changed = session, disk, changed
+        self._watch = watch
 
     async def digest(
         self, window: ExtentSet, numbers: Numbers, content: bytes, /
@@ -157,6 +217,7 @@ class _SessionSink(Sink[tuple[ExtentSet, BlockBatch]]):
 
     async def put(self, digested: tuple[ExtentSet, BlockBatch], /) -> bool:
         """Place the blocks; return whether a pack is full."""
+        await self._watch.look()
         window, batch = digested
         changed = None if self._changed is None else self._changed & window
         await self._session.place_blocks(self._disk, batch, changed=changed)
@@ -176,6 +237,7 @@ async def copy(
     snapshots: Snapshots,
     overlay: Overlay,
     plan: Plan,
+    watch: RoomWatch,
 ) -> DiskRecord:
     """Bring one disk into the repository and return its record."""
     kind = plan.transfer.kind
@@ -195,7 +257,7 @@ async def copy(
         extents=plan.extents | lost,
         block=session.block_size,
         patch=overlay.applied,
-        sink=_SessionSink(session, disk.id, changed),
+        sink=_SessionSink(session, disk.id, changed, watch=watch),
         runtime=ports.runtime,
     )
     sent = session.sent(disk.id)
@@ -220,6 +282,41 @@ async def copy(
         bytes_read=read,
         bytes_sent=sent.total,
         digest=session.root_digest(disk.id),
+        sampled=plan.audit.sampled,
+        population=plan.audit.population,
+        doubted=plan.doubted,
+    )
+
+
+async def copy_all(
+    ports: Ports,
+    session: WriteSession,
+    machine: Machine,
+    /,
+    *,
+    snapshots: Snapshots,
+    overlays: Mapping[DiskId, Overlay],
+    plans: Mapping[DiskId, Plan],
+    watch: RoomWatch,
+) -> tuple[DiskRecord, ...]:
+    """Bring every disk into the repository, one after the other, and return their records.
+
+    Each keeps all cores busy; what comes to lie where, and which of two equal blocks is stored,
+    depends on nobody's speed.
+    """
+    return tuple(
+        [
+            await copy(
+                ports,
+                session,
+                disk,
+                snapshots=snapshots,
+                overlay=overlays[disk.id],
+                plan=plans[disk.id],
+                watch=watch,
+            )
+            for disk in machine.disks
+        ]
     )
 
 
@@ -229,13 +326,17 @@ def doubts(records: tuple[DiskRecord, ...], /) -> str:
         f"{record.disk}: {record.transfer.reason.value}"
         for record in records
         if record.transfer.kind is TransferKind.COMPARE
+        or record.transfer.reason is TransferReason.TRACKER_LIED
     )
 
 
 def scanned(records: tuple[DiskRecord, ...], /) -> bool:
-    """Return whether a disk was compared although the machine's back end has trackers."""
+    """Return whether a disk was read as a whole although the machine's back end has trackers."""
     return any(
-        record.transfer.kind is TransferKind.COMPARE
-        and record.transfer.reason is not TransferReason.NO_TRACKER
+        (
+            record.transfer.kind is TransferKind.COMPARE
+            and record.transfer.reason is not TransferReason.NO_TRACKER
+        )
+        or record.transfer.reason is TransferReason.TRACKER_LIED
         for record in records
     )

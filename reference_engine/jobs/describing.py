@@ -4,6 +4,7 @@ from reference_engine.jobs.snapshotting import Snapshots
 from reference_engine.model.identity import RecoveryPointId, ReferencePointId, RunTag
 from reference_engine.model.machine import Machine
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.units import Duration, Instant
 from reference_engine.reconcile.labels import Label
 
 
@@ -18,6 +19,8 @@ def describe_point(
     label: Label,
     records: tuple[DiskRecord, ...],
     tracker: ReferencePointId | None,
+    downtime: Duration | None,
+    engine_instant: Instant,
 ) -> RecoveryPoint:
     """Return the point's record: the instant that belongs to its data, and where each came from."""
     guest = snapshots.guest
@@ -35,4 +38,6 @@ def describe_point(
         guest_snapshot=None if guest is None else guest.id,
         tracker=tracker,
         disks=records,
+        downtime=downtime,
+        engine_instant=engine_instant,
     )

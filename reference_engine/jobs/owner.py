@@ -1,15 +1,22 @@
 """Which node runs the machine: the cluster's claim, and the node's own word."""
 
+from msgspec.structs import replace
+
+from reference_engine.jobs.claimants import choose_claimant
 from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import MachineBusyError, MachineChangedError, NotOwnerError
 from reference_engine.model.identity import MachineId
 from reference_engine.model.machine import Machine, Placement
+from reference_engine.model.recovery_point import RecoveryPoint
 
 
-async def resolve_owner(ports: Ports, policy: Policy, machine: MachineId, /) -> Placement:
+async def resolve_owner(
+    ports: Ports, policy: Policy, machine: MachineId, /, *, base: RecoveryPoint | None
+) -> Placement:
     """Return where the machine runs, settled and confirmed by the node itself.
 
     Raises:
+        IdentityDoubtError: several have its identity, and it is open which one `base` is of.
         MachineBusyError: it did not settle within the policy's limit; come back later.
         NotOwnerError: the cluster's view is behind; start over.
     """
@@ -20,6 +27,8 @@ async def resolve_owner(ports: Ports, policy: Policy, machine: MachineId, /) -> 
             raise MachineBusyError(machine, "migrating or failing over")
         await ports.runtime.sleep(policy.poll)
         placement = await ports.cluster.locate(machine)
+    if placement.others:
+        placement = replace(placement, owner=await choose_claimant(ports, placement, base=base))
     if not await ports.host.confirms(placement.owner, machine):
         raise NotOwnerError(machine, placement.owner)
     return placement
@@ -64,7 +73,8 @@ async def confirm_unmoved(ports: Ports, placement: Placement, /) -> None:
         NotOwnerError: it has moved; writes may have escaped the snapshot or its trackers.
     """
     now = await ports.cluster.locate(placement.machine)
-    if (now.owner, now.generation) != (placement.owner, placement.generation):
+    claimants = (now.owner, *now.others)
+    if placement.owner not in claimants or now.generation != placement.generation:
         raise NotOwnerError(placement.machine, placement.owner)
     if not await ports.host.confirms(placement.owner, placement.machine):
         raise NotOwnerError(placement.machine, placement.owner)

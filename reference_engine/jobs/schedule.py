@@ -7,22 +7,26 @@ import msgspec
 
 from reference_engine.jobs.backup import BackupRun
 from reference_engine.jobs.clearing import clear_behind
-from reference_engine.jobs.copying import doubts, scanned
+from reference_engine.jobs.copying import doubts
+from reference_engine.jobs.discovery import Census, DiscoveryRule, discover
+from reference_engine.jobs.outcomes import failure_outcome, point_outcome
 from reference_engine.jobs.snapshotting import restore_preference
 from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
+from reference_engine.jobs.upkeep import BelievedClock, Upkeep, UpkeepPlan
 from reference_engine.jobs.volume_use import give_back
 from reference_engine.model.errors import (
     ConsistencyLostError,
     CorruptionError,
     MachineBusyError,
     RefusedError,
+    RepositoryFullError,
     TransientError,
     TwinshotError,
     VolumeBusyError,
 )
 from reference_engine.model.identity import MachineId, VolumeName
 from reference_engine.model.outcome import Outcome
-from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import Duration, Instant
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
@@ -53,20 +57,50 @@ async def protect(
     /,
     *,
     volumes: tuple[VolumeName, ...],
+    rule: DiscoveryRule | None = None,
+    upkeep: UpkeepPlan | None = None,
 ) -> None:
-    """Run every slot that is still to come, after clearing up behind an earlier incarnation."""
+    """Run every slot that is still to come, after clearing up behind an earlier incarnation.
+
+    With a `rule`, machines that appear meanwhile are protected as well; with `upkeep`, points that
+    no rule keeps are removed, and space is given back when the repository is full.
+    """
     ledger = VolumeLedger()
     permits = ports.runtime.semaphore(policy.runs_at_once)
     for volume in volumes:
         await _bounded(ports, policy, ports.cluster.leave_redirected(volume))
+    keeper = None
+    if upkeep is not None:
+        keeper = Upkeep(ports, policy, upkeep.retention, BelievedClock(ports))
+    census = Census(tuple(plan.machine for plan in slots))
+
+    def begin(plan: Slots) -> None:
+        work = _protect_one(ports, policy, ledger, permits, plan, census=census, keeper=keeper)
+        group.spawn(work, name=str(plan.machine))
+
     async with ports.runtime.task_group() as group:
         for plan in slots:
-            group.spawn(_protect_one(ports, policy, ledger, permits, plan), name=str(plan.machine))
+            begin(plan)
+        if keeper is not None and upkeep is not None:
+            work = keeper.keep_up(every=upkeep.every, until=upkeep.until)
+            group.spawn(work, name="upkeep")
+        if rule is not None:
+            found = discover(
+                ports, policy, rule, census, lambda new: begin(_from_now(ports, rule, new))
+            )
+            group.spawn(found, name="discovery")
     for volume in ledger.moved():
         moved = ledger.last_move(volume) or ports.runtime.now()
         rest = moved + policy.coordinator_hysteresis - ports.runtime.now()
         await ports.runtime.sleep(Duration(max(0, rest)))
         await _bounded(ports, policy, restore_preference(ports, policy, ledger, volume))
+
+
+def _from_now(ports: Ports, rule: DiscoveryRule, machine: MachineId) -> Slots:
+    """Return the slots of a machine that has just appeared."""
+    first = Instant(ports.runtime.now() + rule.delay)
+    count = max(0, -(-(rule.until - first) // rule.interval))
+    return Slots(machine=machine, first=first, interval=rule.interval, count=count)
 
 
 async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
@@ -78,7 +112,15 @@ async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
 
 
 async def _protect_one(
-    ports: Ports, policy: Policy, ledger: VolumeLedger, permits: Permits, plan: Slots
+    ports: Ports,
+    policy: Policy,
+    ledger: VolumeLedger,
+    permits: Permits,
+    plan: Slots,
+    /,
+    *,
+    census: Census,
+    keeper: Upkeep | None,
 ) -> None:
     interrupted = await _was_interrupted(ports, policy, plan.machine)
     await _bounded(ports, policy, clear_behind(ports, plan.machine))
@@ -89,8 +131,11 @@ async def _protect_one(
         _miss(ports, plan, first=0, last=slot - 1, cause="the engine was not running")
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
+        if not census.there(plan.machine):
+            _miss(ports, plan, first=slot, last=plan.count - 1, cause="the cluster has it no more")
+            return
         async with permits:
-            if await run_job(ports, policy, ledger, plan.machine, slot=slot) is None:
+            if await run_job(ports, policy, ledger, plan.machine, slot=slot, keeper=keeper) is None:
                 # Between attempts a volume stays where it was moved to, then it goes home.
                 await _bounded(ports, policy, give_back(ports, policy, ledger))
         following = max(slot + 1, plan.due(ports.runtime.now()))
@@ -119,30 +164,45 @@ async def _was_interrupted(ports: Ports, policy: Policy, machine: MachineId) -> 
 
 
 async def run_job(
-    ports: Ports, policy: Policy, ledger: VolumeLedger, machine: MachineId, /, *, slot: int
+    ports: Ports,
+    policy: Policy,
+    ledger: VolumeLedger,
+    machine: MachineId,
+    /,
+    *,
+    slot: int,
+    keeper: Upkeep | None = None,
 ) -> RecoveryPoint | None:
     """Make one point in as many attempts as the policy allows; say how it went."""
     cause = ""
     for attempt in range(1, policy.attempts + 1):
+        last = attempt == policy.attempts
+        concession = Concession.CRASH_CONSISTENT if last else Concession.NONE
+        run = BackupRun(ports, policy, ledger, machine, concession=concession)
         try:
-            last = attempt == policy.attempts
-            concession = Concession.CRASH_CONSISTENT if last else Concession.NONE
-            run = BackupRun(ports, policy, ledger, machine, concession=concession)
             point = await run.back_up()
         except (MachineBusyError, VolumeBusyError) as busy:
             _end(ports, machine, slot, Outcome.DEFERRED, attempts=attempt, cause=str(busy))
             return None
         except (TransientError, ConsistencyLostError) as failure:
             cause = str(failure)
+        except RepositoryFullError as full:
+            cause = str(full)
+            if keeper is None or run.tag is None or not await keeper.make_room(run.tag):
+                _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=attempt, cause=cause)
+                return None
         except (RefusedError, CorruptionError) as refusal:
-            _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=attempt, cause=str(refusal))
+            outcome = failure_outcome(refusal)
+            if outcome is Outcome.SUPERSEDED:
+                outcome = Outcome.FAIL_CLEAN  # a job has no newer epoch: nothing came of it
+            _end(ports, machine, slot, outcome, attempts=attempt, cause=str(refusal))
             return None
         else:
             _end(
                 ports,
                 machine,
                 slot,
-                _outcome(point, attempt),
+                point_outcome(point, attempt=attempt),
                 attempts=attempt,
                 cause=point.downgrade or cause or doubts(point.disks),
             )
@@ -151,14 +211,6 @@ async def run_job(
             await ports.runtime.sleep(policy.retry_delay)
     _end(ports, machine, slot, Outcome.FAIL_CLEAN, attempts=policy.attempts, cause=cause)
     return None
-
-
-def _outcome(point: RecoveryPoint, attempt: int) -> Outcome:
-    if point.consistency is Consistency.CRASH:
-        return Outcome.OK_CRASH
-    if attempt > 1:
-        return Outcome.RETRY_OK
-    return Outcome.OK_SCAN if scanned(point.disks) else Outcome.OK
 
 
 def _end(

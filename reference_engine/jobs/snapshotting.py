@@ -4,8 +4,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 import msgspec
+from msgspec.structs import replace
 
+from reference_engine.jobs.eligibility import Method, MethodKind
 from reference_engine.jobs.owner import confirm_unchanged, confirm_unmoved
+from reference_engine.jobs.space import confirm_room
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
 from reference_engine.model.errors import (
     CoordinatorMoveRefusedError,
@@ -52,6 +55,9 @@ class Snapshots(msgspec.Struct, frozen=True, kw_only=True):
     cause: str
     """Why there is no guest snapshot."""
 
+    saved: bool = False
+    """Whether the machine stood still, its memory saved."""
+
 
 class VolumeHold(msgspec.Struct, frozen=True, kw_only=True):
     """How a volume was written when the run prepared it; it has to stay so through the cut."""
@@ -60,6 +66,9 @@ class VolumeHold(msgspec.Struct, frozen=True, kw_only=True):
     coordinator: NodeName
     redirections: int | None
     """None where the run does not rely on redirected writes."""
+
+    room_known: bool = False
+    """Whether anybody says how much room is left on it."""
 
 
 Redirect = Callable[[VolumeName], Awaitable[VolumeHold]]
@@ -97,6 +106,7 @@ async def prepare_volumes(
     holds: list[VolumeHold] = []
     for volume in sorted({disk.volume for disk in machine.disks}):
         state = await await_settled(ports, policy, volume)
+        confirm_room(state, policy)
         route = choose_route(
             state,
             placement.owner,
@@ -119,7 +129,7 @@ async def prepare_volumes(
         else:
             now = await ports.cluster.volume(volume)
             hold = VolumeHold(volume=volume, coordinator=now.coordinator, redirections=None)
-        holds.append(hold)
+        holds.append(replace(hold, room_known=state.free is not None))
         ports.tracer(
             RouteChosen(
                 at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
@@ -166,7 +176,7 @@ async def switch_trackers(
     ports: Ports, machine: Machine, placement: Placement, /, *, run: RunTag
 ) -> dict[DiskId, Switched]:
     """Freeze or arm every map that belongs to the delta; return whose they are."""
-    if machine.back_end is BackEnd.REFERENCE_POINT:
+    if machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}:
         return {disk.id: Switched(trackers=(), by=()) for disk in machine.disks}
     planned: dict[DiskId, Switched] = {}
     for disk in machine.disks:
@@ -186,13 +196,12 @@ def goes_on_by_itself(machine: Machine, /) -> bool:
 
 
 async def freeze_guest(
-    ports: Ports, driver: FreezeDriver, machine: Machine, /, *, run: RunTag
+    ports: Ports, driver: FreezeDriver, method: Method, /, *, run: RunTag
 ) -> tuple[GuestSnapshot | None, str]:
     """Take the guest's snapshot, or say why there is none."""
     guest: GuestSnapshot | None = None
-    if machine.guest is GuestKind.NONE:
-        cause = "the guest has no integration service"
-    else:
+    cause = method.cause
+    if method.kind is MethodKind.ONLINE:
         guest, cause = await driver.freeze()
     ports.tracer(
         FreezeAnswered(
@@ -240,7 +249,7 @@ async def cut_disks(
         guest, cause = None, str(failure)
         checkpoint = await ports.host.take_checkpoint(placement.owner, run=run, at_rest=None)
     _say_cut(ports, run, checkpoint.id, tuple(disk.id for disk in machine.disks))
-    if machine.back_end is BackEnd.REFERENCE_POINT:
+    if machine.back_end is not BackEnd.DISK_FILE:
         await confirm_unchanged(ports, placement, machine)
     source = SourceSnapshot(snapshot=checkpoint.id, through=placement.owner)
     return Snapshots(
@@ -268,10 +277,11 @@ async def _host_snapshots(
     for disk in machine.disks:
         state = await ports.cluster.volume(disk.volume)
         kept = state.redirected and held[disk.volume].redirections == state.redirections
-        if state.coordinator != placement.owner and not kept:
+        node = placement.owner if state.one_host else state.coordinator
+        if node != placement.owner and not kept:
             # It was moved or written directly since the route was chosen: that would tear the cut.
             held[disk.volume] = await redirect(disk.volume)
-        by_node.setdefault(state.coordinator, []).append(disk.id)
+        by_node.setdefault(node, []).append(disk.id)
     sources: dict[DiskId, SourceSnapshot] = {}
     instants: list[Instant] = []
     for node, disks in sorted(by_node.items()):

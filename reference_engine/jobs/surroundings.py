@@ -1,11 +1,12 @@
 """What a job works with: its ports, its limits, and what the engine remembers of volumes."""
 
 import enum
+from collections.abc import Callable
 
 import msgspec
 
 from reference_engine.model.identity import NodeName, VolumeName
-from reference_engine.model.units import MINUTE, SECOND, Duration, Instant
+from reference_engine.model.units import GIB, MINUTE, SECOND, ByteCount, Duration, Instant
 from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.cluster import Cluster
 from reference_engine.ports.consistency import Consistency
@@ -29,6 +30,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     disk_io: DiskIo
     repository: Repository
     tracer: Tracer
+    wall_clock: Callable[[], Instant]
+    """What the engine's own machine shows: dates points, and orders nothing."""
 
 
 class Concession(enum.Enum):
@@ -41,11 +44,25 @@ class Concession(enum.Enum):
     """It keeps the host's image and says so."""
 
 
+class WithoutGuest(enum.Enum):
+    """What is done about a machine whose guest cannot come to rest while it runs."""
+
+    CUT = "cut"
+    """Its disks are cut as it runs: a crash-consistent point, no downtime."""
+
+    SAVE = "save"
+    """It is saved, cut and resumed, where its host can do that: downtime, but nothing is lost."""
+
+
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What the administrator decided, and the limits of every wait."""
 
     application_required: bool = False
     """Fail rather than fall back to a crash-consistent point."""
+
+    without_guest: WithoutGuest = WithoutGuest.CUT
+    physical_disks_allowed: bool = True
+    """Protect a machine although it has disks that no snapshot reaches; its points name them."""
 
     attempts: int = 3
     retry_delay: Duration = Duration(60 * SECOND)
@@ -60,6 +77,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     copy_limit: Duration = Duration(120 * MINUTE)
     merge_limit: Duration = Duration(10 * MINUTE)
     coordinator_hysteresis: Duration = Duration(20 * MINUTE)
+    sample_blocks: int = 64
+    """How many blocks that a tracker calls unchanged each incremental copy compares."""
+
+    volume_reserve: ByteCount = GIB
+    """A volume with less room than that gets no snapshot, and loses the one that it has."""
+
     runs_at_once: int = 4
     runs_per_volume: int = 4
     runs_per_node: int = 4

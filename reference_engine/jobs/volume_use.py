@@ -16,6 +16,11 @@ class VolumeUse:
         self._redirected: list[VolumeName] = []
         self.holds: tuple[VolumeHold, ...] = ()
 
+    @property
+    def limited(self) -> tuple[VolumeName, ...]:
+        """The volumes of which somebody says how much room is left."""
+        return tuple(hold.volume for hold in self.holds if hold.room_known)
+
     async def take(self, machine: Machine, placement: Placement, /, *, run: RunTag) -> None:
         """Wait for room within the limits, then have each volume as the run needs it."""
         ports, node = self._ports, placement.owner

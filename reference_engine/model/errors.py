@@ -224,3 +224,78 @@ class SupersededError(RefusedError):
 
     def __str__(self) -> str:
         return f"run {self.run} is superseded by epoch {self.newer}"
+
+
+class NotEligibleError(RefusedError):
+    """The guest cannot come to rest as the policy asks, and the host says so beforehand."""
+
+    def __init__(self, machine: MachineId, obstacle: str, /) -> None:
+        super().__init__(machine, obstacle)
+        self.machine, self.obstacle = machine, obstacle
+
+    def __str__(self) -> str:
+        return f"{self.machine} must be application-consistent, but its host says: {self.obstacle}"
+
+
+class NotProtectableError(RefusedError):
+    """The machine has disks that no snapshot reaches, and the policy wants all of them."""
+
+    def __init__(self, machine: MachineId, disks: str, /) -> None:
+        super().__init__(machine, disks)
+        self.machine, self.disks = machine, disks
+
+    def __str__(self) -> str:
+        return f"{self.machine} has disks that no snapshot reaches: {self.disks}; take them out"
+
+
+class VolumeFullError(RefusedError):
+    """A volume has less room left than the policy keeps in reserve, in bytes."""
+
+    def __init__(self, volume: VolumeName, free: int, reserve: int, /) -> None:
+        super().__init__(volume, free, reserve)
+        self.volume, self.free, self.reserve = volume, free, reserve
+
+    def __str__(self) -> str:
+        return (
+            f"volume {self.volume} has {self.free} bytes left, less than the reserve of "
+            f"{self.reserve}; make room on it"
+        )
+
+
+class ProductionDiskError(RefusedError):
+    """What should show a snapshot shows the production disk, which must not be touched."""
+
+    def __init__(self, machine: MachineId, disk: str, /) -> None:
+        super().__init__(machine, disk)
+        self.machine, self.disk = machine, disk
+
+    def __str__(self) -> str:
+        return (
+            f"the snapshot of {self.disk} of {self.machine} is mounted as the production disk "
+            "itself; nothing was changed; look at the host's shadow copies"
+        )
+
+
+class IdentityDoubtError(CorruptionError):
+    """Several hosts have a machine of this identity, and it is open which one the points are of."""
+
+    def __init__(self, machine: MachineId, nodes: str, /) -> None:
+        super().__init__(machine, nodes)
+        self.machine, self.nodes = machine, nodes
+
+    def __str__(self) -> str:
+        return (
+            f"several machines have the identity {self.machine} (on {self.nodes}), and none or "
+            "more than one goes on with its points; give the copy an identity of its own"
+        )
+
+
+class RepositoryFullError(RefusedError):
+    """The repository's place has no room for an object; `place` says where that is."""
+
+    def __init__(self, place: str, /) -> None:
+        super().__init__(place)
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"{self.place} has no space left; make room there, or keep fewer points"

@@ -14,6 +14,9 @@ class BackEnd(enum.StrEnum):
     HOST_SNAPSHOT = "E1"
     """2008 to 2012: a host VSS snapshot after the guest's, reverted to the guest's instant."""
 
+    CHECKPOINT = "E2"
+    """2012 R2: a checkpoint at the guest's instant, and nothing that tells what changed."""
+
     REFERENCE_POINT = "E3"
     """2016 and later: a production checkpoint, Resilient Change Tracking in the disk file."""
 
@@ -45,7 +48,7 @@ class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
     reverted. Empty where nothing can tell. Source: MS-VHDX, DataWriteGuid."""
 
 
-class Machine(msgspec.Struct, frozen=True, kw_only=True):
+class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run has to protect: the machine's configuration as read at the run's start."""
 
     id: MachineId
@@ -53,6 +56,13 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     guest: GuestKind
     back_end: BackEnd
     disks: tuple[VirtualDisk, ...]
+    obstacles: tuple[str, ...] = ()
+    """Why the host would not bring the guest to rest while it runs: a FAT volume, a dynamic disk,
+    no SCSI controller. Source: the Hyper-V VSS writer's conditions, its event 10103."""
+
+    unprotected: tuple[str, ...] = ()
+    """What the machine reads and no snapshot of its host reaches: physical disks, disks that
+    another machine of a guest cluster owns."""
 
     def disk(self, disk: DiskId, /) -> VirtualDisk:
         """Return the disk with this identity, which the machine has."""
@@ -70,6 +80,9 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True):
     settled: bool
     """False while it migrates, starts or fails over."""
 
+    others: tuple[NodeName, ...] = ()
+    """Further hosts that have a machine of this identity: a copy was imported with it."""
+
 
 class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
     """Which node coordinates a Cluster Shared Volume, and how the others reach it."""
@@ -85,6 +98,13 @@ class VolumeState(msgspec.Struct, frozen=True, kw_only=True):
     redirections: int = 0
     """How often the volume fell back to direct writes or changed its coordinator: it tells a
     redirection that lasted from one that was lost and asked for again."""
+
+    free: ByteCount | None = None
+    """How much room is left; None where nobody says."""
+
+    one_host: bool = False
+    """True where the storage itself takes the snapshots, for the machines of one host at a time
+    and through that host. Source: VSS hardware providers."""
 
     redirected: bool
     """True while every write goes through the coordinator (CSV v1 during a snapshot)."""

@@ -34,4 +34,10 @@ class Outcome(enum.StrEnum):
     RETRY_OK = "RETRY-OK"
     DEFERRED = "DEFERRED"
     FAIL_CLEAN = "FAIL-CLEAN"
+    REFUSED = "REFUSED"
+    """Rejected before anything was done to the machine."""
+
+    QUARANTINE = "QUARANTINE"
+    """It is open who the machine is, or whether its data is: a person has to decide."""
+
     SUPERSEDED = "SUPERSEDED"

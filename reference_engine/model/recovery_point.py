@@ -15,7 +15,7 @@ from reference_engine.model.identity import (
     SnapshotId,
 )
 from reference_engine.model.machine import Machine
-from reference_engine.model.units import ByteCount, Instant
+from reference_engine.model.units import ByteCount, Duration, Instant
 
 
 class Consistency(enum.StrEnum):
@@ -23,6 +23,9 @@ class Consistency(enum.StrEnum):
 
     APPLICATION = "application"
     """The guest's own snapshot at Tg, bit for bit outside the stated mask."""
+
+    SAVED = "saved-state"
+    """All disks while the machine stood still with its memory saved: what it went on from."""
 
     CRASH = "crash"
     """One cut through the write order of all disks, as after a power failure."""
@@ -43,6 +46,8 @@ class TransferReason(enum.StrEnum):
     TRACKED = "tracked"
     NO_TRACKER = "no-tracker"
     TRACKER_LOST = "tracker-lost"
+    TRACKER_AHEAD = "tracker-ahead-of-base"
+    TRACKER_LIED = "tracker-lied"
     TRACKER_UNREACHABLE = "tracker-node-unreachable"
     DISK_REPLACED = "disk-replaced"
     DISK_RESIZED = "disk-resized"
@@ -56,7 +61,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     reason: TransferReason
 
 
-class DiskRecord(msgspec.Struct, frozen=True, kw_only=True):
+class DiskRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one disk of a point is, and how it came about."""
 
     disk: DiskId
@@ -79,8 +84,17 @@ class DiskRecord(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     """Root digest over the whole disk's content, hexadecimal."""
 
+    sampled: int = 0
+    """How many blocks that the trackers call unchanged were compared with the base."""
 
-class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True):
+    population: int = 0
+    """Out of how many."""
+
+    doubted: tuple[RecoveryPointId, ...] = ()
+    """Earlier points that rest on the word of a tracker that was found to lie."""
+
+
+class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One restorable instant of one machine, with its provenance."""
 
     id: RecoveryPointId
@@ -101,6 +115,16 @@ class RecoveryPoint(msgspec.Struct, frozen=True, kw_only=True):
     """The reference point from which the next run may ask for changes (E3)."""
 
     disks: tuple[DiskRecord, ...]
+    downtime: Duration | None = None
+    """For how long the machine was saved for it; None where it ran all the time."""
+
+    engine_instant: Instant | None = None
+    """What the engine's own clock showed shortly before the commit."""
+
+    @property
+    def made(self) -> Instant:
+        """When the point counts as made: by the later clock of the two, so that it is no older."""
+        return max(self.host_instant, self.engine_instant or self.host_instant)
 
     @property
     def machine_id(self) -> MachineId:

@@ -20,6 +20,9 @@ class TrackerState(msgspec.Struct, frozen=True, kw_only=True):
     intact: bool
     """False once the node lost its map (power cut, driver reload) since the last switch."""
 
+    since: RunTag | None = None
+    """The run whose switch began the running map; None where it began with the disk itself."""
+
 
 class ChangeTracking(Protocol):
     """What can be asked of the trackers of one disk."""

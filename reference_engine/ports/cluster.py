@@ -12,6 +12,12 @@ class Cluster(Protocol):
     async def locate(self, machine: MachineId, /) -> Placement:
         """Return where the cluster believes the machine to be."""
 
+    async def machines(self) -> tuple[MachineId, ...]:
+        """Return every machine that the cluster has now, by identity."""
+
+    async def nodes(self) -> tuple[NodeName, ...]:
+        """Return every node that is up, in the cluster's order."""
+
     async def volume(self, volume: VolumeName, /) -> VolumeState:
         """Return who coordinates a volume and how fast it can be read."""
 

@@ -47,6 +47,14 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     guest_clock: Instant | None
 
 
+class Exposure(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk of a snapshot under a path of its host, where it may be mounted and put back."""
+
+    path: str
+    shows: SnapshotId | None
+    """None where the path leads to the production disk: it must not be mounted."""
+
+
 class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of ours that a host still holds for one machine."""
 
@@ -56,6 +64,9 @@ class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     frozen_maps: tuple[tuple[NodeName, DiskId, RunTag], ...]
     frozen_guest: RunTag | None
     """The run for which the guest stands still, if it does."""
+
+    saved_by: RunTag | None = None
+    """The run for which the machine was saved, where it has not been resumed."""
 
 
 class Host(Protocol):
@@ -89,6 +100,30 @@ class Host(Protocol):
 
         Raises:
             NotOwnerError: the machine has moved; start over.
+        """
+
+    async def save(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have the machine stand still with its memory saved, until `resume`.
+
+        Raises:
+            NotOwnerError: it runs elsewhere; start over.
+            OperationFailedError: it could not be saved, or `resume` was called for this run.
+        """
+
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have a machine that was saved up to this run go on, on this node; true also if it runs.
+
+        A node of the same cluster that did not save it takes its saved state over.
+
+        Raises:
+            OperationFailedError: the node lacks memory for it; try another one.
+        """
+
+    async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
+        """Return what the path shows under which the host offers this disk of the snapshot.
+
+        Raises:
+            SnapshotLostError: the snapshot is gone.
         """
 
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:

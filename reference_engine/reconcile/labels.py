@@ -21,12 +21,14 @@ def choose_label(
     at_rest: bool,
     cause: str,
     cuts: int,
+    saved: bool,
     application_required: bool,
 ) -> Label:
     """Return what the image may claim.
 
     `at_rest`: the guest's own snapshot exists and the image was put back to it; `cause` says why
-    not. `cuts`: how many instants the host needed to cut all disks.
+    not. `cuts`: how many instants the host needed to cut all disks. `saved`: the machine stood
+    still all the while, its memory saved.
 
     Raises:
         ApplicationConsistencyRequiredError: the policy wants more than there is.
@@ -36,6 +38,8 @@ def choose_label(
         return Label(consistency=Consistency.APPLICATION, downgrade="")
     if application_required:
         raise ApplicationConsistencyRequiredError(machine, cause)
+    if saved:
+        return Label(consistency=Consistency.SAVED, downgrade=cause)
     if cuts > 1:
         raise NoCommonCutError(machine)
     return Label(consistency=Consistency.CRASH, downgrade=cause)

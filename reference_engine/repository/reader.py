@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
 
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
@@ -21,6 +23,7 @@ from reference_engine.repository.block_map import (
     BlockMap,
     Digests,
     NameTable,
+    Numbers,
     Page,
     PageRow,
 )
@@ -151,6 +154,28 @@ class PointReader:
                     at = int(before[index]) + a - start
                     content[at : at + b - a] = stretch.content[a - low : b - low]
         return bytes(content)
+
+    async def matches(
+        self, disk: DiskId, numbers: Numbers, content: bytes, /
+    ) -> npt.NDArray[np.bool_]:
+        """Return for each of these blocks, ascending, whether it holds `content`, by digest.
+
+        Raises:
+            ManifestDamagedError: a page of the disk's map is damaged.
+        """
+        blocks, view, same = self._maps[disk], memoryview(content), np.zeros(len(numbers), np.bool_)
+        at = 0
+        for page_number, part, inside in blocks.spans(numbers):
+            page = await blocks.page(page_number)
+            for place, slot in zip(range(part.start, part.stop), inside.tolist(), strict=True):
+                piece = view[at : at + blocks.length(int(numbers[place]))]
+                at += len(piece)
+                if page.places[slot, 0] == 0:
+                    same[place] = not any(piece)
+                else:
+                    digest = blake3(piece, key=self._key).digest(length=DIGEST_SIZE)
+                    same[place] = digest == page.digests[slot].tobytes()
+        return same
 
     async def stretches(self, disk: DiskId, window: ExtentSet, /) -> AsyncIterator[Stretch]:
         """Yield the blocks that `window` touches and that are no holes, neighbours joined.

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from reference_engine.model.errors import CorruptionError, OperationFailedError
-from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.identity import RecoveryPointId, RunTag
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import Entry, Header
@@ -116,7 +116,7 @@ class Reclaim:
             raise AppendOnlyError
 
     async def _committed_by(self, point: RecoveryPointId, *, at: Instant) -> Instant:
-        """Return when the point existed at the latest, by the clocks of hosts.
+        """Return when the point existed at the latest, by the clocks of hosts and engines.
 
         A point whose record is damaged is no younger than any that was committed after it.
         """
@@ -127,7 +127,7 @@ class Reclaim:
                 manifest = await read_manifest(self._store, self._header, entry)
             except CorruptionError:
                 continue
-            return manifest.record.host_instant
+            return manifest.record.made
         return at
 
     @staticmethod
@@ -297,7 +297,11 @@ class Reclaim:
         """Close runs that were open when objects were condemned `SILENCE_MAX` ago or longer."""
         old = [n for n, e in self._log.history.condemned.items() if at - e.at >= SILENCE_MAX]
         for run in self._awaited(max(old, default=0)):
-            await self._log.append(lambda history, tag=run.tag: history.closing(tag))  # type: ignore[misc]
+            await self.close(run.tag)
+
+    async def close(self, run: RunTag, /) -> None:
+        """Let a run that came to nothing never commit; true also where it has ended already."""
+        await self._log.append(lambda history: history.closing(run))
 
     def _reclaimed(self, deleted: tuple[str, ...]) -> Reclaimed:
         history = self._log.history

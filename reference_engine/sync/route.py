@@ -42,10 +42,13 @@ def choose_route(
     other runs use, or that was moved less than `hysteresis` ago, stays where it is: two machines
     with different owners would otherwise drag it to and fro.
     """
-    if state.coordinator == owner:
-        return Route(volume=state.volume, kind=RouteKind.DIRECT, reason="the owner coordinates")
-    if back_end is not BackEnd.HOST_SNAPSHOT:
-        return Route(volume=state.volume, kind=RouteKind.DIRECT, reason="a checkpoint is a file")
+    for reason, holds in (
+        ("the owner coordinates", state.coordinator == owner),
+        ("the storage takes the snapshot", state.one_host),
+        ("a checkpoint is a file", back_end is not BackEnd.HOST_SNAPSHOT),
+    ):
+        if holds:
+            return Route(volume=state.volume, kind=RouteKind.DIRECT, reason=reason)
     if in_use > 0:
         return Route(
             volume=state.volume, kind=RouteKind.REDIRECTED, reason="another run uses the volume"

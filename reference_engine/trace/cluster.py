@@ -26,6 +26,24 @@ class MachinePlaced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """`start`, `live-migration`, `node-crash`, `failover`."""
 
 
+class MachineSaved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The machine stands still for this run, its memory saved, until it is placed again."""
+
+    at: Instant
+    machine: MachineId
+    node: NodeName
+    run: RunTag
+
+
+class MachinePaused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The machine is paused-critical: this run's checkpoint has filled its volume."""
+
+    at: Instant
+    machine: MachineId
+    volume: VolumeName
+    run: RunTag
+
+
 class MigrationStarted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Live migration began its pre-copy."""
 
@@ -187,6 +205,8 @@ class FaultInjected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 ClusterEvent = (
     MachinePlaced
+    | MachineSaved
+    | MachinePaused
     | MigrationStarted
     | MigrationEnded
     | CoordinatorChanged

@@ -69,6 +69,14 @@ class FreezeAnswered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     cause: str
 
 
+class MachineStaysSaved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An alarm: the machine was saved for this run, and no node could resume it."""
+
+    at: Instant
+    run: RunTag
+    cause: str
+
+
 class SnapshotTaken(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The host cut these disks at one instant."""
 
@@ -98,6 +106,17 @@ class DeltaEnumerated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     transfer: Transfer
     extents: ExtentSet
     sources: tuple[str, ...]
+
+
+class BlocksSampled(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """`sampled` of `population` untracked blocks were compared; `wrong` differ from the base."""
+
+    at: Instant
+    run: RunTag
+    disk: DiskId
+    sampled: int
+    population: int
+    wrong: int
 
 
 class DiskCopied(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -138,6 +157,42 @@ class JobEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     slot: int
     outcome: Outcome
     attempts: int
+    cause: str
+
+
+class MachineDiscovered(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The machine is new in the cluster, and protected from now on."""
+
+    at: Instant
+    machine: MachineId
+
+
+class MachineQuarantined(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An alarm: these hosts have a machine of this identity that is not the one protected."""
+
+    at: Instant
+    machine: MachineId
+    nodes: tuple[NodeName, ...]
+
+
+class PointsExpired(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """No rule keeps these points: they exist no more."""
+
+    at: Instant
+    points: tuple[RecoveryPointId, ...]
+
+
+class SpaceReclaimed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """So many objects that no point needs were deleted."""
+
+    at: Instant
+    objects: int
+
+
+class UpkeepDeferred(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Nothing, or not everything, could be expired or deleted now."""
+
+    at: Instant
     cause: str
 
 
@@ -189,14 +244,21 @@ EngineEvent = (
     | OwnerResolved
     | RouteChosen
     | FreezeAnswered
+    | MachineStaysSaved
     | SnapshotTaken
     | SkewRecorded
     | DeltaEnumerated
+    | BlocksSampled
     | DiskCopied
     | PointCommitted
     | RunEnded
     | JobEnded
     | LeftoversCleared
+    | MachineDiscovered
+    | MachineQuarantined
+    | PointsExpired
+    | SpaceReclaimed
+    | UpkeepDeferred
     | RunsFenced
     | SlotsMissed
     | VolumesTaken

@@ -1,5 +1,7 @@
 """Why a disk was copied in full, by comparison or incrementally."""
 
+from typing import Final
+
 from reference_engine.model.identity import DiskId
 from reference_engine.model.machine import BackEnd, Machine
 from reference_engine.model.recovery_point import (
@@ -40,15 +42,47 @@ def _doubt(
     other = _another_disk(machine, disk, base=base, base_size=base_size)
     if other is not None:
         return other
-    if machine.back_end is BackEnd.DISK_FILE and not trackers:
+    if _tells_nothing(machine, base=base, trackers=trackers):
         return TransferReason.NO_TRACKER
     if machine.back_end is BackEnd.REFERENCE_POINT:
-        return None if base.tracker is not None else TransferReason.NO_TRACKER
-    if any(not tracker.reachable for tracker in trackers):
+        return None
+    doubts = [_of_tracker(tracker, base) for tracker in trackers]
+    return next((doubt for doubt in _WORST_FIRST if doubt in doubts), None)
+
+
+_WORST_FIRST: Final = (
+    TransferReason.TRACKER_UNREACHABLE,
+    TransferReason.TRACKER_LOST,
+    TransferReason.TRACKER_AHEAD,
+)
+
+
+def _of_tracker(tracker: TrackerState, base: RecoveryPoint) -> TransferReason | None:
+    if not tracker.reachable:
         return TransferReason.TRACKER_UNREACHABLE
-    if any(not tracker.intact for tracker in trackers):
+    if not tracker.intact:
         return TransferReason.TRACKER_LOST
-    return None
+    return TransferReason.TRACKER_AHEAD if _begins_after(tracker, base) else None
+
+
+def _begins_after(tracker: TrackerState, base: RecoveryPoint) -> bool:
+    """Return whether the map began with a later run than the base's: that one's point is gone."""
+    return tracker.since is not None and tracker.since.epoch > base.run.epoch
+
+
+def _tells_nothing(
+    machine: Machine, /, *, base: RecoveryPoint, trackers: tuple[TrackerState, ...]
+) -> bool:
+    """Return whether nothing on the host could know what changed since the base."""
+    match machine.back_end:
+        case BackEnd.HOST_SNAPSHOT:
+            return False
+        case BackEnd.CHECKPOINT:
+            return True
+        case BackEnd.REFERENCE_POINT:
+            return base.tracker is None
+        case BackEnd.DISK_FILE:
+            return not trackers
 
 
 def _another_disk(
@@ -62,6 +96,16 @@ def _another_disk(
     if machine.back_end is not base.machine.back_end:
         return TransferReason.BACK_END_CHANGED
     return None
+
+
+def after_lie(transfer: Transfer, /) -> Transfer:
+    """Return what becomes of a transfer whose tracker was found to have missed something.
+
+    The base is no help any more: where a piece of a block was copied and a lie hid another one,
+    its digest is that of the disk, and its stored pieces are not.
+    """
+    assert transfer.kind is TransferKind.INCREMENTAL, transfer
+    return Transfer(kind=TransferKind.FULL, reason=TransferReason.TRACKER_LIED)
 
 
 def after_lost_tracker(transfer: Transfer, /) -> Transfer:

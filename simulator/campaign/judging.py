@@ -7,8 +7,8 @@ from typing import Final
 
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
-from reference_engine.model.recovery_point import Consistency, RecoveryPoint
-from reference_engine.model.units import Duration
+from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
@@ -36,7 +36,22 @@ class Prover(Watcher):
             return
         point = fact.point
         expected = {record.disk: _expected(night, point, record.disk) for record in point.disks}
-        self.proofs[point.id] = night.restorer.prove(point, contents_of(night), expected)
+        contents = {
+            record.disk: _content(night, point, record, expected[record.disk])
+            for record in point.disks
+        }
+        self.proofs[point.id] = night.restorer.prove(point, contents, expected)
+
+
+def _content(
+    night: Night, point: RecoveryPoint, record: DiskRecord, image: StampImage
+) -> DiskContent:
+    """Return how the disk's stamps become bytes, as large as the disk was at the cut."""
+    content = contents_of(night)[record.disk]
+    stamp = night.truth.host_cuts[record.snapshot].stamp
+    size = ByteCount(night.truth.size(record.disk, stamp))
+    assert image.cells == -(-size // content.cell), (point.id, record.disk)
+    return DiskContent(content.key, cell=content.cell, size=size, underlay=content.underlay)
 
 
 def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:
@@ -114,6 +129,17 @@ def gather(
         ),
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
         suspects=_suspects(night),
+        lost=frozenset(night.lost),
+        keep_last=night.scenario.repository.keep_last,
+        immutable_for=Duration(night.scenario.repository.immutable_for),
+        scrubbed=restorer.scrub() if night.damaged else None,
+        unprotected={machine.id: machine.unprotected for machine in machines},
+        nodes=tuple(node for node in night.world.nodes if node not in night.world.outside),
+        stay_saved=tuple(
+            machine.id
+            for machine in machines
+            if machine.saved is not None and not night.world.full.issuperset(night.world.nodes)
+        ),
         able=frozenset(machine.id for machine in machines if _able(night, machine)),
     )
 
@@ -131,10 +157,14 @@ def _suspects(night: Night) -> frozenset[MachineId] | None:
 
 def _able(night: Night, machine: SimMachine) -> bool:
     """Return whether the machine's topology and the policy allow a point."""
-    speaks = machine.guest.kind is not GuestKind.NONE
+    speaks = machine.guest.kind is not GuestKind.NONE and not machine.obstacles
     cuts = {disk.volume for disk in machine.disks}
-    one_cut = len(cuts) == 1 or machine.back_end is BackEnd.REFERENCE_POINT
-    if machine.deleted or machine.off:
+    protection = night.scenario.protection
+    saves = protection.without_guest == "save" and machine.back_end is not BackEnd.REFERENCE_POINT
+    one_cut = len(cuts) == 1 or machine.back_end is not BackEnd.HOST_SNAPSHOT or saves
+    if machine.deleted or machine.off or night.world.store_refused:
+        return False
+    if machine.unprotected and protection.physical_disks == "refuse":
         return False
     overflows = any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
     return (speaks and not overflows) or (

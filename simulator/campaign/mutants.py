@@ -14,6 +14,7 @@ import msgspec
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign import planted_bugs as bugs
 from simulator.campaign import planted_faults as faults
+from simulator.campaign import planted_gaps as gaps
 from simulator.campaign.planted_bugs import Patch
 
 
@@ -276,6 +277,81 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         name="thaw-skipped-on-failure",
         what="a guest is not thawed where its host snapshot failed",
         patches=faults.thaw_skipped_on_failure,
+    ),
+    Mutant(
+        name="obstacles-ignored",
+        what="a guest is frozen although its host has said that it cannot be",
+        patches=gaps.obstacles_ignored,
+    ),
+    Mutant(
+        name="saved-machine-forgotten",
+        what="a machine that was saved for its snapshot is not resumed",
+        patches=gaps.saved_machine_forgotten,
+    ),
+    Mutant(
+        name="only-first-node-resumes",
+        what="a saved machine is resumed on its own node or not at all",
+        patches=gaps.only_first_node_resumes,
+    ),
+    Mutant(
+        name="exposure-not-checked",
+        what="what a host exposes as a snapshot is mounted without a look",
+        patches=gaps.exposure_not_checked,
+    ),
+    Mutant(
+        name="room-not-watched",
+        what="a snapshot is kept although its volume fills",
+        patches=gaps.room_not_watched,
+    ),
+    Mutant(
+        name="resize-not-noticed",
+        what="a disk of another size is copied incrementally",
+        patches=gaps.resize_not_noticed,
+    ),
+    Mutant(
+        name="first-claimant-believed",
+        what="the machine that the cluster names first is believed to be the right one",
+        patches=gaps.first_claimant_believed,
+    ),
+    Mutant(
+        name="protected-twice",
+        what="a machine that is seen again is protected once more",
+        patches=gaps.names_taken_for_identities,
+    ),
+    Mutant(
+        name="lies-overlooked",
+        what="a sample that differs from the base is passed over",
+        patches=gaps.lies_overlooked,
+    ),
+    Mutant(
+        name="lie-healed-by-comparison",
+        what="after a lie the disk is only compared with the base",
+        patches=gaps.lie_healed_by_comparison,
+    ),
+    Mutant(
+        name="doubt-unsaid",
+        what="the points that rest on a lying tracker are not named",
+        patches=gaps.doubt_unsaid,
+    ),
+    Mutant(
+        name="tracker-ahead-believed",
+        what="a map that began with a lost point is taken for the base's",
+        patches=gaps.tracker_ahead_believed,
+    ),
+    Mutant(
+        name="wall-clock-believed",
+        what="the engine's wall clock alone says how old a point is",
+        patches=gaps.wall_clock_believed,
+    ),
+    Mutant(
+        name="retention-shortened-for-room",
+        what="points that the rules keep go when the repository is full",
+        patches=gaps.retention_shortened_for_room,
+    ),
+    Mutant(
+        name="full-repository-given-up",
+        what="a run that finds no room in the repository is not tried again",
+        patches=gaps.full_repository_given_up,
     ),
 )
 

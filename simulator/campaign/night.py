@@ -7,13 +7,17 @@ from typing import Final
 import msgspec
 
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.catalogue.retention import RetentionPolicy
+from reference_engine.jobs.discovery import DiscoveryRule
 from reference_engine.jobs.schedule import Slots, protect
-from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
+from reference_engine.jobs.upkeep import UpkeepPlan
 from reference_engine.model.extents import encode_extents
-from reference_engine.model.identity import MachineId, NodeName
+from reference_engine.model.identity import MachineId, NodeName, RecoveryPointId
 from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
+from reference_engine.repository.settings import Settings
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
 from reference_engine.trace.engine import PointCommitted
@@ -87,7 +91,10 @@ class Night:
         self.digest = TraceDigest()
         self.kept: MemoryStore = _WatchedStore(self._show_new_points)
         self.restorer = Restorer(self.kept)
-        self._shown = 0
+        self.lost: dict[RecoveryPointId, None] = {}
+        """Points that went with objects that had been called durable."""
+
+        self._shown: dict[RecoveryPointId, None] = {}
         self.finished = False
         self.damaged = False
         self.unfinished = ""
@@ -129,8 +136,10 @@ class Night:
 
     def _show_new_points(self) -> None:
         """State what the repository lists, seen from outside the engine."""
-        for point in self.restorer.visible()[self._shown :]:
-            self._shown += 1
+        for point in self.restorer.visible():
+            if point in self._shown:
+                continue
+            self._shown[point] = None
             self.emit(PointBecameVisible(at=self.sim.now(), point=self.restorer.record(point)))
 
     def run(self) -> None:
@@ -222,6 +231,19 @@ class Night:
                 flipped = bytes([content[middle] ^ 1])
                 self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
 
+    def lose(self, count: int, /, *, torn: bool) -> None:
+        """Lose the newest objects, as a disk does that calls durable what is not."""
+        before = self.restorer.visible()
+        names = list(self.kept.objects)[-count:]
+        half = self.kept.objects[names[0]]
+        for name in names:
+            del self.kept.objects[name]
+        if torn and not names[0].startswith("log/"):
+            self.kept.objects[names[0]] = half[: len(half) // 2]
+        self.restorer = Restorer(self.kept)
+        there = self.restorer.visible()
+        self.lost.update(dict.fromkeys(point for point in before if point not in there))
+
     async def _engine(self) -> None:
         node = self._engine_node
         runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
@@ -233,6 +255,7 @@ class Night:
                 self._store,
                 identity_token=self.sim.stream("repository").token(),
                 block_size=ByteCount(protection.block),
+                settings=Settings(immutable_for=Duration(self.scenario.repository.immutable_for)),
             )
         ports = Ports(
             runtime=runtime,
@@ -242,17 +265,46 @@ class Night:
             tracking=self._tracking,
             disk_io=self._disk_io,
             repository=repository,
+            wall_clock=self.world.store_clock.read,
             tracer=lambda fact: self._hear_engine(node, fact),
         )
         policy = Policy(
             application_required=protection.application_required,
+            without_guest=WithoutGuest(protection.without_guest),
+            physical_disks_allowed=protection.physical_disks == "name",
             attempts=protection.attempts,
             retry_delay=Duration(protection.retry_delay),
+            sample_blocks=protection.sample_blocks,
+            volume_reserve=ByteCount(protection.volume_reserve),
             runs_at_once=protection.runs_at_once,
             runs_per_volume=protection.runs_per_volume,
             runs_per_node=protection.runs_per_node,
         )
-        await protect(ports, policy, self.slots(), volumes=tuple(sorted(self.world.volumes)))
+        volumes = tuple(sorted(self.world.volumes))
+        await protect(
+            ports, policy, self.slots(), volumes=volumes, rule=self._rule(), upkeep=self._upkeep()
+        )
+
+    def _upkeep(self) -> UpkeepPlan | None:
+        store = self.scenario.repository
+        if not store.keep_last:
+            return None
+        return UpkeepPlan(
+            retention=RetentionPolicy(last=store.keep_last),
+            every=Duration(store.upkeep_every),
+            until=Instant(self.scenario.duration),
+        )
+
+    def _rule(self) -> DiscoveryRule | None:
+        protection = self.scenario.protection
+        if protection.discover is None:
+            return None
+        return DiscoveryRule(
+            poll=Duration(protection.discover),
+            delay=MINUTE,
+            interval=Duration(protection.interval),
+            until=Instant(self.scenario.duration),
+        )
 
     def slots(self) -> tuple[Slots, ...]:
         """Return when each machine is due."""

@@ -141,7 +141,7 @@ def commit_not_fenced() -> list[Patch]:
     """A superseded run commits all the same."""
 
     def decide(self: Any, history: Any) -> Any:
-        return None if self._entry in history else self._entry
+        return None if history.has_committed(self._entry) else self._entry
 
     return [(WriteSession, "_decide", decide)]
 

@@ -19,6 +19,7 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_disk
+from reference_engine.verification.integrity import Verdict, verify_points
 from simulator.oracle.evidence import DiskProof, LaterRestore, PointProof
 from simulator.oracle.proof import compare_disk, fingerprint
 from simulator.world.content import DiskContent
@@ -79,6 +80,11 @@ class Restorer:
     def record(self, point: RecoveryPointId, /) -> RecoveryPoint:
         """Return what a visible point says of itself."""
         return settled(self.repository().point(point))
+
+    def scrub(self) -> frozenset[RecoveryPointId]:
+        """Return the points that a check of everything stored calls damaged."""
+        work = verify_points(self.repository(), self.visible(), progress=lambda _: None)
+        return frozenset(each.point for each in settled(work) if each.verdict is Verdict.DAMAGED)
 
     def prove(
         self,

@@ -105,8 +105,9 @@ def _changed(
     base = None if point.base is None else points.get(point.base)
     before = None if base is None else base.disk(disk)
     if base is None or before is None:
-        return evidence.as_bytes(disk, now.written())
-    return evidence.as_bytes(disk, now.differs(evidence.true_image(base, before)))
+        return evidence.as_bytes(disk, now.written(), record.size)
+    then = evidence.true_image(base, before)
+    return evidence.as_bytes(disk, now.differs(then), record.size)
 
 
 def verdict_rows(trial: Trial, /) -> tuple[VerdictRow, ...]:

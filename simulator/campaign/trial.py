@@ -11,7 +11,7 @@ from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import JobEnded, PointCommitted, RunEnded
+from reference_engine.trace.engine import JobEnded, MachineQuarantined, PointCommitted, RunEnded
 from simulator.campaign.judging import Prover, gather
 from simulator.campaign.night import Night, Watcher
 from simulator.oracle.evidence import Evidence
@@ -172,17 +172,9 @@ def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
         if not holds:
             violations.append(Violation(subject=where, sentence=sentence))
 
-    if expectation.points_at_least is not None:
-        count = sum(
-            isinstance(fact, PointBecameVisible) and fact.point.machine.id == machine
-            for fact in facts
-        )
-        check(
-            f"made {count} points, not {expectation.points_at_least}",
-            holds=count >= expectation.points_at_least,
-        )
+    _check_machine(expectation, facts, check)
     chosen = [job for job in jobs if expectation.slot in (None, job.slot)]
-    check("never ran", holds=bool(chosen))
+    check("never ran", holds=bool(chosen) or expectation.points_at_most == 0)
     for job in chosen:
         _check_job(expectation, job, check)
     return Verdict(
@@ -192,6 +184,34 @@ def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
         checked=max(1, len(chosen)),
         violations=tuple(violations),
     )
+
+
+def _check_machine(
+    expectation: Expectation, facts: tuple[Fact, ...], check: Callable[..., None]
+) -> None:
+    """Check what concerns the machine as a whole."""
+    machine = MachineId(expectation.machine)
+    count = sum(
+        isinstance(fact, PointBecameVisible) and fact.point.machine.id == machine for fact in facts
+    )
+    if expectation.points_at_least is not None:
+        check(
+            f"made {count} points, not {expectation.points_at_least}",
+            holds=count >= expectation.points_at_least,
+        )
+    if expectation.points_at_most is not None:
+        check(
+            f"made {count} points, more than {expectation.points_at_most}",
+            holds=count <= expectation.points_at_most,
+        )
+    if expectation.quarantined is not None:
+        told = any(
+            isinstance(fact, MachineQuarantined)
+            and fact.machine == machine
+            and expectation.quarantined in fact.nodes
+            for fact in facts
+        )
+        check(f"{expectation.quarantined} was not put under quarantine", holds=told)
 
 
 def _check_job(expectation: Expectation, job: JobResult, check: Callable[..., None]) -> None:

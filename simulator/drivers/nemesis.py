@@ -8,51 +8,33 @@ from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import FaultInjected
 from reference_engine.trace.engine import StepEntered, StepLeft
+from simulator.drivers.machine_events import happen_to_machine
 from simulator.faults.kinds import (
-    AtCall,
-    AtStep,
-    AtTime,
+    AgentAppears,
     CallDisturbed,
     ClockJump,
     CoordinatorMove,
-    DiskAdded,
-    DiskReplaced,
     EngineCrash,
     EngineTwin,
-    ForeignCheckpoint,
     ForeignSnapshot,
     GuestSilence,
-    GuestThawed,
     Happening,
-    LiveMigration,
-    MachineDeleted,
-    MachineRenamed,
-    MachineStopped,
     NodeCrash,
     NodeDrain,
+    NodeFull,
     ObjectDamaged,
-    OfDisk,
-    OfMachine,
-    OfVolume,
-    PlacementStale,
-    QuickMigration,
     RedirectionDropped,
-    ReferencePointsRemoved,
-    StorageMigration,
-    TrackerLost,
-    TrackerOverReports,
-    Trigger,
-    UserCheckpoint,
-    UserRevert,
+    RepositoryPowerCut,
+    VolumeFills,
     VolumePaused,
     VolumeSlow,
     WriterFailure,
 )
+from simulator.faults.life_cycle import MachineCreated
+from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
-from simulator.world import lifecycle, moves, volumes
+from simulator.world import moves, newcomers, room, volumes
 from simulator.world.cluster import World
-from simulator.world.lifecycle import FOREIGN_EPOCH
-from simulator.world.machine import SimMachine
 from simulator.world.volume import SimVolume
 
 _ANSWERS = {
@@ -74,6 +56,9 @@ class EnginePower(Protocol):
 
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the repository's newest object of a kind."""
+
+    def lose(self, count: int, /, *, torn: bool) -> None:
+        """Lose the repository's newest objects, the oldest of them perhaps only in part."""
 
 
 class Nemesis:
@@ -129,7 +114,7 @@ class Nemesis:
         self._steps[key] = self._steps.get(key, 0) + 1
         for on, happening in self._at_step:
             if (on.machine, on.step, on.when) == key and on.occurrence == self._steps[key]:
-                if on.delay or not isinstance(happening, EngineCrash):
+                if on.delay or not isinstance(happening, EngineCrash | RepositoryPowerCut):
                     self._later(happening, Duration(on.delay))
                 else:
                     self._happen(happening)
@@ -155,21 +140,29 @@ class Nemesis:
             )
         )
         match happening:
-            case EngineCrash():
-                self._engine.cut(down_for=Duration(happening.down_for))
-            case EngineTwin():
-                self._engine.twin(
-                    cut_off=Duration(happening.cut_off), ends_after=Duration(happening.ends_after)
-                )
-            case ObjectDamaged():
-                self._engine.damage(happening.objects, happening.damage)
+            case EngineCrash() | EngineTwin() | RepositoryPowerCut() | ObjectDamaged():
+                self._happen_to_engine(happening)
             case NodeCrash():
                 self._crash(happening)
+            case NodeFull(node=node, lasts=lasts):
+                self._spawn(
+                    moves.fill(world, NodeName(node), lasts=Duration(lasts)), happening.kind
+                )
+            case AgentAppears(node=node):
+                world.agentless.discard(NodeName(node))
+                world.maps.install(NodeName(node))
+            case MachineCreated():
+                node, volume = NodeName(happening.node), VolumeName(happening.volume)
+                newcomers.create(world, happening.name, node, volume, ByteCount(happening.size))
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
                 clock = happening.clock
-                known = world.clocks.get(NodeName(clock)) or world.guest_clocks[MachineId(clock)]
+                known = world.store_clock
+                if clock != "repository":
+                    known = (
+                        world.clocks.get(NodeName(clock)) or world.guest_clocks[MachineId(clock)]
+                    )
                 known.jump(Duration(happening.by))
             case GuestSilence() | WriterFailure() | CallDisturbed():
                 raise AssertionError(happening.kind)
@@ -178,7 +171,23 @@ class Nemesis:
             case OfMachine():
                 machine = world.machines[MachineId(happening.machine)]
                 if not machine.deleted:
-                    self._happen_to_machine(happening, machine)
+                    happen_to_machine(world, happening, machine, spawn=self._spawn)
+
+    def _happen_to_engine(
+        self, happening: EngineCrash | EngineTwin | RepositoryPowerCut | ObjectDamaged
+    ) -> None:
+        match happening:
+            case EngineCrash():
+                self._engine.cut(down_for=Duration(happening.down_for))
+            case EngineTwin():
+                self._engine.twin(
+                    cut_off=Duration(happening.cut_off), ends_after=Duration(happening.ends_after)
+                )
+            case RepositoryPowerCut(loses=loses, torn=torn):
+                self._engine.cut(down_for=Duration(happening.down_for))
+                self._engine.lose(loses, torn=torn)
+            case ObjectDamaged():
+                self._engine.damage(happening.objects, happening.damage)
 
     def _happen_to_volume(self, happening: OfVolume, volume: SimVolume) -> None:
         world = self._world
@@ -196,89 +205,14 @@ class Nemesis:
                 self._spawn(slow, happening.kind)
             case RedirectionDropped():
                 volumes.drop_redirection(world, volume)
+            case VolumeFills(amount=amount, lasts=lasts):
+                fills = room.fill(world, volume, ByteCount(amount), lasts=Duration(lasts))
+                self._spawn(fills, happening.kind)
             case ForeignSnapshot():
                 lasts = Duration(happening.lasts)
                 self._spawn(volumes.foreign_snapshot(world, volume, lasts=lasts), happening.kind)
             case _:
                 raise AssertionError(happening)
-
-    def _happen_to_machine(self, happening: OfMachine, machine: SimMachine) -> None:
-        world = self._world
-        match happening:
-            case LiveMigration():
-                work = world.migrate(
-                    machine,
-                    NodeName(happening.target),
-                    pre_copy=Duration(happening.pre_copy),
-                    blackout=Duration(happening.blackout),
-                    fails=happening.fails,
-                )
-                self._spawn(work, "live-migration")
-            case QuickMigration():
-                target, downtime = NodeName(happening.target), Duration(happening.downtime)
-                self._spawn(
-                    moves.quick_migrate(world, machine, target, downtime=downtime), happening.kind
-                )
-            case PlacementStale():
-                node, lasts = NodeName(happening.node), Duration(happening.lasts)
-                self._spawn(lifecycle.stale(world, machine, node, lasts=lasts), happening.kind)
-            case ForeignCheckpoint():
-                lifecycle.foreign_checkpoint(world, machine)
-            case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved():
-                self._happen_to_trackers(happening, machine)
-            case GuestThawed():
-                machine.guest.go_on("administrator")
-                machine.canary()
-            case UserCheckpoint():
-                lifecycle.take_user_checkpoint(machine)
-            case UserRevert():
-                lifecycle.revert(machine)
-            case MachineRenamed(name=name):
-                machine.name = name
-            case MachineStopped():
-                lasts = Duration(happening.lasts)
-                self._spawn(lifecycle.stop(world, machine, lasts=lasts), happening.kind)
-            case MachineDeleted():
-                lifecycle.delete(world, machine)
-            case DiskAdded():
-                size = ByteCount(happening.size)
-                lifecycle.add_disk(world, machine, VolumeName(happening.volume), size)
-            case OfDisk():
-                self._happen_to_disk(happening, machine)
-            case _:
-                raise AssertionError(happening)
-
-    def _happen_to_disk(self, happening: OfDisk, machine: SimMachine) -> None:
-        disk = machine.disks[happening.disk % len(machine.disks)]
-        match happening:
-            case StorageMigration():
-                volume, lasts = VolumeName(happening.volume), Duration(happening.lasts)
-                self._spawn(
-                    moves.migrate_storage(self._world, machine, disk, volume, lasts=lasts),
-                    happening.kind,
-                )
-            case DiskReplaced():
-                lifecycle.replace_disk(self._world, machine, disk, percent=happening.percent)
-            case _:
-                raise AssertionError(happening)
-
-    def _happen_to_trackers(self, happening: OfMachine, machine: SimMachine) -> None:
-        machine.advance()
-        for point in list(machine.references.values()):
-            foreign = point.run.epoch >= FOREIGN_EPOCH
-            if isinstance(happening, ReferencePointsRemoved) and not foreign:
-                del machine.references[point.id]
-        for disk in machine.disks:
-            for _, kept in self._world.maps.known(disk.id):
-                if isinstance(happening, TrackerOverReports):
-                    kept.mark_everything()
-                else:
-                    kept.lose_running()
-            for point in machine.references.values():
-                if isinstance(happening, TrackerOverReports):
-                    point.everything.add(disk.id)
-                elif isinstance(happening, TrackerLost):
-                    point.lost.add(disk.id)
 
     def _crash(self, happening: NodeCrash) -> None:
         world = self._world

@@ -2,8 +2,9 @@
 
 from typing import Any, Final
 
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.model.errors import RepositoryFullError
 from reference_engine.model.units import MIB, ByteCount
-from reference_engine.ports.blob_store import BlobStore
 from simulator.facade.door import Address
 from simulator.kernel.bandwidth import SharedLink
 from simulator.world.cluster import World
@@ -14,8 +15,8 @@ _RATE: Final = ByteCount(1000 * MIB)
 class BlobStoreFacade:
     """Objects in memory behind one network link. What `create` confirmed survives everything."""
 
-    def __init__(self, world: World, kept: BlobStore, /) -> None:
-        self._kept = kept
+    def __init__(self, world: World, kept: MemoryStore, /) -> None:
+        self._world, self._kept = world, kept
         self._link = SharedLink(world.sim, _RATE)
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:  # noqa: ARG002 - the protocol's form
@@ -26,6 +27,13 @@ class BlobStoreFacade:
     async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store an object unless there is one of this name."""
         await self._link.transfer(ByteCount(len(content) + 1))
+        room = self._world.store_room
+        # A log entry is small, and a file system keeps a reserve for what is.
+        if room is not None and not name.startswith("log/"):
+            taken = sum((await self._kept.sizes("")).values())
+            if taken + len(content) > room and await self._kept.read(name) is None:
+                self._world.store_refused = True
+                raise RepositoryFullError("the repository's volume")
         return await self._kept.create(name, content)
 
     async def make_durable(self, name: str, /) -> None:

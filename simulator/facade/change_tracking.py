@@ -35,7 +35,12 @@ class ChangeTrackingFacade:
     async def trackers(self, disk: DiskId, /) -> tuple[TrackerState, ...]:
         """Return the state of every node that ever wrote the disk."""
         return tuple(
-            TrackerState(node=node, reachable=self._world.running(node), intact=kept.intact)
+            TrackerState(
+                node=node,
+                reachable=self._world.running(node),
+                intact=kept.intact,
+                since=kept.since,
+            )
             for node, kept in self._world.maps.known(disk)
         )
 

@@ -12,6 +12,7 @@ from reference_engine.model.machine import Placement, VolumeState
 from reference_engine.model.units import Duration
 from reference_engine.trace.cluster import RedirectionChanged
 from simulator.facade.door import Address
+from simulator.world import room
 from simulator.world.cluster import World
 
 
@@ -24,7 +25,7 @@ class ClusterFacade:
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:  # noqa: ARG002 - the protocol's form
         """The cluster service answers as long as any node runs."""
-        return Address(subject=args[0], node=None)
+        return Address(subject=args[0] if args else "cluster", node=None)
 
     async def locate(self, machine: MachineId, /) -> Placement:
         """Return where the machine is, or was last."""
@@ -33,9 +34,16 @@ class ClusterFacade:
         if found.deleted:
             raise MachineUnknownError(machine)
         assert found.last_node is not None
+        owner = world.stale.get(machine) or found.node or found.last_node
+        others: tuple[NodeName, ...] = ()
+        twin = world.twins.get(machine)
+        if twin is not None and twin.node is not None and twin.node != owner:
+            # The inventory names whoever was registered last.
+            owner, others = twin.node, (owner,)
         return Placement(
             machine=machine,
-            owner=world.stale.get(machine) or found.node or found.last_node,
+            owner=owner,
+            others=others,
             generation=found.placements,
             settled=found.settled and not found.migrating and found.home is not None,
         )
@@ -43,6 +51,16 @@ class ClusterFacade:
     def _need_quorum(self, operation: str) -> None:
         if not self._world.quorate:
             raise OperationFailedError(operation, "the cluster has lost its quorum")
+
+    async def machines(self) -> tuple[MachineId, ...]:
+        """Return every machine that was not deleted."""
+        self._need_quorum("machines")
+        machines = self._world.machines.values()
+        return tuple(sorted(machine.id for machine in machines if not machine.deleted))
+
+    async def nodes(self) -> tuple[NodeName, ...]:
+        """Return every node that is up."""
+        return tuple(node for node in self._world.nodes if self._world.running(node))
 
     async def volume(self, volume: VolumeName, /) -> VolumeState:
         """Return the volume's state."""
@@ -55,6 +73,8 @@ class ClusterFacade:
             redirected=found.redirected,
             settled=not found.moving,
             redirections=found.redirections,
+            free=room.free_of(self._world, found),
+            one_host=found.by_storage,
             direct_rate=found.disk.rate,
             redirected_rate=found.network.rate,
         )

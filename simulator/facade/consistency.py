@@ -36,11 +36,13 @@ class ConsistencyFacade:
 
     async def freeze(self, node: NodeName, /, *, run: RunTag) -> GuestSnapshot:
         """Bring the guest to rest and take its snapshot."""
-        machine = self._world.machines[run.machine]
+        machine = self._world.machine_at(node, run.machine)
         if machine.home != node:
             raise NotOwnerError(run.machine, node)
         if machine.off:
             raise OperationFailedError("freeze", "the machine is shut down")
+        if machine.obstacles:
+            raise OperationFailedError("freeze", "; ".join(machine.obstacles))
         if machine.blackout:
             raise MachineBusyError(run.machine, "migrating")
         machine.advance()
@@ -58,7 +60,7 @@ class ConsistencyFacade:
 
     async def thaw(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Let the guest go on."""
-        machine = self._world.machines[run.machine]
+        machine = self._world.machine_at(node, run.machine)
         if machine.home != node:
             raise NotOwnerError(run.machine, node)
         newest = machine.guest.frozen_by
@@ -87,14 +89,17 @@ class ConsistencyFacade:
         chance = self._world.sim.stream("mount", machine, disk, run.epoch)
         await self._world.sim.sleep(Duration(chance.between(200 * MILLISECOND, 4 * SECOND)))
         snapshot.image(disk)
+        if snapshot.machine.mounts_astray:
+            # A mounted file system replays its log, wherever the path has led.
+            snapshot.machine.damage(disk)
         cells, stamps, area = snapshot.pre_images[disk]
-        piece = ByteCount(found.cell)
-        extents = ExtentSet.of_pieces(cells, piece=piece, size=found.size)
+        piece, size = ByteCount(found.cell), snapshot.sizes[disk]
+        extents = ExtentSet.of_pieces(cells, piece=piece, size=size)
         content = found.content.expand(cells, stamps).tobytes()[: extents.total]
         return PreImages(
             extents=extents,
             content=content,
-            diff_area=ExtentSet.of_pieces(area, piece=piece, size=found.size),
+            diff_area=ExtentSet.of_pieces(area, piece=piece, size=size),
             piece=ByteCount(found.cell * found.cow_cells),
         )
 

@@ -129,7 +129,7 @@ class Door:
 
     async def _far_side(self, name: str, node: NodeName | None, work: Work) -> Any:
         sim = self._world.sim
-        if node is not None and not self._world.running(node):
+        if node is not None and (not self._world.running(node) or node in self._world.agentless):
             raise HostUnreachableError(node)
         place = None if node is None else self._world.nodes[node]
         task = sim.spawn(work(), name=f"far/{name}", node=place)

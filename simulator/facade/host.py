@@ -23,7 +23,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.machine import GuestKind, Machine
 from reference_engine.model.units import MILLISECOND, SECOND, ByteCount, Duration, Instant
-from reference_engine.ports.host import Checkpoint, HostSnapshot, Leftovers
+from reference_engine.ports.host import Checkpoint, Exposure, HostSnapshot, Leftovers
 from reference_engine.trace.cluster import (
     HostSnapshotTaken,
     MapSwitched,
@@ -32,6 +32,7 @@ from reference_engine.trace.cluster import (
     SnapshotReleased,
 )
 from simulator.facade.door import Address
+from simulator.world import saving
 from simulator.world.cluster import World
 from simulator.world.machine import SimMachine
 from simulator.world.snapshots import SimSnapshot
@@ -41,7 +42,15 @@ from simulator.world.truth import Cut
 from simulator.world.volume import SimVolume
 
 _BY_NODE: Final = frozenset(
-    {"confirms", "describe", "take_snapshot", "take_checkpoint", "convert_to_reference_point"}
+    {
+        "confirms",
+        "describe",
+        "take_snapshot",
+        "take_checkpoint",
+        "convert_to_reference_point",
+        "save",
+        "resume",
+    }
 )
 
 
@@ -58,12 +67,12 @@ class HostFacade:
         if operation in _BY_NODE:
             subject = kwargs["run"].machine if "run" in kwargs else args[1]
             return Address(subject=subject, node=args[0])
-        if operation in {"release", "auto_recovered"}:
+        if operation in {"release", "auto_recovered", "expose"}:
             return Address(subject=self._world.snapshots[args[0]].machine.id, node=None)
         return Address(subject=args[0], node=None)
 
     def _owned(self, node: NodeName, machine: MachineId) -> SimMachine:
-        found = self._world.machines[machine]
+        found = self._world.machine_at(node, machine)
         if found.deleted:
             raise MachineUnknownError(machine)
         if found.home != node:
@@ -72,7 +81,7 @@ class HostFacade:
 
     async def confirms(self, node: NodeName, machine: MachineId, /) -> bool:
         """Return whether the machine runs on the node."""
-        found = self._world.machines[machine]
+        found = self._world.machine_at(node, machine)
         return found.home == node and not found.blackout
 
     async def describe(self, node: NodeName, machine: MachineId, /) -> Machine:
@@ -88,12 +97,12 @@ class HostFacade:
         volumes = [world.volumes[machine.disk(disk).volume] for disk in disks]
         if machine.deleted:
             raise MachineUnknownError(machine.id)
-        self._check(node, volumes)
+        self._check(node, volumes, machine)
         chance = sim.stream("skew", run.machine, run.epoch, disks[0])
         await sim.sleep(Duration(chance.between(*self._skew)))
         for volume in volumes:
             await volume.ready()
-        self._check(node, volumes)  # the coordinator may have been moved away meanwhile
+        self._check(node, volumes, machine)  # the coordinator may have been moved away meanwhile
         machine.advance()
         machine.canary()
         if machine.holders:
@@ -106,13 +115,14 @@ class HostFacade:
             machine.holders.add(node)
         await sim.sleep(Duration(chance.between(50 * MILLISECOND, 2 * SECOND)))
         machine.holders.discard(node)
-        self._check(node, volumes)
+        self._check(node, volumes, machine)
         images = dict(begun)
         if past_us or self._writes_past(node, machine, volumes):
             machine.canary()
             machine.advance()
             images = {disk: self._torn(machine, disk, begun[disk]) for disk in disks}
-        snapshot = self._record(machine, run, node, images, on_volume=False)
+        on_storage = all(volume.by_storage for volume in volumes)
+        snapshot = self._record(machine, run, node, images, on_volume=on_storage)
         shadow = machine.guest.shadow
         if shadow is not None and shadow.run == run:
             snapshot.shadow_lost = shadow.lost
@@ -127,9 +137,13 @@ class HostFacade:
         machine.canary()
         return HostSnapshot(id=snapshot.id, node=node, run=run, disks=disks, clock=snapshot.clock)
 
-    def _check(self, node: NodeName, volumes: list[SimVolume]) -> None:
+    def _check(self, node: NodeName, volumes: list[SimVolume], machine: SimMachine) -> None:
         for volume in volumes:
-            if volume.coordinator != node:
+            if volume.by_storage and machine.home != node:
+                raise OperationFailedError(
+                    "take_snapshot", f"{volume.name} accepts the machines of one host only"
+                )
+            if volume.coordinator != node and not volume.by_storage:
                 raise OperationFailedError(
                     "take_snapshot", f"{node} does not coordinate {volume.name}"
                 )
@@ -144,7 +158,7 @@ class HostFacade:
 
     def _torn(self, machine: SimMachine, disk: DiskId, begun: StampImage) -> StampImage:
         found = machine.disk(disk)
-        upper = np.arange(found.cells // 2, found.cells)
+        upper = np.arange(begun.cells // 2, min(begun.cells, found.cells))
         return begun.overlaid(upper, found.stamps.read(upper))
 
     def _switch_armed(self, machine: SimMachine, run: RunTag, disks: tuple[DiskId, ...]) -> None:
@@ -178,6 +192,8 @@ class HostFacade:
             on_volume=on_volume,
         )
         world.snapshots[snapshot.id] = snapshot
+        if machine is not world.machines[machine.id]:
+            world.truth.of_twins.append(snapshot.id)
         world.truth.host_cuts[snapshot.id] = Cut(
             run=run,
             at=world.sim.now(),
@@ -254,12 +270,27 @@ class HostFacade:
             snapshot.images[disk.id] = cut.images[disk.id]
             snapshot.recovered[disk.id] = cells[disk.id]
 
+    async def save(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have the machine stand still with its memory saved."""
+        await saving.save(self._world, self._owned(node, run.machine), node, run=run)
+
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Have a saved machine go on, on this node."""
+        await saving.resume(self._world, self._world.machines[run.machine], node, run=run)
+
+    async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
+        """Return what the host's path for the disk shows."""
+        kept = self._world.snapshots[snapshot]
+        kept.image(disk)
+        path = f"/snapshots/{snapshot}/{disk}"
+        return Exposure(path=path, shows=None if kept.machine.mounts_astray else snapshot)
+
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
         """Return what writers changed inside the checkpoint."""
         kept, found = self._world.snapshots[snapshot], self._world.disk(disk)
         kept.image(disk)
         cells = kept.recovered.get(disk, np.empty(0, np.int64))
-        return ExtentSet.of_pieces(cells, piece=ByteCount(found.cell), size=found.size)
+        return ExtentSet.of_pieces(cells, piece=ByteCount(found.cell), size=kept.sizes[disk])
 
     async def convert_to_reference_point(
         self, node: NodeName, /, *, checkpoint: SnapshotId, run: RunTag
@@ -332,4 +363,5 @@ class HostFacade:
                 for run in kept.frozen
             ),
             frozen_guest=found.guest.frozen_by,
+            saved_by=None if found.saved is None else found.saved.run,
         )

@@ -4,60 +4,25 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from simulator.faults.life_cycle import (
+    DiskAdded,
+    DiskReplaced,
+    DiskResized,
+    MachineCloned,
+    MachineCreated,
+    MachineDeleted,
+    MachineImported,
+    MachineRenamed,
+    MachineStopped,
+    MountGoesAstray,
+    SharedNothingMove,
+    TrackerLies,
+    UserCheckpoint,
+    UserRevert,
+)
+from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
-
-
-class AtTime(Strict):
-    """At an instant of the scenario."""
-
-    at: TimeSpan = Field(ge=0)
-
-
-class AtStep(Strict):
-    """When a machine's backup enters or has left a step, the k-th time."""
-
-    machine: str
-    step: int = Field(ge=0, le=16)
-    when: Literal["before", "after"] = "before"
-    occurrence: int = Field(default=1, ge=1)
-    delay: TimeSpan = Field(default=0, ge=0)
-
-
-class AtCall(Strict):
-    """Around the k-th call of an operation that concerns a machine, a volume or an object kind."""
-
-    subject: str
-    operation: str
-    when: Literal["before", "after"] = "before"
-    occurrence: int = Field(default=1, ge=1)
-
-
-Trigger = AtTime | AtStep | AtCall
-
-
-class Timed(Strict):
-    """Something that happens at a moment."""
-
-    on: Trigger
-
-
-class OfMachine(Timed):
-    """Something that happens to a machine."""
-
-    machine: str
-
-
-class OfDisk(OfMachine):
-    """Something that happens to one of a machine's disks, counted from 0."""
-
-    disk: int = Field(default=0, ge=0)
-
-
-class OfVolume(Timed):
-    """Something that happens to a volume."""
-
-    volume: str
 
 
 class LiveMigration(OfMachine):
@@ -91,6 +56,29 @@ class NodeDrain(Timed):
 
     kind: Literal["node-drain"]
     node: str
+
+
+class AgentAppears(Timed):
+    """Somebody installs the agent, and the filter driver with it, on a host outside."""
+
+    kind: Literal["agent-appears"]
+    node: str
+
+
+class VolumeFills(OfVolume):
+    """Something else takes room on a volume for a while."""
+
+    kind: Literal["volume-fills"]
+    amount: Size = Field(gt=0)
+    lasts: TimeSpan = Field(default=1_800_000_000, gt=0)
+
+
+class NodeFull(Timed):
+    """A node has no memory left for another machine, for a while."""
+
+    kind: Literal["node-full"]
+    node: str
+    lasts: TimeSpan = Field(default=600_000_000, gt=0)
 
 
 class PlacementStale(OfMachine):
@@ -215,6 +203,18 @@ class ObjectDamaged(Timed):
     damage: Literal["lost", "flipped"] = "lost"
 
 
+class RepositoryPowerCut(Timed):
+    """The engine's machine, with the repository's disk, loses power, and the disk had lied.
+
+    The newest objects, which were called durable, are gone; the oldest of them may be torn.
+    """
+
+    kind: Literal["repository-power-cut"]
+    loses: int = Field(ge=1, le=100)
+    torn: bool = False
+    down_for: TimeSpan = Field(default=60_000_000, gt=0)
+
+
 class TrackerLost(OfMachine):
     """A machine's trackers lose what they knew: a driver reload, a damaged RCT."""
 
@@ -241,58 +241,21 @@ class ClockJump(Timed):
     by: TimeSpan
 
 
-class DiskReplaced(OfDisk):
-    """A disk is detached, changed elsewhere and attached again; no tracker sees the changes."""
-
-    kind: Literal["disk-replaced"]
-    percent: int = Field(default=5, ge=1, le=100)
-
-
-class DiskAdded(OfMachine):
-    """A disk is added to a running machine."""
-
-    kind: Literal["disk-added"]
-    volume: str
-    size: Size = Field(gt=0)
-
-
-class UserCheckpoint(OfMachine):
-    """An administrator takes a checkpoint, to which a later `user-revert` goes back."""
-
-    kind: Literal["user-checkpoint"]
-
-
-class UserRevert(OfMachine):
-    """An administrator goes back to the last checkpoint; no tracker sees what that changes."""
-
-    kind: Literal["user-revert"]
-
-
-class MachineRenamed(OfMachine):
-    """A machine gets another name; it stays who it is."""
-
-    kind: Literal["machine-renamed"]
-    name: str
-
-
-class MachineStopped(OfMachine):
-    """A machine is shut down, and started again later."""
-
-    kind: Literal["machine-stopped"]
-    lasts: TimeSpan = Field(default=600_000_000, gt=0)
-
-
-class MachineDeleted(OfMachine):
-    """A machine is deleted, with its files."""
-
-    kind: Literal["machine-deleted"]
-
-
 Happening = Annotated[
     LiveMigration
     | QuickMigration
     | StorageMigration
     | NodeDrain
+    | NodeFull
+    | AgentAppears
+    | VolumeFills
+    | SharedNothingMove
+    | MountGoesAstray
+    | DiskResized
+    | MachineCreated
+    | MachineCloned
+    | MachineImported
+    | TrackerLies
     | PlacementStale
     | CoordinatorMove
     | VolumePaused
@@ -308,6 +271,7 @@ Happening = Annotated[
     | WriterFailure
     | CallDisturbed
     | ObjectDamaged
+    | RepositoryPowerCut
     | TrackerLost
     | TrackerOverReports
     | ReferencePointsRemoved

@@ -9,15 +9,15 @@ from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.kinds import (
     CallDisturbed,
     CoordinatorMove,
-    DiskAdded,
     GuestSilence,
     Happening,
     LiveMigration,
     NodeDrain,
-    OfMachine,
     StorageMigration,
     WriterFailure,
 )
+from simulator.faults.life_cycle import DiskAdded
+from simulator.faults.moments import OfMachine
 
 
 class Waits(Protocol):

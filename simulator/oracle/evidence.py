@@ -4,12 +4,23 @@ import msgspec
 import numpy as np
 
 from reference_engine.model.extents import EMPTY, ExtentSet
-from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, VolumeName
-from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
+from reference_engine.model.identity import (
+    DiskId,
+    MachineId,
+    NodeName,
+    RecoveryPointId,
+    VolumeName,
+)
+from reference_engine.model.recovery_point import (
+    Consistency,
+    DiskRecord,
+    RecoveryPoint,
+    TransferKind,
+)
 from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import DeltaEnumerated
+from reference_engine.trace.engine import DeltaEnumerated, PointsExpired
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth
@@ -108,8 +119,35 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     suspects: frozenset[MachineId] | None
     """The machines to which something happened; None: something happened to all."""
 
+    keep_last: int
+    """How many points of each machine the rules keep."""
+
+    immutable_for: Duration
+    """How long no point may expire."""
+
+    lost: frozenset[RecoveryPointId]
+    """Points that a disk lost after it had called them durable."""
+
+    scrubbed: frozenset[RecoveryPointId] | None
+    """The points that a check of the whole repository calls damaged; None: nothing was checked."""
+
+    unprotected: dict[MachineId, tuple[str, ...]]
+    """What each machine reads and no snapshot reaches."""
+
+    nodes: tuple[NodeName, ...]
+    """Every node of the cluster."""
+
+    stay_saved: tuple[MachineId, ...]
+    """Machines that stand still in the end although a node could have resumed them."""
+
     able: frozenset[MachineId]
     """Machines of which a point can be made at all, as they are in the end."""
+
+    def expired(self) -> frozenset[RecoveryPointId]:
+        """Return the points that the engine removed, or that a lying disk lost."""
+        return self.lost.union(
+            point for fact in self.facts if isinstance(fact, PointsExpired) for point in fact.points
+        )
 
     def points(self) -> list[RecoveryPoint]:
         """Return every point that became visible, in that order."""
@@ -133,22 +171,60 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
             return self.truth.guest_cuts[point.guest_snapshot].images[record.disk]
         return replay(self.truth, point.machine.id, record.disk, self.cut_of(point, record).stamp)
 
-    def as_bytes(self, disk: DiskId, cells: Cells, /) -> ExtentSet:
-        """Return the bytes of cells."""
-        content = self.contents[disk]
-        return ExtentSet.of_pieces(cells, piece=content.cell, size=content.size)
+    def may_be_unreadable(self, point: RecoveryPoint, /) -> bool:
+        """Return whether damage, or a lying tracker, can have made the point unreadable.
+
+        Unreadable is what such a point may be; what it must never be is wrong without a word.
+        """
+        return self.damaged or any(
+            record.disk in self.truth.lied and record.transfer.kind is TransferKind.INCREMENTAL
+            for record in point.disks
+        )
+
+    def hidden(self, disk: DiskId, image: StampImage, size: ByteCount, /) -> ExtentSet:
+        """Return the bytes of `image` whose last write no tracker noted."""
+        lied = self.truth.lied.get(disk)
+        if not lied:
+            return EMPTY
+        every = np.arange(image.cells)
+        stamps = image.read(every) & np.uint64(TRIMMED - 1)
+        found = np.zeros(image.cells, bool)
+        for first, last in lied:
+            found |= (stamps >= np.uint64(first)) & (stamps <= np.uint64(last))
+        return self.as_bytes(disk, every[found], size)
+
+    def unexcused(self, point: RecoveryPoint, record: DiskRecord, wrong: ExtentSet, /) -> ExtentSet:
+        """Return of the wrong bytes of a disk those that no lie of a tracker explains."""
+        believed = record.transfer.kind is TransferKind.INCREMENTAL
+        if not wrong or not believed or record.disk not in self.truth.lied:
+            return wrong
+        return wrong - self.hidden(record.disk, self.true_image(point, record), record.size)
+
+    def as_bytes(self, disk: DiskId, cells: Cells, size: ByteCount, /) -> ExtentSet:
+        """Return the bytes of cells of a disk that was of this size."""
+        cell = self.contents[disk].cell
+        return ExtentSet.of_pieces(cells[cells < -(-size // cell)], piece=cell, size=size)
 
     def diff_area(self, point: RecoveryPoint, disk: DiskId, /) -> ExtentSet:
         """Return where the guest's diff area really lay when the host cut this point's disk."""
         cells = self.truth.diff_areas.get((point.run, disk))
-        return EMPTY if cells is None else self.as_bytes(disk, np.sort(cells))
+        record = point.disk(disk)
+        if cells is None or record is None:
+            return EMPTY
+        return self.as_bytes(disk, np.sort(cells), record.size)
 
 
 def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> StampImage:
     """Return the disk after every write up to and with `stamp`, from the log alone."""
     start = truth.initial[disk]
-    replayed = StampDisk(start.cells)
-    replayed.pages = dict(start.pages)
+    shapes = [shape for shape in truth.shapes.get(disk, []) if shape.stamp <= stamp]
+    replayed = StampDisk(shapes[-1].cells if shapes else start.cells)
+    if shapes:
+        first = start.written()
+        first = first[first < min(shape.cells for shape in shapes)]
+        replayed.write(first, start.read(first))
+    else:
+        replayed.pages = dict(start.pages)
     bound = np.uint64(stamp)
     cells: list[Cells] = []
     stamps: list[Stamps] = []
@@ -159,6 +235,9 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
         if order[0] > bound:
             break
         kept = order <= bound
+        for shape in shapes:  # what lay behind the end when the disk was cut off is gone
+            behind = batch.cells >= shape.cells
+            kept &= ~(behind & (order <= np.uint64(shape.stamp)))
         cells.append(batch.cells[kept])
         stamps.append(batch.stamps[kept])
     if cells:

@@ -10,7 +10,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         finding.check(
             restore.point,
             f"cannot be restored: {restore.unreadable}",
-            holds=not restore.unreadable or evidence.damaged,
+            holds=not restore.unreadable
+            or evidence.damaged
+            or (proof is not None and evidence.may_be_unreadable(proof.point)),
         )
         if proof is None or restore.unreadable or proof.unreadable:
             continue
@@ -20,9 +22,14 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 f"{disk.disk} is no longer what it was when it was committed",
                 holds=restore.fingerprints.get(disk.disk) == disk.fingerprint,
             )
+    expired = evidence.expired()
     restored = {restore.point for restore in evidence.later}
     for point in evidence.points():
-        finding.check(point.id, "was committed and is gone", holds=point.id in restored)
+        finding.check(
+            point.id,
+            "was committed and is gone",
+            holds=point.id in restored or point.id in expired,
+        )
 
 
 INVARIANT = Invariant(

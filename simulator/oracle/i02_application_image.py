@@ -13,16 +13,17 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         finding.check(
             point.id,
             f"cannot be restored: {proof.unreadable}",
-            holds=not proof.unreadable or evidence.damaged,
+            holds=not proof.unreadable or evidence.may_be_unreadable(point),
         )
         for disk in proof.disks:
             record = point.disk(disk.disk)
             assert record is not None, disk.disk
+            wrong = evidence.unexcused(point, record, disk.wrong)
             finding.check(
                 point.id,
-                f"{disk.disk} differs from the guest's snapshot in {disk.wrong.total} bytes, "
-                f"first at {disk.wrong.bounds[0, 0] if disk.wrong else 0}",
-                holds=not disk.wrong,
+                f"{disk.disk} differs from the guest's snapshot in {wrong.total} bytes, "
+                f"first at {wrong.bounds[0, 0] if wrong else 0}",
+                holds=not wrong,
             )
             finding.check(
                 point.id,

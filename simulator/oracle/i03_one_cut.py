@@ -7,7 +7,7 @@ from simulator.oracle.verdict import Finding, Invariant
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
     for proof in evidence.proofs.values():
-        if proof.point.consistency is Consistency.CRASH:
+        if proof.point.consistency is not Consistency.APPLICATION:
             _judge_point(evidence, finding, proof.point, proof)
 
 
@@ -17,7 +17,7 @@ def _judge_point(
     finding.check(
         point.id,
         f"cannot be restored: {proof.unreadable}",
-        holds=not proof.unreadable or evidence.damaged,
+        holds=not proof.unreadable or evidence.may_be_unreadable(point),
     )
     stamps = {evidence.truth.host_cuts[record.snapshot].stamp for record in point.disks}
     finding.check(
@@ -26,11 +26,14 @@ def _judge_point(
         holds=len(stamps) == 1,
     )
     for disk in proof.disks:
+        record = point.disk(disk.disk)
+        assert record is not None, disk.disk
+        wrong = evidence.unexcused(point, record, disk.wrong)
         # The truth that the proof compared with is the write log replayed up to that instant.
         finding.check(
             point.id,
-            f"{disk.disk} differs from the write order's cut in {disk.wrong.total} bytes",
-            holds=not disk.wrong and not disk.not_blank,
+            f"{disk.disk} differs from the write order's cut in {wrong.total} bytes",
+            holds=not wrong and not disk.not_blank,
         )
 
 

@@ -1,6 +1,7 @@
 """I4: the label never claims more than happened, and names what is missing."""
 
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.trace.cluster import MachinePlaced, MachineSaved, PointBecameVisible
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -19,7 +20,8 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             "states another host instant than the host's clock showed",
             holds=point.host_instant in clocks,
         )
-        if point.consistency is Consistency.CRASH:
+        _judge_saved(evidence, finding, point)
+        if point.consistency is not Consistency.APPLICATION:
             finding.check(
                 point.id,
                 "claims another instant than its data has",
@@ -27,10 +29,48 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             )
         finding.check(
             point.id,
+            "does not name the disks that no snapshot reaches",
+            holds=point.machine.unprotected == evidence.unprotected.get(point.machine.id, ()),
+        )
+        finding.check(
+            point.id,
             "lacks a disk of its machine without saying so",
             holds={disk.id for disk in point.machine.disks}
             == {record.disk for record in point.disks},
         )
+
+
+def _judge_saved(evidence: Evidence, finding: Finding, point: RecoveryPoint) -> None:
+    """Whoever says that the machine was saved had it saved, from before the cut until after it."""
+    if point.consistency is not Consistency.SAVED:
+        return
+    first = last = None
+    for fact in evidence.facts:
+        match fact:
+            case MachineSaved() if fact.run == point.run:
+                first, last = fact.at, None
+            case MachinePlaced() if (
+                fact.machine == point.machine.id and first is not None and last is None
+            ):
+                last = fact.at if fact.node is not None else None
+            case _:
+                pass
+    cuts = [evidence.truth.host_cuts[record.snapshot].at for record in point.disks]
+    finding.check(
+        point.id,
+        "claims that its machine was saved, and it was not when the disks were cut",
+        holds=first is not None and all(first <= cut <= (last or cut) for cut in cuts),
+    )
+    [said] = [
+        fact.at
+        for fact in evidence.facts
+        if isinstance(fact, PointBecameVisible) and fact.point.id == point.id
+    ]
+    finding.check(
+        point.id,
+        "does not say for how long its machine stood still",
+        holds=(point.downtime is not None) == (last is not None and last <= said),
+    )
 
 
 def _judge_application(evidence: Evidence, finding: Finding, point: RecoveryPoint) -> None:

@@ -19,8 +19,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 continue
             now = evidence.true_image(point, record)
             then = evidence.true_image(base, before)
-            differs = evidence.as_bytes(record.disk, now.differs(then))
+            differs = evidence.as_bytes(record.disk, now.differs(then), record.size)
             missed = differs - deltas[point.run, record.disk].extents
+            missed = evidence.unexcused(point, record, missed)
             finding.check(
                 point.id,
                 f"{record.disk} differs from its base in {missed.total} bytes that nobody read",

@@ -18,7 +18,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             if before is None or switched is None:
                 continue
             image = evidence.true_image(base, before)
-            skew = evidence.as_bytes(record.disk, image.differs(switched)) | before.mask
+            skew = (
+                evidence.as_bytes(record.disk, image.differs(switched), record.size) | before.mask
+            )
             missed = skew - deltas[point.run, record.disk].extents
             finding.check(
                 point.id,

@@ -24,7 +24,9 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         match fact:
             case PointBecameVisible():
                 committed.add(fact.point.run)
-                needed[fact.point.run.machine] = fact.point.tracker
+                # What a lying disk lost is needed by nobody, and that is known to nobody yet.
+                lost = fact.point.id in evidence.lost
+                needed[fact.point.run.machine] = None if lost else fact.point.tracker
             case MapDropped(why="engine"):
                 finding.check(
                     fact.run,

@@ -9,15 +9,18 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         finding.check(
             proof.point.id,
             f"became visible before it could be restored: {proof.unreadable}",
-            holds=not proof.unreadable or evidence.damaged,
+            holds=not proof.unreadable or evidence.may_be_unreadable(proof.point),
         )
     for restore in evidence.later:
+        first = evidence.proofs.get(restore.point)
         finding.check(
             restore.point,
             f"is visible but not whole: {restore.unreadable}",
-            holds=not restore.unreadable or evidence.damaged,
+            holds=not restore.unreadable
+            or evidence.damaged
+            or (first is not None and evidence.may_be_unreadable(first.point)),
         )
-    visible = set(evidence.visible)
+    visible = {*evidence.visible, *evidence.expired()}
     for point in evidence.points():
         finding.check(point.id, "was committed but is not visible", holds=point.id in visible)
 

@@ -23,6 +23,11 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
         for record in point.disks:
             owner = owners.setdefault(record.disk, point.machine.id)
             finding.check(point.id, f"holds a disk of {owner}", holds=owner == point.machine.id)
+            finding.check(
+                point.id,
+                f"{record.disk} is another machine's, which only has its identity",
+                holds=record.snapshot not in evidence.truth.of_twins,
+            )
             cut = evidence.truth.host_cuts.get(record.snapshot)
             finding.check(
                 point.id,

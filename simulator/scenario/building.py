@@ -1,6 +1,7 @@
 """From a scenario to a world: nodes, volumes, machines, each disk with its first content."""
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -14,6 +15,7 @@ from simulator.kernel.simulation import Simulation
 from simulator.kernel.streams import key_of
 from simulator.kernel.task import SimNode
 from simulator.scenario.schema import Scenario, VirtualMachine
+from simulator.world import room
 from simulator.world.cluster import Clock, World
 from simulator.world.content import Underlay
 from simulator.world.disk import SimDisk
@@ -22,6 +24,13 @@ from simulator.world.stamps import Cells
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
 from simulator.world.workload import Profile, Workload
+
+_OBSTACLES: Final = {
+    "fat-volume": "the guest has a FAT32 volume",
+    "dynamic-disk": "the guest has a dynamic disk",
+    "diff-area-elsewhere": "the guest keeps shadow copies on another volume",
+    "no-scsi-controller": "it has no SCSI controller (10103)",
+}
 
 
 class RealDisk(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,9 +71,14 @@ def build_world(
         world.back_ends[name] = BackEnd(node.back_end or scenario.back_end)
         if world.mixed and world.back_ends[name] is not BackEnd.HOST_SNAPSHOT:
             world.maps.untracked.add(name)
+        if not node.member:
+            world.outside.add(name)
+            world.agentless.add(name)
+            world.maps.untracked.add(name)
         world.clocks[name] = Clock(
             sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
         )
+    world.store_room = scenario.repository.room
     for entry in scenario.volumes:
         volume = SimVolume(
             sim,
@@ -74,6 +88,10 @@ def build_world(
             redirected_rate=ByteCount(entry.redirected_mib_s * MIB),
             pinned=entry.pinned,
         )
+        volume.by_storage = entry.snapshots == "storage"
+        if entry.room is not None:
+            volume.room = ByteCount(entry.room)
+            sim.spawn(room.watch(world, volume), name=f"{volume.name}/room")
         world.volumes[volume.name] = volume
         world.set_coordinator(volume, NodeName(entry.coordinator), why="start")
     for described in scenario.machines:
@@ -125,6 +143,10 @@ def _build_machine(
         truth=world.truth,
         guest_clock=clock.read,
         canary_per_mille=scenario.canary_percent * 10,
+    )
+    built.obstacles = tuple(_OBSTACLES[each] for each in described.obstacles)
+    built.unprotected = tuple(
+        f"physical disk {number + 1}" for number in range(described.physical_disks)
     )
     # An average use: real disks differ, simulated ones are filled per machine.
     built.fill(sum(disk.used_percent for disk in described.disks) * 10 // len(described.disks))

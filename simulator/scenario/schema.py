@@ -6,7 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
-from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash
+from simulator.faults.kinds import Happening, NodeCrash
+from simulator.faults.life_cycle import MachineCloned, MachineCreated
+from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -17,8 +19,11 @@ class Node(Strict):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
     clock_offset: TimeSpan = 0
     clock_drift_ppm: int = Field(default=0, ge=-1000, le=1000)
-    back_end: Literal["E1", "E3"] | None = None
+    back_end: Literal["E1", "E2", "E3"] | None = None
     """What this node's version can do, where it is not what the scenario says of all."""
+
+    member: bool = True
+    """False: a host outside of the cluster, without an agent until one appears."""
 
 
 class Volume(Strict):
@@ -29,6 +34,11 @@ class Volume(Strict):
     direct_mib_s: int = Field(default=200, ge=1)
     redirected_mib_s: int = Field(default=60, ge=1)
     pinned: bool = False
+    room: Size | None = Field(default=None, ge=0)
+    """What is left on it for snapshots; without end where nothing is said."""
+
+    snapshots: Literal["software", "storage"] = "software"
+    """Whether its coordinator takes snapshots, or its storage, for one host's machines at once."""
 
 
 class Disk(Strict):
@@ -40,6 +50,9 @@ class Disk(Strict):
     image: str | None = None
     diff_area: Size | None = Field(default=None, gt=0)
     """How much the guest's diff area on this disk may hold; enough where nothing is said."""
+
+
+Obstacle = Literal["fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller"]
 
 
 class WriteProfile(Strict):
@@ -59,6 +72,12 @@ class VirtualMachine(Strict):
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
     node: str
     guest: Literal["vss", "fsfreeze", "none"] = "vss"
+    obstacles: tuple[Obstacle, ...] = ()
+    """Why its host would not bring its guest to rest while it runs."""
+
+    physical_disks: int = Field(default=0, ge=0, le=16)
+    """Disks of a host's storage that it reads directly, and that no snapshot reaches."""
+
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
     guest_clock_offset: TimeSpan = 0
@@ -74,12 +93,36 @@ class Protection(Strict):
     """Between one machine's slot and the next one's."""
 
     application_required: bool = False
+    without_guest: Literal["cut", "save"] = "cut"
+    """What is done about a machine whose guest cannot come to rest while it runs."""
+
+    physical_disks: Literal["name", "refuse"] = "name"
+    """Whether a machine with disks that no snapshot reaches is protected, those disks named."""
+
     attempts: int = Field(default=3, ge=1, le=10)
     retry_delay: TimeSpan = Field(default=60_000_000, ge=0)
     block: Size = Field(default=16384, ge=4096)
+    sample_blocks: int = Field(default=0, ge=0)
+    """How many blocks that trackers call unchanged each incremental copy compares."""
+
+    discover: TimeSpan | None = Field(default=None, gt=0)
+    """How often the engine looks for new machines, all of which it protects; None: never."""
+
+    volume_reserve: Size = Field(default=1 << 20, ge=0)
     runs_at_once: int = Field(default=4, ge=1)
     runs_per_volume: int = Field(default=4, ge=1)
     runs_per_node: int = Field(default=4, ge=1)
+
+
+class Store(Strict):
+    """The repository: its room, its promises, and how it is looked after."""
+
+    room: Size | None = Field(default=None, gt=0)
+    keep_last: int = Field(default=0, ge=0)
+    """How many points of each machine are kept; 0: all of them, and nothing is ever removed."""
+
+    upkeep_every: TimeSpan = Field(default=3_600_000_000, gt=0)
+    immutable_for: TimeSpan = Field(default=0, ge=0)
 
 
 class Skew(Strict):
@@ -95,9 +138,13 @@ class Expectation(Strict):
     machine: str
     slot: int | None = Field(default=None, ge=1)
     outcome: list[Outcome] | None = None
-    consistency: Literal["application", "crash"] | None = None
+    consistency: Literal["application", "saved-state", "crash"] | None = None
     transfer: list[Literal["full", "incremental", "compare"]] | None = None
     points_at_least: int | None = Field(default=None, ge=0)
+    points_at_most: int | None = Field(default=None, ge=0)
+    quarantined: str | None = None
+    """A node whose machine of the same identity has to be told apart."""
+
     skew: Literal["empty", "some"] | None = None
     cause: str | None = None
     """A part of the sentence that says why the outcome is no better."""
@@ -124,7 +171,7 @@ class Scenario(Strict):
 
     seed: int = Field(default=1, ge=0, lt=2**63)
     duration: TimeSpan = Field(gt=0)
-    back_end: Literal["E1", "E3"] = "E1"
+    back_end: Literal["E1", "E2", "E3"] = "E1"
     cell: Size = Field(default=4096, ge=512)
     migration_waits_for_backup: bool = False
     rct_after_power_cut: Literal["coarse", "lost"] = "coarse"
@@ -140,6 +187,7 @@ class Scenario(Strict):
     volumes: list[Volume] = Field(min_length=1, max_length=64)
     machines: list[VirtualMachine] = Field(min_length=1, max_length=1000)
     protection: Protection = Protection()
+    repository: Store = Store()
     skew: Skew = Skew()
     happenings: tuple[Happening, ...] = ()
     expect: tuple[Expectation, ...] = ()
@@ -211,13 +259,13 @@ def _happenings(
     scenario: Scenario, happenings: tuple[Happening, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
     nodes = {node.name for node in scenario.nodes}
-    machines = {machine.name for machine in scenario.machines}
+    machines = _machines(scenario)
     known = {
         "machine": machines,
         "volume": {volume.name for volume in scenario.volumes},
         "target": nodes,
         "node": nodes,
-        "clock": nodes | machines,
+        "clock": nodes | machines | {"repository"},
     }
     for index, happening in enumerate(happenings):
         here = (*place, index)
@@ -245,16 +293,27 @@ def _trigger(
     match getattr(happening, "on", None):
         case AtTime(at=at) if at > scenario.duration:
             yield (*here, "on", "at"), "is after the scenario's end"
-        case AtStep(machine=machine) if machine not in {m.name for m in scenario.machines}:
+        case AtStep(machine=machine) if machine not in _machines(scenario):
             yield (*here, "on", "machine"), f"there is no machine {machine!r}"
         case AtCall() | AtStep() | AtTime() | None:
             pass
 
 
+def _machines(scenario: Scenario) -> set[str]:
+    """Return every machine that there is or will be; `~2` is the second of its name."""
+    happenings = scenario.happenings + tuple(
+        each for variant in scenario.variants for each in variant.happenings
+    )
+    created = [each.name for each in happenings if isinstance(each, MachineCreated | MachineCloned)]
+    names = {machine.name for machine in scenario.machines}
+    numbered = {f"{name}~{number}" for name in created for number in range(2, len(created) + 2)}
+    return names.union(created, numbered)
+
+
 def _expectations(
     scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
-    machines = {machine.name for machine in scenario.machines}
+    machines = _machines(scenario)
     for index, expectation in enumerate(expect):
         if expectation.machine not in machines:
             yield (*place, index, "machine"), f"there is no machine {expectation.machine!r}"

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from reference_engine.model.units import MINUTE, SECOND
 from simulator.kernel.streams import Stream
+from simulator.scenario.later_draws import enlarge
 from simulator.scenario.schema import Scenario
 
 _NAMES: Final = "ABCDE"
@@ -102,6 +103,7 @@ def draw_scenario(seed: int, /) -> Scenario:
             for _ in range(count)
         ],
     }
+    enlarge(data, seed, interval, moment=_moment, span=_us)
     return Scenario.model_validate(data)
 
 

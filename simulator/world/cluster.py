@@ -69,11 +69,32 @@ class World:
         self.stale: dict[MachineId, NodeName] = {}
         """Machines of which the cluster names a wrong owner, and which one."""
 
+        self.outside: set[NodeName] = set()
+        """Hosts that are no nodes of the cluster."""
+
+        self.agentless: set[NodeName] = set()
+        """Hosts on which nobody answers the engine."""
+
+        self.store_room: int | None = None
+        """How many bytes the repository's volume holds; None: room without end."""
+
+        self.store_refused = False
+        """Whether something was too large for what was left."""
+
+        self.store_clock = Clock(sim, offset=Duration(0), drift_ppm=0)
+        """The wall clock by which the engine looks after the repository."""
+
+        self.full: set[NodeName] = set()
+        """Nodes without memory for another machine."""
+
         self.foreign: dict[SnapshotId, tuple[MachineId, ReferencePointId]] = {}
         """Another backup product's checkpoints, each with its reference point."""
 
         self.volumes: dict[VolumeName, SimVolume] = {}
         self.machines: dict[MachineId, SimMachine] = {}
+        self.twins: dict[MachineId, SimMachine] = {}
+        """Copies that were imported with the identity of another machine."""
+
         self.snapshots: dict[SnapshotId, SimSnapshot] = {}
         self.maps = FilterMaps(granule_cells=4)
         self.rct_granule_cells = 4
@@ -97,6 +118,11 @@ class World:
             for machine in self.machines.values()
             if any(owned.id == disk for owned in machine.disks)
         )
+
+    def machine_at(self, node: NodeName, machine: MachineId, /) -> SimMachine:
+        """Return whom a node means by this identity; one host never has it twice."""
+        twin, found = self.twins.get(machine), self.machines[machine]
+        return twin if twin is not None and twin.node == node != found.home else found
 
     def disk(self, disk: DiskId, /) -> SimDisk:
         """Return the disk of this identity."""
@@ -127,7 +153,8 @@ class World:
     @property
     def quorate(self) -> bool:
         """Whether enough nodes run, a witness counted for those that do."""
-        return 2 * sum(node.running for node in self.nodes.values()) >= len(self.nodes)
+        members = [node for name, node in self.nodes.items() if name not in self.outside]
+        return 2 * sum(node.running for node in members) >= len(members)
 
     def set_coordinator(self, volume: SimVolume, node: NodeName, /, *, why: str) -> None:
         """Have `node` coordinate the volume from this instant."""
@@ -141,7 +168,14 @@ class World:
         names = list(self.nodes)
         start = names.index(node) + 1 if node in names else 0
         ordered = names[start:] + names[:start]
-        return next((name for name in ordered if name != node and self.running(name)), None)
+        return next(
+            (
+                name
+                for name in ordered
+                if name != node and self.running(name) and name not in self.outside
+            ),
+            None,
+        )
 
     # --- live migration ------------------------------------------------------------------------
 
@@ -237,6 +271,17 @@ class World:
             for machine in self.machines.values():
                 if machine.guest.at_rest and machine.guest.session != self.session:
                     machine.guest.go_on("session-lost")
+                self._resume_orphan(machine)
+
+    def _resume_orphan(self, machine: SimMachine) -> None:
+        """Have a machine go on whose saver is gone, on the node that saved it if it can."""
+        saved, node = machine.saved, machine.last_node
+        if saved is None or saved.session == self.session or node is None:
+            return
+        if self.running(node) and node not in self.full and self.quorate:
+            machine.saved = None
+            machine.skip()
+            self.place(machine, node, why="resumed")
 
     # --- nodes ---------------------------------------------------------------------------------
 
@@ -252,7 +297,7 @@ class World:
                 target = point.coarse if self.rct_survives_crash else point.lost
                 target.update(disk.id for disk in machine.disks)
         for machine in self.machines.values():
-            if machine.off and machine.last_node == node:
+            if (machine.off or machine.saved is not None) and machine.last_node == node:
                 machine.last_node = self.other_node(node) or node
                 machine.placements += 1
         lost = self.nodes[node].power_off()

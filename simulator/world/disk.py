@@ -31,6 +31,7 @@ class SimDisk:
         `allocated`: what of the underlay may be other than zero. `diff_area`: how many cells the
         guest's diff area may fill; None: enough.
         """
+        self.first_size = size
         self.id, self.size, self.cell, self.volume = disk, size, cell, volume
         self.underlaid = allocated
         self.content = DiskContent(key, cell=cell, size=size, underlay=underlay)
@@ -61,6 +62,22 @@ class SimDisk:
 
         self.unseen: list[tuple[int, int]] = []
         """The stamps, from and to, of writes that no tracker saw."""
+
+    def resize(self, size: ByteCount, /) -> None:
+        """Be of another size; what is new was never written, what is cut off is gone."""
+        before, stamps = self.cells, self.stamps
+        self.size = size
+        self.content = DiskContent(
+            self.content.key, cell=self.cell, size=size, underlay=self.content.underlay
+        )
+        self.cells = self.content.cells
+        self.stamps = StampDisk(self.cells)
+        kept = stamps.written()
+        kept = kept[kept < self.cells]
+        self.stamps.write(kept, stamps.read(kept))
+        # Nothing else writes where the disk has grown, so canaries can.
+        within = self._canary_cells[self._canary_cells < self.cells]
+        self._canary_cells = np.append(within, np.arange(before, self.cells)[1::3])
 
     @property
     def lineage(self) -> str:

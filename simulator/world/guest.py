@@ -24,7 +24,7 @@ class DiffArea:
     """The guest's copy-on-write store of one disk: pre-images by whole pieces of cells."""
 
     def __init__(self, disk: SimDisk, /) -> None:
-        self._disk = disk
+        self._disk, self._cells_at_tg = disk, disk.cells
         self._kept = np.zeros(-(-disk.cells // disk.cow_cells), bool)
         self._cells: list[Cells] = []
         self._stamps: list[Stamps] = []
@@ -37,13 +37,16 @@ class DiffArea:
         area is full and the guest has to give its snapshot up.
         """
         disk = self._disk
+        cells = cells[
+            cells < self._cells_at_tg
+        ]  # where the disk has grown since, there was nothing
         pieces = np.unique(cells // disk.cow_cells)
         fresh = pieces[~self._kept[pieces]]
         if len(fresh) == 0:
             return np.empty(0, np.int64)
         self._kept[fresh] = True
         around = (fresh[:, None] * disk.cow_cells + np.arange(disk.cow_cells)).ravel()
-        around = around[around < disk.cells]
+        around = around[around < min(self._cells_at_tg, disk.cells)]
         self._cells.append(around)
         self._stamps.append(disk.stamps.read(around))
         if disk.diff_area_outside:

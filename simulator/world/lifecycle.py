@@ -55,7 +55,7 @@ def delete(world: World, machine: SimMachine, /) -> None:
         return
     now = world.sim.now()
     machine.power_off()
-    machine.deleted, machine.off = True, False
+    machine.deleted, machine.off, machine.saved = True, False, None
     machine.references.clear()
     machine.checkpoints.clear()
     world.emit(MachinePlaced(at=now, machine=machine.id, node=None, why="deleted"))
@@ -132,6 +132,13 @@ async def stale(world: World, machine: SimMachine, node: NodeName, /, *, lasts: 
     world.stale[machine.id] = node
     await world.sim.sleep(lasts)
     world.stale.pop(machine.id, None)
+
+
+async def mount_astray(world: World, machine: SimMachine, /, *, lasts: Duration) -> None:
+    """Have the paths of snapshots lead to the disks that the guest writes, for a while."""
+    machine.mounts_astray = True
+    await world.sim.sleep(lasts)
+    machine.mounts_astray = False
 
 
 def foreign_checkpoint(world: World, machine: SimMachine, /) -> None:

@@ -1,7 +1,7 @@
 """One virtual machine of the simulated world: its disks, its guest, where it runs."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -15,7 +15,10 @@ from simulator.world.guest import Guest, ShadowCopy
 from simulator.world.stamps import TRIMMED, Cells, StampImage, Stamps
 from simulator.world.trackers import FilterMaps, ReferencePoint
 from simulator.world.truth import Cut, Truth, WriteBatch
-from simulator.world.workload import Workload
+from simulator.world.workload import Profile, Workload
+
+if TYPE_CHECKING:
+    from simulator.world.saving import SavedState
 
 _TRIM: Final = np.uint64(TRIMMED)
 
@@ -57,6 +60,21 @@ class SimMachine:
         self.off = False
         """Shut down: it runs nowhere, and its last node still knows it."""
 
+        self.saved: SavedState | None = None
+        """Its memory on the volume, where it stands still for a backup."""
+
+        self.saves_withdrawn = 0
+        """The newest run that no longer wants it saved."""
+
+        self.mounts_astray = False
+        """Its host resolves the path of a snapshot to the disk that the guest writes."""
+
+        self.obstacles: tuple[str, ...] = ()
+        """Why its host would not bring its guest to rest while it runs."""
+
+        self.unprotected: tuple[str, ...] = ()
+        """What it reads and no snapshot of its host reaches."""
+
         self.deleted = False
         self.stalled: set[str] = set()
         """The volumes whose pause keeps the machine from writing."""
@@ -72,9 +90,13 @@ class SimMachine:
         self.checkpoints: list[str] = []
         self.merging_until = Instant(0)
         self._workloads, self._maps, self._truth = [workload], maps, truth
+        self.lies_per_mille = 0
+        """How many of its bursts no tracker notes, without a word."""
+
         self._clock = guest_clock
-        self._canary_per_mille = canary_per_mille
+        self.canary_per_mille = canary_per_mille
         self._chance = sim.stream("canary", machine)
+        self._lies = sim.stream("lies", machine)
         self._shadows = 0
         truth.writes[machine] = []
 
@@ -89,11 +111,18 @@ class SimMachine:
                 VirtualDisk(id=disk.id, size=disk.size, volume=disk.volume, lineage=disk.lineage)
                 for disk in self.disks
             ),
+            obstacles=self.obstacles,
+            unprotected=self.unprotected,
         )
 
     def disk(self, disk: str, /) -> SimDisk:
         """Return the disk of this identity."""
         return next(found for found in self.disks if found.id == disk)
+
+    @property
+    def profile(self) -> Profile:
+        """How its guest writes."""
+        return self._workloads[0].profile
 
     @property
     def back_end(self) -> BackEnd:
@@ -103,7 +132,7 @@ class SimMachine:
     @property
     def home(self) -> NodeName | None:
         """The node that knows the machine: it runs there, or is shut down there."""
-        return self.last_node if self.off else self.node
+        return self.last_node if self.off or self.saved is not None else self.node
 
     def merging(self, now: Instant, /) -> int:
         """Return 1 while a difference disk is being merged, or else 0."""
@@ -166,6 +195,14 @@ class SimMachine:
                     )
                 )
 
+    def damage(self, disk: DiskId, /) -> None:
+        """Have somebody change a cell that the guest did not write: what must never happen."""
+        self.advance()
+        found = self.disk(disk)
+        # Where nothing else writes, so that the damage stays to be seen.
+        cells = found.next_canary()
+        found.stamps.write(cells, self._new_stamps(len(cells)))
+
     def advance(self) -> None:
         """Bring the disks to this instant."""
         if not self.writing:
@@ -186,9 +223,13 @@ class SimMachine:
         A busy guest rewrites most of its cells sooner or later and so hides a lost change; a cell
         that is written once shows it.
         """
-        if self.writing and self._chance.chance(self._canary_per_mille):
+        if self.writing and self._chance.chance(self.canary_per_mille):
             disk = self.disks[self._chance.below(len(self.disks))]
             self._write(disk, disk.next_canary(), trim=False)
+
+    def write_now(self, disk: SimDisk, cells: Cells, /) -> None:
+        """Have the guest write these cells in this instant."""
+        self._write(disk, cells, trim=False)
 
     def cut(self, run: RunTag, /) -> tuple[ShadowCopy, Instant]:
         """Take the guest's own snapshot in this instant: this is Tg."""
@@ -237,7 +278,14 @@ class SimMachine:
     def _put(self, disk: SimDisk, cells: Cells, stamps: Stamps) -> None:
         assert self.node is not None
         disk.stamps.write(cells, stamps)
-        self._maps.of(self.node, disk).note(cells)
+        if self.lies_per_mille and self._lies.chance(self.lies_per_mille):
+            order = stamps & np.uint64(TRIMMED - 1)
+            hidden = (int(order[0]), int(order[-1]))
+            disk.unseen.append(hidden)
+            self._truth.lied.setdefault(disk.id, []).append(hidden)
+            self._maps.of(self.node, disk)
+        else:
+            self._maps.of(self.node, disk).note(cells)
         self._truth.writes[self.id].append(
             WriteBatch(disk=disk.id, node=self.node, cells=cells, stamps=stamps)
         )

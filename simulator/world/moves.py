@@ -55,6 +55,42 @@ async def migrate_storage(
     machine.canary()
 
 
+async def move_out(
+    world: World,
+    machine: SimMachine,
+    target: NodeName,
+    volume: VolumeName,
+    /,
+    *,
+    lasts: Duration,
+) -> None:
+    """Mirror a machine's memory and all its disks to another host, and go on there."""
+    source = machine.node
+    if source is None or machine.migrating or not world.running(target):
+        return
+    machine.migrating = True
+    await world.sim.sleep(lasts)
+    if machine.deleted or machine.node != source or not world.running(target):
+        machine.migrating = False
+        return
+    machine.advance()
+    machine.canary()
+    for disk in machine.disks:
+        disk.volume = volume
+        for _, kept in world.maps.known(disk.id):
+            kept.lose()
+    machine.migrating = False
+    world.place(machine, target, why="shared-nothing-migration")
+    machine.canary()
+
+
+async def fill(world: World, node: NodeName, /, *, lasts: Duration) -> None:
+    """Leave the node no memory for another machine for a while."""
+    world.full.add(node)
+    await world.sim.sleep(lasts)
+    world.full.discard(node)
+
+
 async def drain(world: World, node: NodeName, /) -> None:
     """Live-migrate every machine of the node away, one after the other."""
     for machine in list(world.machines.values()):

@@ -30,6 +30,8 @@ class SimSnapshot:
         self.on_volume = on_volume
         """A checkpoint's files survive the node that made it; a software snapshot does not."""
 
+        self.sizes = {disk: machine.disk(disk).size for disk in images}
+        self._contents = {disk: machine.disk(disk).content for disk in images}
         self.volumes = {disk: machine.disk(disk).volume for disk in images}
         """Where the disks lay at the cut; a file that moves on leaves its snapshot behind."""
 
@@ -57,12 +59,13 @@ class SimSnapshot:
         """Return the bytes of `extents`, one range after the other."""
         image = self.image(disk.id)
         return b"".join(
-            disk.content.read(image, start, end) for start, end in extents.bounds.tolist()
+            self._contents[disk.id].read(image, start, end)
+            for start, end in extents.bounds.tolist()
         )
 
     def allocated(self, disk: SimDisk, /) -> ExtentSet:
         """Return what may be other than zero."""
         written = ExtentSet.of_pieces(
-            self.image(disk.id).written(), piece=ByteCount(disk.cell), size=ByteCount(disk.size)
+            self.image(disk.id).written(), piece=ByteCount(disk.cell), size=self.sizes[disk.id]
         )
         return written | disk.underlaid

@@ -23,7 +23,14 @@ class FilterMap:
         """None stands for a map that was lost before it was frozen."""
 
         self.armed: RunTag | None = None
-        self._deaf = False
+        self.since: RunTag | None = None
+        """The run whose switch began the running map."""
+
+        self._began: dict[RunTag, RunTag | None] = {}
+        """With which run's switch each frozen map began."""
+
+        self.deaf = False
+        """No driver runs on this node: it writes, and does not know what."""
 
     def _blank(self) -> Map:
         return np.zeros(-(-self._disk.cells // self._granule), bool)
@@ -40,6 +47,8 @@ class FilterMap:
 
     def note(self, cells: Cells, /) -> None:
         """Note that these cells were written through this node."""
+        if self.deaf:
+            self._running = None
         if self._running is not None:
             self._running[cells // self._granule] = True
 
@@ -51,16 +60,24 @@ class FilterMap:
         assert run not in self.frozen, run
         # While another run's map is frozen, the running one does not begin with the base.
         self.frozen[run] = None if self.frozen else self._running
-        self._running = None if self._deaf else self._blank()
+        self._began[run], self.since = self.since, run
+        self._running = self._blank()
         self.armed = None
 
     def merge_back(self, run: RunTag, /) -> None:
         """Join the frozen map with the running one; a lost part makes the whole lost."""
-        frozen = self.frozen.pop(run)
+        frozen, self.since = self.frozen.pop(run), self._began.pop(run, None)
         if frozen is None or self._running is None:
             self._running = None
         else:
             self._running |= frozen
+
+    def resize(self) -> None:
+        """Go on for the disk as large as it is now."""
+        blank = self._blank()
+        kept = [self._running, *self.frozen.values()]
+        self._running, *frozen = [each if each is None else _fitted(each, blank) for each in kept]
+        self.frozen = dict(zip(self.frozen, frozen, strict=True))
 
     def mark_everything(self) -> None:
         """Say of every piece that it was written."""
@@ -70,10 +87,6 @@ class FilterMap:
     def lose_running(self) -> None:
         """The driver was reloaded: writes since the last switch are unknown."""
         self._running = None
-
-    def stop(self) -> None:
-        """Never know anything again: no driver runs on this node."""
-        self._running, self._deaf = None, True
 
     def lose(self) -> None:
         """Power cut: what was in memory is gone, frozen or not."""
@@ -94,6 +107,12 @@ class FilterMap:
         return ExtentSet.of_pieces(np.flatnonzero(frozen), piece=granule, size=self._disk.size)
 
 
+def _fitted(old: Map, blank: Map) -> Map:
+    new = blank.copy()
+    new[: len(old)] = old[: len(new)]
+    return new
+
+
 class FilterMaps:
     """The maps of all nodes."""
 
@@ -109,13 +128,24 @@ class FilterMaps:
         key = (node, disk.id)
         if key not in self._maps:
             self._maps[key] = FilterMap(disk, granule_cells=self._granule)
-            if node in self.untracked:
-                self._maps[key].stop()
+            self._maps[key].deaf = node in self.untracked
         return self._maps[key]
 
     def known(self, disk: DiskId, /) -> list[tuple[NodeName, FilterMap]]:
         """Return every node that ever wrote the disk, by name, with its map."""
         return [(node, kept) for (node, on), kept in sorted(self._maps.items()) if on == disk]
+
+    def resize(self, disk: SimDisk, /) -> None:
+        """Have every map of a disk go on for its new size."""
+        for _, kept in self.known(disk.id):
+            kept.resize()
+
+    def install(self, node: NodeName, /) -> None:
+        """Have the filter driver run on a node that had none."""
+        self.untracked.discard(node)
+        for (owner, _), kept in self._maps.items():
+            if owner == node:
+                kept.deaf = False
 
     def lose(self, node: NodeName, /) -> None:
         """Lose every map of a node that went down."""

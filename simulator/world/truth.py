@@ -39,6 +39,14 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     images: dict[DiskId, StampImage]
 
 
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk's size after its machine's write `stamp`, until the next one."""
+
+    stamp: int
+    size: int
+    cells: int
+
+
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one simulation. Append-only; the world writes it, only the oracle reads it."""
 
@@ -56,6 +64,21 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
     initial: dict[DiskId, StampImage]
     sizes: dict[DiskId, int]
+    """At first."""
+
+    lied: dict[DiskId, list[tuple[int, int]]]
+    """The writes, by their first and last stamp, that no tracker noted."""
+
+    of_twins: list[SnapshotId]
+    """Snapshots of machines that only claim to be one that is protected."""
+
+    shapes: dict[DiskId, list[Shape]]
+    """Every later size of a disk."""
+
+    def size(self, disk: DiskId, stamp: int, /) -> int:
+        """Return the disk's size right after this write of its machine."""
+        later = [shape.size for shape in self.shapes.get(disk, []) if shape.stamp <= stamp]
+        return later[-1] if later else self.sizes[disk]
 
 
 def empty_truth() -> Truth:
@@ -69,4 +92,7 @@ def empty_truth() -> Truth:
         depths=[],
         initial={},
         sizes={},
+        lied={},
+        of_twins=[],
+        shapes={},
     )

@@ -29,6 +29,12 @@ class SimVolume:
         self.foreign = False
         """Another backup product has a snapshot in progress."""
 
+        self.room: ByteCount | None = None
+        """What is left for snapshots; None: room without end."""
+
+        self.by_storage = False
+        """The storage takes snapshots, of the machines of one host and through that host."""
+
         self.redirections = 0
         """How often direct writes came back, or another node became the coordinator."""
 

@@ -59,6 +59,21 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "no-second-attempt": ("d34_coordinator_crash", "expect:x slot 2"),
     "never-incremental": ("d01_baseline_skew", "expect:x slot 2"),
     "thaw-skipped-on-failure": (2, "I11"),
+    "obstacles-ignored": ("d11_mixed_guest_volumes_saved", "expect:x"),
+    "saved-machine-forgotten": ("d12_saved_state", "I18"),
+    "only-first-node-resumes": ("d13_saved_state_resume_fails", "I18"),
+    "exposure-not-checked": ("d18_fix_must_not_touch_production", "I12"),
+    "room-not-watched": ("d42_volume_runs_full_reference_points[slow]", "I18"),
+    "resize-not-noticed": ("d59_disk_resize[grows]", "expect:x slot 2"),
+    "first-claimant-believed": ("d57_duplicate_identity_reference_points[between-runs]", "I16"),
+    "protected-twice": ("d61_auto_protect_race", "I18"),
+    "lies-overlooked": ("d47_every_block_sampled", "expect:x slot 4"),
+    "lie-healed-by-comparison": ("d47_tracker_lies_reference_points", "I2"),
+    "doubt-unsaid": ("d47_tracker_lies", "I20"),
+    "tracker-ahead-believed": ("d68_lost_flush[loses-2-s14]", "I5"),
+    "wall-clock-believed": ("d71_time_shift_against_immutability[ahead]", "I14"),
+    "retention-shortened-for-room": ("d66_repository_full", "I14"),
+    "full-repository-given-up": ("d66_repository_full", "expect:x"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
 

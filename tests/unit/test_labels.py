@@ -17,7 +17,9 @@ def test_a_guest_at_rest_makes_an_application_consistent_point(
     cuts: int,
 ) -> None:
     """The image is put back to the guest's one instant, however often the host had to cut."""
-    label = choose_label(VM, at_rest=True, cause="", cuts=cuts, application_required=required)
+    label = choose_label(
+        VM, at_rest=True, cause="", cuts=cuts, saved=False, application_required=required
+    )
 
     assert label == Label(consistency=Consistency.APPLICATION, downgrade="")
 
@@ -26,7 +28,9 @@ def test_one_cut_without_the_guest_is_crash_consistent_and_says_why() -> None:
     """A downgrade carries its cause word for word."""
     cause = "the guest did not freeze: no answer within 20 s"
 
-    label = choose_label(VM, at_rest=False, cause=cause, cuts=1, application_required=False)
+    label = choose_label(
+        VM, at_rest=False, cause=cause, cuts=1, saved=False, application_required=False
+    )
 
     assert label == Label(consistency=Consistency.CRASH, downgrade=cause)
 
@@ -34,11 +38,25 @@ def test_one_cut_without_the_guest_is_crash_consistent_and_says_why() -> None:
 def test_several_cuts_without_the_guest_are_no_image() -> None:
     """Disks of different instants claim nothing; another attempt may do better."""
     with pytest.raises(NoCommonCutError, match=r"sql01.*one instant"):
-        choose_label(VM, at_rest=False, cause="it refused", cuts=2, application_required=False)
+        choose_label(
+            VM, at_rest=False, cause="it refused", cuts=2, saved=False, application_required=False
+        )
 
 
 @pytest.mark.parametrize("cuts", [1, 2])
 def test_a_policy_can_forbid_less(cuts: int) -> None:
     """Where applications are required, a crash-consistent point is none, and the cause is told."""
     with pytest.raises(ApplicationConsistencyRequiredError, match=r"sql01 must be.*it refused"):
-        choose_label(VM, at_rest=False, cause="it refused", cuts=cuts, application_required=True)
+        choose_label(
+            VM, at_rest=False, cause="it refused", cuts=cuts, saved=False, application_required=True
+        )
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_a_saved_machine_has_one_instant_however_often_it_is_cut(cuts: int) -> None:
+    """A machine that stands still is the same at every cut; the label says how, and why."""
+    label = choose_label(
+        VM, at_rest=False, cause="no service", cuts=cuts, saved=True, application_required=False
+    )
+
+    assert (label.consistency, label.downgrade) == (Consistency.SAVED, "no service")

@@ -28,6 +28,14 @@ class FileCluster(Cluster):
         self._files.check_machine(machine)
         return Placement(machine=machine, owner=LOCAL, generation=1, settled=True)
 
+    async def machines(self) -> tuple[MachineId, ...]:
+        """Return the machine that is made of these files."""
+        return (self._files.machine,)
+
+    async def nodes(self) -> tuple[NodeName, ...]:
+        """Return this node."""
+        return (LOCAL,)
+
     async def volume(self, volume: VolumeName, /) -> VolumeState:
         """Return that this node coordinates the volume."""
         return VolumeState(

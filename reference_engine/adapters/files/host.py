@@ -13,7 +13,7 @@ from reference_engine.model.identity import (
     SnapshotId,
 )
 from reference_engine.model.machine import Machine
-from reference_engine.ports.host import Checkpoint, Host, HostSnapshot, Leftovers
+from reference_engine.ports.host import Checkpoint, Exposure, Host, HostSnapshot, Leftovers
 
 
 class FileHost(Host):
@@ -74,6 +74,22 @@ class FileHost(Host):
             guest_snapshot=None,
             guest_clock=None,
         )
+
+    async def save(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Refuse: a file does not run.
+
+        Raises:
+            OperationFailedError: always.
+        """
+        del node
+        raise OperationFailedError(f"saving {run.machine}", "disk files do not run")
+
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+        """Change nothing: nothing was ever saved."""
+
+    async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
+        """Return the file itself, which is only ever read."""
+        return Exposure(path=str(disk), shows=snapshot)
 
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
         """Return nothing: there are no writers that could recover."""

@@ -171,7 +171,7 @@ async def _read(
             if not any(wanted and entry.point.startswith(wanted) for wanted in request.remove):
                 raise ReclaimRefusedError(entry.point, str(error)) from error
         else:
-            name, dates[entry.point] = record.machine.name, record.host_instant
+            name, dates[entry.point] = record.machine.name, record.made
         labels[entry.point] = PointLabel(point=entry.point, machine=entry.machine, name=name)
     return labels, dates
 

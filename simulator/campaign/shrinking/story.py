@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from reference_engine.model.outcome import Step
 from simulator.campaign.sweep.seeds import Breach
-from simulator.faults.kinds import AtCall, AtStep, AtTime, CallDisturbed, GuestSilence, Happening
+from simulator.faults.kinds import CallDisturbed, GuestSilence, Happening
+from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import write_duration
 from simulator.oracle.registry import INVARIANTS
 from simulator.scenario.schema import Scenario

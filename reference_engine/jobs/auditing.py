@@ -1,0 +1,93 @@
+"""Step S9, afterwards: a sample of what the tracker calls unchanged is compared with the base."""
+
+import msgspec
+import numpy as np
+
+from reference_engine.jobs.snapshotting import SourceSnapshot
+from reference_engine.jobs.surroundings import Ports
+from reference_engine.model.errors import CorruptionError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
+from reference_engine.model.recovery_point import RecoveryPoint, TransferKind
+from reference_engine.model.units import ByteCount
+from reference_engine.reconcile.overlay import Overlay
+from reference_engine.trace.engine import BlocksSampled
+from reference_engine.tracking.sampling import draw, miss_rate_bound
+
+_CONFIDENCE = 0.95
+
+
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sample of one disk's untracked blocks showed."""
+
+    sampled: int
+    population: int
+    wrong: int
+
+    @property
+    def miss_rate(self) -> float:
+        """The share of changed blocks among the untracked ones that is ruled out at 95 %."""
+        return miss_rate_bound(
+            population=self.population, sample=self.sampled, confidence=_CONFIDENCE
+        )
+
+
+async def audit(
+    ports: Ports,
+    disk: DiskId,
+    size: ByteCount,
+    /,
+    *,
+    run: RunTag,
+    base: RecoveryPoint,
+    source: SourceSnapshot,
+    overlay: Overlay,
+    tracked: ExtentSet,
+    sample: int,
+) -> Audit:
+    """Compare up to `sample` blocks outside of `tracked` with the base; say what was found."""
+    reader = await ports.repository.reader(base.id)
+    block = reader.block_size
+    count = -(-size // block)
+    touched = tracked.aligned(block, size=size).pieces(block)
+    population = np.setdiff1d(np.arange(count), touched)
+    numbers = draw(population, sample, ports.runtime.random(f"sample/{run}/{disk}"))
+    wrong = 0
+    if len(numbers):
+        window = ExtentSet.of_pieces(numbers, piece=block, size=size)
+        raw = await ports.disk_io.read(source.snapshot, disk, window, through=source.through)
+        try:
+            same = await reader.matches(disk, numbers, overlay.applied(window, raw))
+        except CorruptionError:
+            return Audit(sampled=0, population=len(population), wrong=0)  # no word on the tracker
+        wrong = int((~same).sum())
+    found = Audit(sampled=len(numbers), population=len(population), wrong=wrong)
+    ports.tracer(
+        BlocksSampled(
+            at=ports.runtime.now(),
+            run=run,
+            disk=disk,
+            sampled=found.sampled,
+            population=found.population,
+            wrong=found.wrong,
+        )
+    )
+    return found
+
+
+async def resting_on(
+    ports: Ports, base: RecoveryPoint, disk: DiskId, /
+) -> tuple[RecoveryPointId, ...]:
+    """Return the points, newest first, whose image of the disk rests on the tracker's word alone.
+
+    A point that was copied in full or by comparison looked at everything: doubt ends there.
+    """
+    doubted: list[RecoveryPointId] = []
+    point: RecoveryPoint | None = base
+    while point is not None:
+        record = point.disk(disk)
+        if record is None or record.transfer.kind is not TransferKind.INCREMENTAL:
+            break
+        doubted.append(point.id)
+        point = None if point.base is None else await ports.repository.point(point.base)
+    return tuple(doubted)

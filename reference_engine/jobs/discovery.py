@@ -1,0 +1,62 @@
+"""Machines that appear while the engine runs: a rule says which of them are protected, and when."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.model.errors import TwinshotError
+from reference_engine.model.identity import MachineId
+from reference_engine.model.units import Duration, Instant
+from reference_engine.trace.engine import MachineDiscovered
+
+
+class DiscoveryRule(msgspec.Struct, frozen=True, kw_only=True):
+    """Every machine of the cluster is protected: looked for every `poll`, due every `interval`."""
+
+    poll: Duration
+    delay: Duration
+    """From the sight of a machine to its first slot: what an earlier engine left is cleared."""
+
+    interval: Duration
+    until: Instant
+
+
+class Census:
+    """Which machines there are, by identity: a name that comes back is somebody else."""
+
+    def __init__(self, known: tuple[MachineId, ...], /) -> None:
+        self._known = dict.fromkeys(known)
+        self._there = dict.fromkeys(known)
+
+    def there(self, machine: MachineId, /) -> bool:
+        """Return whether the cluster still had the machine when it was last asked."""
+        return machine in self._there
+
+    def take(self, machines: tuple[MachineId, ...], /) -> tuple[MachineId, ...]:
+        """Note who is there now; return who was never there before, each exactly once."""
+        new = tuple(machine for machine in machines if machine not in self._known)
+        self._known |= dict.fromkeys(new)
+        self._there = dict.fromkeys(machines)
+        return new
+
+
+async def discover(
+    ports: Ports,
+    policy: Policy,
+    rule: DiscoveryRule,
+    census: Census,
+    begin: Callable[[MachineId], None],
+    /,
+) -> None:
+    """Look for machines until the rule ends; `begin` is called once for each that is new."""
+    while ports.runtime.now() + rule.poll < rule.until:
+        await ports.runtime.sleep(rule.poll)
+        try:
+            async with ports.runtime.deadline(policy.step_limit):
+                machines = await ports.cluster.machines()
+        except TwinshotError:
+            continue  # nobody is new, and nobody gone, on the word of a cluster that is silent
+        for machine in census.take(machines):
+            ports.tracer(MachineDiscovered(at=ports.runtime.now(), machine=machine))
+            begin(machine)

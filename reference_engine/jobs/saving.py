@@ -1,0 +1,85 @@
+"""The saved-state method: the machine stands still with its memory saved, and always goes on."""
+
+from collections.abc import Sequence
+
+from reference_engine.jobs.surroundings import Ports
+from reference_engine.model.errors import ConsistencyLostError, TransientError, TwinshotError
+from reference_engine.model.identity import MachineId, NodeName, RunTag
+from reference_engine.model.units import Duration, Instant
+from reference_engine.trace.engine import MachineStaysSaved
+
+
+class Saving:
+    """One run's hold on one machine; `resume` is safe in every state."""
+
+    def __init__(self, ports: Ports, node: NodeName, /, *, run: RunTag) -> None:
+        self._ports, self._node, self._run = ports, node, run
+        self._asked: Instant | None = None
+        self.downtime: Duration | None = None
+        """For how long the machine stood still; None while it has not gone on."""
+
+    async def save(self) -> None:
+        """Have the machine stand still.
+
+        Raises:
+            TransientError, ConsistencyLostError: it does not, or nobody knows.
+        """
+        self._asked = self._ports.runtime.now()
+        await self._ports.host.save(self._node, run=self._run)
+
+    async def resume(self) -> str:
+        """Have the machine go on; return why it does not where no node can take it.
+
+        What was saved stays saved then: a machine that goes on late has lost nothing.
+        """
+        if self._asked is None or self.downtime is not None:
+            return ""
+        failure = await resume_somewhere(self._ports, self._node, run=self._run)
+        if failure:
+            return failure
+        self.downtime = Duration(self._ports.runtime.now() - self._asked)
+        return ""
+
+
+async def resume_somewhere(ports: Ports, first: NodeName, /, *, run: RunTag) -> str:
+    """Have a saved machine go on, on `first` or on another node; return why it does not."""
+    failure = await _resume_on(ports, (first,), run=run)
+    if not failure:
+        return ""
+    try:
+        others = [node for node in await ports.cluster.nodes() if node != first]
+    except TransientError as silence:
+        return str(silence)
+    if others:
+        failure = await _resume_on(ports, others, run=run)
+    if failure:
+        ports.tracer(MachineStaysSaved(at=ports.runtime.now(), run=run, cause=failure))
+    return failure
+
+
+async def _resume_on(ports: Ports, nodes: Sequence[NodeName], *, run: RunTag) -> str:
+    failure = ""
+    for node in nodes:
+        try:
+            await ports.host.resume(node, run=run)
+        except (TransientError, ConsistencyLostError) as refusal:
+            failure = str(refusal)
+        else:
+            return ""
+    return failure
+
+
+async def resume_wherever(ports: Ports, machine: MachineId, run: RunTag, /) -> None:
+    """Have a machine that a dead run saved go on, wherever there is room for it.
+
+    Raises:
+        TransientError: nobody says where it is; the next look may find it.
+    """
+    try:
+        placement = await ports.cluster.locate(machine)
+    except TransientError:
+        raise
+    except TwinshotError:
+        return  # the machine is gone: nothing waits to go on
+    # Where a copy claims its identity, any of the nodes may hold the one that was saved.
+    await resume_somewhere(ports, (placement.others or (placement.owner,))[0], run=run)

@@ -1,0 +1,114 @@
+"""Keeping the repository within its bounds: retention, and the space that it gives back.
+
+Retention is a promise, not a means: where the repository is full, space is given back that no point
+needs, and no point goes that the rules keep.
+"""
+
+import msgspec
+
+from reference_engine.catalogue.retention import DatedPoint, RetentionPolicy, choose_kept
+from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.model.errors import CorruptionError, RefusedError, TwinshotError
+from reference_engine.model.identity import RunTag
+from reference_engine.model.units import Duration, Instant
+from reference_engine.trace.engine import PointsExpired, SpaceReclaimed, UpkeepDeferred
+
+
+class BelievedClock:
+    """A wall clock that anybody may set, held against the hosts' clocks and one that nobody sets.
+
+    What is believed is behind all that speaks of a later instant: a wall clock that was set ahead
+    makes no point older, and nor does a host's. Only both together, from one engine's life to the
+    next, could: then nothing is left that says otherwise.
+    """
+
+    def __init__(self, ports: Ports, /) -> None:
+        self._runtime, self._wall = ports.runtime, ports.wall_clock
+        self._ahead: int | None = None
+
+    def now(self, newest: Instant | None, /) -> Instant:
+        """Return the instant that is believed; `newest`: the latest that a host ever stated."""
+        wall, monotonic = self._wall(), self._runtime.now()
+        if newest is None:
+            return wall
+        if self._ahead is None:
+            self._ahead = min(wall, newest) - monotonic
+        believed = min(wall, max(newest, Instant(monotonic + self._ahead)))
+        self._ahead = max(self._ahead, believed - monotonic)
+        return Instant(believed)
+
+
+class Upkeep:
+    """Applies the rules now and then, and whenever the repository is full."""
+
+    def __init__(
+        self, ports: Ports, policy: Policy, retention: RetentionPolicy, clock: BelievedClock, /
+    ) -> None:
+        self._ports, self._policy = ports, policy
+        self._retention, self._clock = retention, clock
+
+    async def keep_up(self, *, every: Duration, until: Instant) -> None:
+        """Work every now and then; what fails is tried again the next time."""
+        runtime = self._ports.runtime
+        while runtime.now() + every < until:
+            await runtime.sleep(every)
+            await self.work()
+
+    async def make_room(self, given_up: RunTag, /) -> bool:
+        """Give back space for a run that found none; return whether another attempt may do."""
+        return await self.work(given_up)
+
+    async def work(self, given_up: RunTag | None = None, /) -> bool:
+        """Expire what no rule keeps, give back its space; return whether there is or will be any.
+
+        `given_up`: a run that has ended without a point, so that nobody has to wait for it.
+        """
+        ports = self._ports
+        try:
+            async with ports.runtime.deadline(self._policy.step_limit):
+                if given_up is not None:
+                    await ports.repository.reclaim.close(given_up)
+                now = await self._expire()
+                reclaimed = await ports.repository.reclaim.reclaim(at=now)
+        except TwinshotError as failure:
+            ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=str(failure)))
+            return False
+        if reclaimed.deleted:
+            ports.tracer(SpaceReclaimed(at=ports.runtime.now(), objects=len(reclaimed.deleted)))
+        return bool(reclaimed.deleted or reclaimed.waiting)
+
+    async def _expire(self) -> Instant:
+        ports = self._ports
+        dated: list[DatedPoint] = []
+        newest: Instant | None = None
+        for entry in await ports.repository.commits():
+            try:
+                record = await ports.repository.point(entry.point)
+            except CorruptionError:
+                continue  # of a point whose record is damaged a person decides
+            newest = max(newest or record.host_instant, record.host_instant)
+            dated.append(DatedPoint(point=entry.point, machine=entry.machine, at=record.made))
+        now = self._clock.now(newest)
+        verdicts = choose_kept(
+            dated,
+            self._retention,
+            now=now,
+            immutable_for=ports.repository.settings.immutable_for,
+        )
+        going = tuple(each.point.point for each in verdicts if not each.keep)
+        if going:
+            try:
+                await ports.repository.reclaim.expire(going, at=now, allow_last=False)
+            except RefusedError as refusal:
+                ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=str(refusal)))
+            else:
+                ports.tracer(PointsExpired(at=ports.runtime.now(), points=going))
+        return now
+
+
+class UpkeepPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept, and how often that is looked after."""
+
+    retention: RetentionPolicy
+    every: Duration
+    until: Instant

@@ -1,0 +1,64 @@
+"""I14: what is reclaimed is needed by no point, and no point goes that the rules keep."""
+
+from collections import defaultdict
+
+from reference_engine.model.identity import MachineId, RecoveryPointId
+from reference_engine.model.units import Instant
+from reference_engine.trace.cluster import PointBecameVisible
+from reference_engine.trace.engine import PointsExpired
+from simulator.oracle.evidence import Evidence
+from simulator.oracle.verdict import Finding, Invariant
+
+
+def _judge(evidence: Evidence, finding: Finding) -> None:
+    listed: dict[MachineId, list[RecoveryPointId]] = defaultdict(list)
+    made: dict[RecoveryPointId, tuple[Instant, MachineId]] = {}
+    for fact in evidence.facts:
+        match fact:
+            case PointBecameVisible():
+                made[fact.point.id] = fact.at, fact.point.machine.id
+                listed[fact.point.machine.id].append(fact.point.id)
+            case PointsExpired():
+                for point in fact.points:
+                    at, machine = made[point]
+                    _judge_expiry(evidence, finding, point, listed[machine], fact.at - at)
+                for point in fact.points:
+                    listed[made[point][1]].remove(point)
+            case _:
+                pass
+    expired = evidence.expired()
+    for restore in evidence.later:
+        proof = evidence.proofs.get(restore.point)
+        finding.check(
+            restore.point,
+            f"cannot be restored after space was reclaimed: {restore.unreadable}",
+            holds=not restore.unreadable
+            or evidence.damaged
+            or (proof is not None and evidence.may_be_unreadable(proof.point)),
+        )
+        finding.check(
+            restore.point, "has expired and is listed", holds=restore.point not in expired
+        )
+
+
+def _judge_expiry(
+    evidence: Evidence,
+    finding: Finding,
+    point: RecoveryPointId,
+    listed: list[RecoveryPointId],
+    age: int,
+) -> None:
+    newer = len(listed) - 1 - listed.index(point)
+    finding.check(
+        point,
+        f"has expired with {newer} newer ones, though {evidence.keep_last} are kept",
+        holds=newer >= max(1, evidence.keep_last),
+    )
+    finding.check(
+        point,
+        f"has expired {age / 1e6:g} s after its commit, before it may",
+        holds=age >= evidence.immutable_for,
+    )
+
+
+INVARIANT = Invariant(id="I14", title="nothing goes that a point or a rule needs", judge=_judge)

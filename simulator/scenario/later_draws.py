@@ -1,0 +1,139 @@
+"""What the swarm learned to draw later: from a stream of its own, for a part of the seeds.
+
+Seeds that draw nothing here are what they always were, so that whatever was found with them stays
+found; the others get everything that they had, and more.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from reference_engine.model.units import MINUTE, SECOND
+from simulator.kernel.streams import Stream
+
+Table = dict[str, Any]
+Moment = Callable[[Stream, list[str], int], Table]
+Span = Callable[[int], str]
+
+_SHARE: Final = 350
+"""Of a thousand seeds."""
+
+_OBSTACLES: Final = ("fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller")
+
+
+def enlarge(data: Table, seed: int, interval: int, /, *, moment: Moment, span: Span) -> None:
+    """Add to a drawn scenario what this seed's second stream draws; nothing for most seeds."""
+    draw = Stream(seed, "swarm/hosts")
+    if not draw.chance(_SHARE):
+        return
+    _hosts(data, draw)
+    _policy(data, draw, span)
+    machines = [machine["name"] for machine in data["machines"]]
+    kinds = [kind for kind in _KINDS if draw.chance(400)]
+    for _ in range(draw.between(0, 3) if kinds else 0):
+        happening = _KINDS[kinds[draw.below(len(kinds))]](data, draw, span)
+        data["happenings"].append(
+            happening
+            if "on" in happening
+            else {**happening, "on": moment(draw, machines, interval)}
+        )
+
+
+def _hosts(data: Table, draw: Stream) -> None:
+    if draw.chance(200):
+        data["back_end"] = "E2"
+    if draw.chance(150):
+        for node in data["nodes"]:
+            node["back_end"] = ("E1", "E2", "E3")[draw.below(3)]
+    for volume in data["volumes"]:
+        if draw.chance(150):
+            volume["snapshots"] = "storage"
+    for machine in data["machines"]:
+        if draw.chance(200):
+            machine["obstacles"] = [_OBSTACLES[draw.below(len(_OBSTACLES))]]
+        if draw.chance(100):
+            machine["physical_disks"] = draw.between(1, 2)
+
+
+def _policy(data: Table, draw: Stream, span: Span) -> None:
+    protection = data["protection"]
+    protection["without_guest"] = "save" if draw.chance(500) else "cut"
+    if draw.chance(300):
+        protection["sample_blocks"] = draw.between(1, 16)
+    if draw.chance(300):
+        protection["discover"] = span(draw.between(1, 10) * MINUTE)
+    if draw.chance(400):
+        data["repository"] = {
+            "keep_last": draw.between(1, 3),
+            "upkeep_every": span(draw.between(3, 40) * MINUTE),
+            "immutable_for": span(draw.between(0, 60) * MINUTE),
+        }
+
+
+def _one(names: list[Table], draw: Stream) -> str:
+    name: str = names[draw.below(len(names))]["name"]
+    return name
+
+
+def _node_full(data: Table, draw: Stream, span: Span) -> Table:
+    lasts = span(draw.between(10, 1200) * SECOND)
+    return {"kind": "node-full", "node": _one(data["nodes"], draw), "lasts": lasts}
+
+
+def _resized(data: Table, draw: Stream, span: Span) -> Table:
+    del span
+    size = f"{draw.between(600, 2200) * 1024 + 512 * draw.below(8)} B"
+    machine = _one(data["machines"], draw)
+    return {"kind": "disk-resized", "machine": machine, "disk": draw.below(2), "size": size}
+
+
+def _astray(data: Table, draw: Stream, span: Span) -> Table:
+    lasts = span(draw.between(1, 600) * SECOND)
+    return {"kind": "mount-goes-astray", "machine": _one(data["machines"], draw), "lasts": lasts}
+
+
+def _cloned(data: Table, draw: Stream, span: Span) -> Table:
+    del span
+    source, node = _one(data["machines"], draw), _one(data["nodes"], draw)
+    return {"kind": "machine-cloned", "machine": source, "name": "clone", "node": node}
+
+
+def _created(data: Table, draw: Stream, span: Span) -> Table:
+    del span
+    node, volume = _one(data["nodes"], draw), _one(data["volumes"], draw)
+    return {"kind": "machine-created", "name": "new", "node": node, "volume": volume}
+
+
+def _imported(data: Table, draw: Stream, span: Span) -> Table:
+    return {
+        "kind": "machine-imported",
+        "machine": _one(data["machines"], draw),
+        "node": _one(data["nodes"], draw),
+        "volume": _one(data["volumes"], draw),
+        "lasts": span(draw.between(30, 2400) * SECOND),
+    }
+
+
+def _power_cut(data: Table, draw: Stream, span: Span) -> Table:
+    return {
+        "kind": "repository-power-cut",
+        "loses": draw.between(1, 2),
+        "down_for": span(draw.between(5, 600) * SECOND),
+        # Right after a commit: then it is the log's last entry, or the index, that is lost.
+        "on": {
+            "machine": _one(data["machines"], draw),
+            "step": draw.between(13, 14),
+            "when": "before",
+            "occurrence": draw.between(1, 3),
+        },
+    }
+
+
+_KINDS: Final[dict[str, Callable[[Table, Stream, Span], Table]]] = {
+    "node-full": _node_full,
+    "disk-resized": _resized,
+    "mount-goes-astray": _astray,
+    "machine-cloned": _cloned,
+    "machine-created": _created,
+    "machine-imported": _imported,
+    "repository-power-cut": _power_cut,
+}
