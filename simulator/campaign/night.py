@@ -9,9 +9,10 @@ import msgspec
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.jobs.schedule import Slots, protect
 from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import encode_extents
 from reference_engine.model.identity import MachineId, NodeName
-from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
+from reference_engine.model.units import HOUR, MINUTE, SECOND, ByteCount, Duration, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
 from reference_engine.trace import Event as Fact
@@ -40,6 +41,10 @@ from simulator.world.truth import Truth, empty_truth
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
 _GRACE: Final = Duration(6 * HOUR)
 """How long after the scenario's end the engine may take to finish what it began."""
+
+_START_LIMIT: Final = Duration(2 * MINUTE)
+_START_DELAY: Final = Duration(10 * SECOND)
+"""How long a start of the engine may take, and how long after a failure it is started again."""
 
 ENGINE: Final = NodeName("engine")
 
@@ -77,6 +82,7 @@ class Night:
         seed: int,
         happenings: tuple[Happening, ...],
         images: Mapping[str, RealDisk],
+        plan: FaultPlan,
         watcher: Watcher,
         progress: Callable[[Instant], None],
     ) -> None:
@@ -99,11 +105,10 @@ class Night:
         self._engine_task: SimTask | None = None
         self._nemesis: Nemesis | None = None
         self.world: World = build_world(scenario, self.sim, self.emit, self.truth, images=images)
-        plan = FaultPlan()
         self._door = Door(self.world, self.digest, plan)
         self._nemesis = Nemesis(self.world, plan, self)
-        self._nemesis.expect(happenings)
-        self.happenings = happenings
+        self.happenings: tuple[Happening, ...] = ()
+        self.expect(happenings)
         skew = (Duration(scenario.skew.shortest), Duration(scenario.skew.longest))
         self._host = self._door.opened("host", HostFacade(self.world, skew=skew))
         self._cluster = self._door.opened("cluster", ClusterFacade(self.world))
@@ -111,6 +116,12 @@ class Night:
         self._tracking = self._door.opened("change_tracking", ChangeTrackingFacade(self.world))
         self._disk_io = self._door.opened("disk_io", DiskIoFacade(self.world))
         self._store = self._door.opened("blob_store", BlobStoreFacade(self.world, self.kept))
+
+    def expect(self, happenings: tuple[Happening, ...], /) -> None:
+        """Have more happen; what is bound to a call that was made already never will."""
+        assert self._nemesis is not None
+        self._nemesis.expect(happenings)
+        self.happenings += happenings
 
     def emit(self, fact: Fact, /) -> None:
         """Take one fact of the engine or the world."""
@@ -226,14 +237,7 @@ class Night:
         node = self._engine_node
         runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
         protection = self.scenario.protection
-        try:
-            repository = await Repository.open(self._store)
-        except RepositoryAbsentError:
-            repository = await Repository.create(
-                self._store,
-                identity_token=self.sim.stream("repository").token(),
-                block_size=ByteCount(protection.block),
-            )
+        repository = await self._repository(runtime)
         ports = Ports(
             runtime=runtime,
             cluster=self._cluster,
@@ -253,6 +257,22 @@ class Night:
             runs_per_node=protection.runs_per_node,
         )
         await protect(ports, policy, self.slots(), volumes=tuple(sorted(self.world.volumes)))
+
+    async def _repository(self, runtime: SimRuntime) -> Repository:
+        """Open the repository; where it does not answer, the engine is started again and again."""
+        while True:
+            try:
+                async with runtime.deadline(_START_LIMIT):
+                    try:
+                        return await Repository.open(self._store)
+                    except RepositoryAbsentError:
+                        return await Repository.create(
+                            self._store,
+                            identity_token=self.sim.stream("repository").token(),
+                            block_size=ByteCount(self.scenario.protection.block),
+                        )
+            except TransientError:
+                await runtime.sleep(_START_DELAY)
 
     def slots(self) -> tuple[Slots, ...]:
         """Return when each machine is due."""

@@ -23,6 +23,7 @@ from simulator.faults.kinds import (
     ForeignSnapshot,
     GuestSilence,
     GuestThawed,
+    GuestWrites,
     Happening,
     LiveMigration,
     MachineDeleted,
@@ -48,7 +49,7 @@ from simulator.faults.kinds import (
     VolumeSlow,
     WriterFailure,
 )
-from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
+from simulator.faults.plan import Answer, AnswerKind, FaultPlan
 from simulator.world import lifecycle, moves, volumes
 from simulator.world.cluster import World
 from simulator.world.lifecycle import FOREIGN_EPOCH
@@ -116,8 +117,8 @@ class Nemesis:
             case AtStep():
                 self._at_step.append((on, happening))
             case AtCall():
-                moment = Moment.BEFORE if on.when == "before" else Moment.AFTER
-                answer = Answer(moment=moment, happenings=(lambda: self._happen(happening),))
+                what = (lambda: self._in(Duration(on.delay), happening),)
+                answer = Answer(before=what) if on.when == "before" else Answer(after=what)
                 self._plan.disturb(on.subject, on.operation, on.occurrence, answer)
 
     def watch(self, fact: Fact, /) -> None:
@@ -133,6 +134,10 @@ class Nemesis:
                     self._later(happening, Duration(on.delay))
                 else:
                     self._happen(happening)
+
+    def _in(self, delay: Duration, happening: Happening) -> None:
+        """Let it happen after a delay, or now."""
+        self._later(happening, delay) if delay else self._happen(happening)
 
     def _later(self, happening: Happening, delay: Duration) -> None:
         async def wait() -> None:
@@ -229,6 +234,9 @@ class Nemesis:
             case GuestThawed():
                 machine.guest.go_on("administrator")
                 machine.canary()
+            case GuestWrites():
+                machine.advance()
+                machine.write_once()
             case UserCheckpoint():
                 lifecycle.take_user_checkpoint(machine)
             case UserRevert():

@@ -31,6 +31,7 @@ class AtCall(Strict):
     operation: str
     when: Literal["before", "after"] = "before"
     occurrence: int = Field(default=1, ge=1)
+    delay: TimeSpan = Field(default=0, ge=0)
 
 
 Trigger = AtTime | AtStep | AtCall
@@ -170,6 +171,12 @@ class EngineTwin(Timed):
     """When somebody switches the first engine off."""
 
 
+class GuestWrites(OfMachine):
+    """The guest writes a cell that it writes at no other time: a lost change stays visible."""
+
+    kind: Literal["guest-writes"]
+
+
 class GuestSilence(Strict):
     """The guest does not answer a freeze in time; `late` says how long after the call it acts."""
 
@@ -303,6 +310,7 @@ Happening = Annotated[
     | NodeCrash
     | EngineCrash
     | EngineTwin
+    | GuestWrites
     | GuestSilence
     | GuestThawed
     | WriterFailure
