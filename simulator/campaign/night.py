@@ -179,8 +179,8 @@ class Night:
 
     def cut(self, *, down_for: Duration) -> None:
         """Cut the engine's power; it comes back with nothing in memory."""
-        if not self._engine_node.running:
-            return
+        if self._engine_task is None or not self._engine_node.running:
+            return  # in its first instant it may not have been started yet
         self._engine_node.power_off()
         self.world.end_session()
         self.emit(NodeChanged(at=self.sim.now(), node=ENGINE, running=False, why="power cut"))
