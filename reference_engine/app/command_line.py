@@ -46,6 +46,11 @@ _COMMANDS: Final = (
         "Run random scenarios, as many as there is time for.",
     ),
     (
+        "explore",
+        "simulator.campaign.exploring.command:explore",
+        "Run every order of a few happenings in the smallest world.",
+    ),
+    (
         "shrink",
         "simulator.campaign.shrinking.command:shrink",
         "Make a failing scenario as small as it can be.",

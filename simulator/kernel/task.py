@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import URGENT, Event
@@ -139,7 +140,7 @@ class SimTask:
         """Return where the task stands: each coroutine that it is in, and how far that has come."""
         places: list[tuple[str, int]] = []
         inner: Any = self._coro
-        while isinstance(inner, Coroutine) and inner.cr_frame is not None:
+        while isinstance(inner, CoroutineType) and inner.cr_frame is not None:
             places.append((inner.__qualname__, inner.cr_frame.f_lasti))
             inner = inner.cr_await
         return tuple(places)
