@@ -60,6 +60,11 @@ _COMMANDS: Final = (
         "simulator.campaign.explaining.command:explain",
         "Tell the story of one recovery point.",
     ),
+    (
+        "determinism",
+        "simulator.campaign.determinism.command:determinism",
+        "Run seeds again under conditions that must not matter.",
+    ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
     (
         "bench sync",
