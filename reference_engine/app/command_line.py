@@ -72,6 +72,11 @@ _COMMANDS: Final = (
         "Measure backup and restore beside other tools.",
     ),
     (
+        "bench simulate",
+        "simulator.campaign.speed_command:simulate",
+        "Measure how fast nights are simulated.",
+    ),
+    (
         "bench compare",
         "reference_engine.app.bench.compare_command:compare",
         "Say what became slower or larger.",
