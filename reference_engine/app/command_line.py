@@ -85,6 +85,11 @@ _COMMANDS: Final = (
         "Run random scenarios, as many as there is time for.",
     ),
     (
+        "explore",
+        "simulator.campaign.exploring.command:explore",
+        "Run every order of a few happenings in the smallest world.",
+    ),
+    (
         "shrink",
         "simulator.campaign.shrinking.command:shrink",
         "Make a failing scenario as small as it can be.",
@@ -93,6 +98,11 @@ _COMMANDS: Final = (
         "explain",
         "simulator.campaign.explaining.command:explain",
         "Tell the story of one recovery point.",
+    ),
+    (
+        "determinism",
+        "simulator.campaign.determinism.command:determinism",
+        "Run seeds again under conditions that must not matter.",
     ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
     (
@@ -109,6 +119,11 @@ _COMMANDS: Final = (
         "bench sync",
         "reference_engine.app.bench.sync_command:sync",
         "Measure backup and restore beside other tools.",
+    ),
+    (
+        "bench simulate",
+        "simulator.campaign.speed_command:simulate",
+        "Measure how fast nights are simulated.",
     ),
     (
         "bench compare",

@@ -243,8 +243,9 @@ async def cut_disks(
             placement.owner, run=run, at_rest=None if guest is None else guest.id
         )
     except OperationFailedError as failure:
-        if guest is None:
-            raise
+        left = await ports.host.leftovers(machine.id)
+        if guest is None or any(made == run for _, made in left.snapshots):
+            raise  # it exists and only its answer was lost: another one would lie on top of it
         # The guest could not be held: what can be had now is one cut, without its consent.
         guest, cause = None, str(failure)
         checkpoint = await ports.host.take_checkpoint(placement.owner, run=run, at_rest=None)

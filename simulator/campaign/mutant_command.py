@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.exploring.comparison import MODES, first_found
 from simulator.campaign.mutants import MUTANTS, Mutant, mutant_named, planted
 from simulator.campaign.proving.mutants_command import repository_mutants
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
@@ -36,6 +37,8 @@ def mutants(
     *names: str,
     seeds: int | None = None,
     of: Literal["engine", "repository"] = "engine",
+    by: Literal["scenarios", "explore"] = "scenarios",
+    schedules: int = 300,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Plant bugs in the engine, one at a time, and show what notices each.
@@ -45,6 +48,10 @@ def mutants(
         seeds: How many seeds each mutant may survive before it counts as alive: 60 random
             scenarios, or 600 runs of the repository and every schedule.
         of: Whose rules are broken: those of the engine that backs up, or of its repository.
+        by: `scenarios`: random ones and the catalogue's. `explore`: random, PCT and exhaustive
+            schedules of the smallest world, side by side; then nothing counts as alive that only
+            a larger world can show.
+        schedules: How many schedules each mutant may survive in each mode of `--by explore`.
         output: Where results go.
     """
     if seeds is not None and seeds < 1:
@@ -52,6 +59,8 @@ def mutants(
     if of == "repository":
         return repository_mutants(names, seeds=seeds or _REPOSITORY_SEEDS, output=output)
     chosen = _chosen(names)
+    if by == "explore":
+        return _by_exploring(chosen, schedules, output)
     swarm = [_swarm_subject(seed) for seed in range(1, (seeds or _SEEDS) + 1)]
     catalogue = _catalogue()
     rows: list[tuple[str, ...]] = []
@@ -89,6 +98,52 @@ def mutants(
         engine_clean=clean is None,
         exit_code=int(code),
     )
+    return code
+
+
+def _by_exploring(chosen: list[Mutant], schedules: int, output: Output) -> ExitCode:
+    """Show after how many schedules each mode finds each mutant."""
+    if schedules < 1:
+        raise InputRefusedError(f"{schedules} schedules find nothing", "give at least one")
+    rows: list[tuple[str, ...]] = []
+    counts = dict.fromkeys(MODES, 0)
+    with output.steps("the engine as it is", len(chosen) + 1) as advance:
+        clean = [found for mode in MODES if (found := first_found(mode, schedules=schedules))]
+        for index, mutant in enumerate(chosen):
+            advance(index + 1, mutant.name)
+            with planted(mutant):
+                found_by = {mode: first_found(mode, schedules=schedules) for mode in MODES}
+            for mode, found in found_by.items():
+                counts[mode] += found is not None
+            output.record(
+                "mutant",
+                name=mutant.name,
+                what=mutant.what,
+                **{
+                    mode: None if found is None else msgspec.structs.asdict(found)
+                    for mode, found in found_by.items()
+                },
+            )
+            first = next((found for found in found_by.values() if found is not None), None)
+            rows.append(
+                (
+                    mutant.name,
+                    *(
+                        "-" if found is None else str(found.schedules)
+                        for found in found_by.values()
+                    ),
+                    "-" if first is None else f"{first.back_end}: {first.broken}",
+                    mutant.what,
+                )
+            )
+    columns = (*(mode.upper() for mode in MODES), "BREAKS", "WHAT IS WRONG")
+    output.table(("MUTANT", *columns), rows)
+    for found in clean:
+        output.say(f"FAIL the engine as it is breaks {found.broken} on {found.back_end}")
+    said = ", ".join(f"{mode} finds {count}" for mode, count in counts.items())
+    output.say(f"of {len(chosen)} mutants {said}; at most {schedules} schedules each")
+    code = ExitCode.FINDING if clean else ExitCode.OK
+    output.summary(mutants=len(chosen), found=counts, engine_clean=not clean, exit_code=int(code))
     return code
 
 

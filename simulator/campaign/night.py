@@ -12,9 +12,10 @@ from reference_engine.jobs.discovery import DiscoveryRule
 from reference_engine.jobs.schedule import Slots, protect
 from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
 from reference_engine.jobs.upkeep import UpkeepPlan
+from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import encode_extents
 from reference_engine.model.identity import MachineId, NodeName, RecoveryPointId
-from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
+from reference_engine.model.units import HOUR, MINUTE, SECOND, ByteCount, Duration, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
@@ -44,6 +45,10 @@ from simulator.world.truth import Truth, empty_truth
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
 _GRACE: Final = Duration(6 * HOUR)
 """How long after the scenario's end the engine may take to finish what it began."""
+
+_START_LIMIT: Final = Duration(2 * MINUTE)
+_START_DELAY: Final = Duration(10 * SECOND)
+"""How long a start of the engine may take, and how long after a failure it is started again."""
 
 ENGINE: Final = NodeName("engine")
 
@@ -81,6 +86,7 @@ class Night:
         seed: int,
         happenings: tuple[Happening, ...],
         images: Mapping[str, RealDisk],
+        plan: FaultPlan,
         watcher: Watcher,
         progress: Callable[[Instant], None],
     ) -> None:
@@ -106,11 +112,10 @@ class Night:
         self._engine_task: SimTask | None = None
         self._nemesis: Nemesis | None = None
         self.world: World = build_world(scenario, self.sim, self.emit, self.truth, images=images)
-        plan = FaultPlan()
         self._door = Door(self.world, self.digest, plan)
         self._nemesis = Nemesis(self.world, plan, self)
-        self._nemesis.expect(happenings)
-        self.happenings = happenings
+        self.happenings: tuple[Happening, ...] = ()
+        self.expect(happenings)
         skew = (Duration(scenario.skew.shortest), Duration(scenario.skew.longest))
         self._host = self._door.opened("host", HostFacade(self.world, skew=skew))
         self._cluster = self._door.opened("cluster", ClusterFacade(self.world))
@@ -118,6 +123,12 @@ class Night:
         self._tracking = self._door.opened("change_tracking", ChangeTrackingFacade(self.world))
         self._disk_io = self._door.opened("disk_io", DiskIoFacade(self.world))
         self._store = self._door.opened("blob_store", BlobStoreFacade(self.world, self.kept))
+
+    def expect(self, happenings: tuple[Happening, ...], /) -> None:
+        """Have more happen; what is bound to a call that was made already never will."""
+        assert self._nemesis is not None
+        self._nemesis.expect(happenings)
+        self.happenings += happenings
 
     def emit(self, fact: Fact, /) -> None:
         """Take one fact of the engine or the world."""
@@ -177,8 +188,8 @@ class Night:
 
     def cut(self, *, down_for: Duration) -> None:
         """Cut the engine's power; it comes back with nothing in memory."""
-        if not self._engine_node.running:
-            return
+        if self._engine_task is None or not self._engine_node.running:
+            return  # in its first instant it may not have been started yet
         self._engine_node.power_off()
         self.world.end_session()
         self.emit(NodeChanged(at=self.sim.now(), node=ENGINE, running=False, why="power cut"))
@@ -248,15 +259,7 @@ class Night:
         node = self._engine_node
         runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
         protection = self.scenario.protection
-        try:
-            repository = await Repository.open(self._store)
-        except RepositoryAbsentError:
-            repository = await Repository.create(
-                self._store,
-                identity_token=self.sim.stream("repository").token(),
-                block_size=ByteCount(protection.block),
-                settings=Settings(immutable_for=Duration(self.scenario.repository.immutable_for)),
-            )
+        repository = await self._repository(runtime)
         ports = Ports(
             runtime=runtime,
             cluster=self._cluster,
@@ -305,6 +308,25 @@ class Night:
             interval=Duration(protection.interval),
             until=Instant(self.scenario.duration),
         )
+
+    async def _repository(self, runtime: SimRuntime) -> Repository:
+        """Open the repository; where it does not answer, the engine is started again and again."""
+        while True:
+            try:
+                async with runtime.deadline(_START_LIMIT):
+                    try:
+                        return await Repository.open(self._store)
+                    except RepositoryAbsentError:
+                        return await Repository.create(
+                            self._store,
+                            identity_token=self.sim.stream("repository").token(),
+                            block_size=ByteCount(self.scenario.protection.block),
+                            settings=Settings(
+                                immutable_for=Duration(self.scenario.repository.immutable_for)
+                            ),
+                        )
+            except TransientError:
+                await runtime.sleep(_START_DELAY)
 
     def slots(self) -> tuple[Slots, ...]:
         """Return when each machine is due."""

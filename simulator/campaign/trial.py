@@ -14,6 +14,7 @@ from reference_engine.trace.cluster import PointBecameVisible
 from reference_engine.trace.engine import JobEnded, MachineQuarantined, PointCommitted, RunEnded
 from simulator.campaign.judging import Prover, gather
 from simulator.campaign.night import Night, Watcher
+from simulator.faults.plan import FaultPlan
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.registry import judge
 from simulator.oracle.verdict import Verdict, Violation
@@ -91,6 +92,7 @@ def night_of(subject: Subject, watcher: Watcher, progress: Callable[[Instant], N
         seed=subject.seed,
         happenings=happenings,
         images=subject.images,
+        plan=FaultPlan(),
         watcher=watcher,
         progress=progress,
     )

@@ -8,6 +8,7 @@ from reference_engine.model.units import ByteCount, Duration
 from simulator.faults.kinds import (
     ForeignCheckpoint,
     GuestThawed,
+    GuestWrites,
     LiveMigration,
     PlacementStale,
     QuickMigration,
@@ -55,9 +56,8 @@ def happen_to_machine(
             lifecycle.foreign_checkpoint(world, machine)
         case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved() | TrackerLies():
             _happen_to_trackers(world, happening, machine)
-        case GuestThawed():
-            machine.guest.go_on("administrator")
-            machine.canary()
+        case GuestThawed() | GuestWrites():
+            _happen_to_guest(happening, machine)
         case MachineCloned() | MachineImported():
             _copy(world, happening, machine, spawn)
         case UserCheckpoint():
@@ -83,6 +83,16 @@ def happen_to_machine(
             _happen_to_disk(world, happening, machine, spawn)
         case _:
             raise AssertionError(happening)
+
+
+def _happen_to_guest(happening: GuestThawed | GuestWrites, machine: SimMachine) -> None:
+    match happening:
+        case GuestThawed():
+            machine.guest.go_on("administrator")
+            machine.canary()
+        case GuestWrites():
+            machine.advance()
+            machine.write_once()
 
 
 def _move(

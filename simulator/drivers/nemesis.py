@@ -32,7 +32,7 @@ from simulator.faults.kinds import (
 )
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
-from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
+from simulator.faults.plan import Answer, AnswerKind, FaultPlan
 from simulator.world import moves, newcomers, room, volumes
 from simulator.world.cluster import World
 from simulator.world.volume import SimVolume
@@ -101,8 +101,8 @@ class Nemesis:
             case AtStep():
                 self._at_step.append((on, happening))
             case AtCall():
-                moment = Moment.BEFORE if on.when == "before" else Moment.AFTER
-                answer = Answer(moment=moment, happenings=(lambda: self._happen(happening),))
+                what = (lambda: self._in(Duration(on.delay), happening),)
+                answer = Answer(before=what) if on.when == "before" else Answer(after=what)
                 self._plan.disturb(on.subject, on.operation, on.occurrence, answer)
 
     def watch(self, fact: Fact, /) -> None:
@@ -118,6 +118,10 @@ class Nemesis:
                     self._later(happening, Duration(on.delay))
                 else:
                     self._happen(happening)
+
+    def _in(self, delay: Duration, happening: Happening) -> None:
+        """Let it happen after a delay, or now."""
+        self._later(happening, delay) if delay else self._happen(happening)
 
     def _later(self, happening: Happening, delay: Duration) -> None:
         async def wait() -> None:

@@ -9,7 +9,7 @@ from reference_engine.model.errors import HostUnreachableError, OperationFailedE
 from reference_engine.model.identity import NodeName
 from reference_engine.model.units import MILLISECOND, Duration, Instant
 from reference_engine.trace.cluster import FaultInjected
-from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
+from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Happenings
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
 from simulator.world.cluster import World
@@ -82,8 +82,8 @@ class Door:
         answer = self._plan.consult(address.subject, operation, occurrence)
         if answer.kind is not AnswerKind.TRUE or answer.delay:
             self._tell(f"call-disturbed/{port}", f"{operation} {occurrence}", address, answer)
-        if answer.moment is Moment.BEFORE:
-            await self._disturb(answer)
+        if answer.before:
+            await self._disturb(answer.before)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
         if answer.kind is AnswerKind.FAIL:
             raise OperationFailedError(operation, answer.cause)
@@ -93,8 +93,8 @@ class Door:
             work = self._late(work, Duration(answer.delay))
         result = await self._far_side(f"{port}.{operation}", address.node, work)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
-        if answer.moment is Moment.AFTER:
-            await self._disturb(answer)
+        if answer.after:
+            await self._disturb(answer.after)
         if answer.kind is AnswerKind.LOSE:
             raise OperationFailedError(operation, "the reply was lost")
         return result
@@ -121,16 +121,18 @@ class Door:
 
         return later
 
-    async def _disturb(self, answer: Answer) -> None:
+    async def _disturb(self, happenings: Happenings) -> None:
         """Let something else happen in this very moment; it may be the caller's own end."""
-        for happening in answer.happenings:
+        for happening in happenings:
             happening()
         await self._world.sim.sleep(Duration(0))
 
     async def _far_side(self, name: str, node: NodeName | None, work: Work) -> Any:
         sim = self._world.sim
         if node is not None and (not self._world.running(node) or node in self._world.agentless):
-            raise HostUnreachableError(node)
+            unreachable = HostUnreachableError(node)
+            self._plan.answered(None, unreachable)
+            raise unreachable
         place = None if node is None else self._world.nodes[node]
         task = sim.spawn(work(), name=f"far/{name}", node=place)
         task.joined = True
@@ -139,6 +141,7 @@ class Door:
             return await task
         finally:
             self._far.pop(task, None)
+            self._plan.answered(task.value, task.error)
 
     def _node_lost(self, node: NodeName, lost: list[SimTask]) -> None:
         for task in lost:

@@ -158,6 +158,12 @@ class EngineTwin(Timed):
     """When somebody switches the first engine off."""
 
 
+class GuestWrites(OfMachine):
+    """The guest writes a cell that it writes at no other time: a lost change stays visible."""
+
+    kind: Literal["guest-writes"]
+
+
 class GuestSilence(Strict):
     """The guest does not answer a freeze in time; `late` says how long after the call it acts."""
 
@@ -266,6 +272,7 @@ Happening = Annotated[
     | NodeCrash
     | EngineCrash
     | EngineTwin
+    | GuestWrites
     | GuestSilence
     | GuestThawed
     | WriterFailure

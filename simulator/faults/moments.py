@@ -31,6 +31,7 @@ class AtCall(Strict):
     operation: str
     when: Literal["before", "after"] = "before"
     occurrence: int = Field(default=1, ge=1)
+    delay: TimeSpan = Field(default=0, ge=0)
 
 
 Trigger = AtTime | AtStep | AtCall

@@ -25,12 +25,7 @@ class AnswerKind(enum.Enum):
     """Nothing, for ever."""
 
 
-class Moment(enum.Enum):
-    """When something else happens, seen from the far side's work."""
-
-    NEVER = "never"
-    BEFORE = "before"
-    AFTER = "after"
+Happenings = tuple[Callable[[], None], ...]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +33,26 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: AnswerKind = AnswerKind.TRUE
     delay: int = 0
-    moment: Moment = Moment.NEVER
     cause: str = "no reply"
     """What a failure says of itself."""
 
-    happenings: tuple[Callable[[], None], ...] = ()
+    before: Happenings = ()
+    """What else happens as the call is made, in this order."""
+
+    after: Happenings = ()
+    """What else happens as its answer is back, in this order."""
+
+    def joined(self, other: "Answer", /) -> "Answer":
+        """Return a call that both disturb; where both say how it is answered, `other` decides."""
+        says = other.kind is not AnswerKind.TRUE or other.delay > 0
+        chosen = other if says else self
+        return Answer(
+            kind=chosen.kind,
+            delay=chosen.delay,
+            cause=chosen.cause,
+            before=self.before + other.before,
+            after=self.after + other.after,
+        )
 
 
 UNDISTURBED: Final = Answer()
@@ -57,8 +67,12 @@ class FaultPlan:
     def disturb(self, subject: str, operation: str, occurrence: int, answer: Answer, /) -> None:
         """Plan what becomes of the k-th call (from 1) of an operation on a subject."""
         assert occurrence > 0, occurrence
-        self._answers[subject, operation, occurrence] = answer
+        call = (subject, operation, occurrence)
+        self._answers[call] = self._answers.get(call, UNDISTURBED).joined(answer)
 
     def consult(self, subject: str, operation: str, occurrence: int, /) -> Answer:
         """Return what becomes of this call."""
         return self._answers.get((subject, operation, occurrence), UNDISTURBED)
+
+    def answered(self, value: object, error: BaseException | None, /) -> None:
+        """Hear what the far side came to; a plan that chooses as it goes takes note of it."""

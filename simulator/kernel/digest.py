@@ -3,7 +3,8 @@
 import hashlib
 from typing import Final
 
-_EVERY: Final = 256
+BLOCK: Final = 256
+"""How many rows lie between two prefix digests."""
 
 
 class TraceDigest:
@@ -14,16 +15,22 @@ class TraceDigest:
         self._rows: list[bytes] = []
         self.rows = 0
         self.prefixes: list[str] = []
+        self.window: int | None = None
+        """Which block of rows is kept, counted from 0."""
+
+        self.kept: list[bytes] = []
 
     def add(self, row: bytes, /) -> None:
         """Take one more row; its bytes never depend on a process, a hash seed or an address."""
         self._rows.append(row)
         self.rows += 1
-        if len(self._rows) == _EVERY:
+        if len(self._rows) == BLOCK:
             self._flush()
             self.prefixes.append(self._hash.hexdigest()[:16])
 
     def _flush(self) -> None:
+        if self.window == len(self.prefixes):
+            self.kept += self._rows
         self._hash.update(b"\n".join(self._rows))
         self._hash.update(b"\n")
         self._rows.clear()

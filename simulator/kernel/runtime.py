@@ -29,6 +29,11 @@ class _Deadline:
         self._sim, self._limit = sim, limit
         self._task: SimTask | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether its timer cancels nobody any more."""
+        return self._task is None
+
     async def __aenter__(self) -> None:
         _refuse_when_closed(self._sim, self)
         self._task = self._sim.current

@@ -63,6 +63,18 @@ class Simulation:
         """Start a task on `node`, or on one that never loses power."""
         return SimTask(self, coro, name=name, node=node or self._outside, inner=inner)
 
+    def pending(self) -> list[tuple[int, str]]:
+        """Return what is bound to happen: when, and to whom; ascending."""
+        found: list[tuple[int, str]] = []
+        for at, _, _, event in self.env._queue:  # noqa: SLF001 - as the loop in `run`
+            for callback in event.callbacks or ():
+                owner = getattr(callback, "__self__", None)
+                if isinstance(owner, SimTask):
+                    found.append((int(at), owner.name))
+                elif not getattr(owner, "over", False):
+                    found.append((int(at), callback.__qualname__))
+        return sorted(found)
+
     def fail(self, task: SimTask, error: BaseException, /) -> None:
         """Note an error that nobody awaits: it ends the run."""
         if self._failure is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import URGENT, Event
@@ -134,6 +135,15 @@ class SimTask:
         if error is not None and not self.joined and not isinstance(error, TaskCancelledError):
             self._sim.fail(self, error)
         self.ended.succeed()
+
+    def standing(self) -> tuple[tuple[str, int], ...]:
+        """Return where the task stands: each coroutine that it is in, and how far that has come."""
+        places: list[tuple[str, int]] = []
+        inner: Any = self._coro
+        while isinstance(inner, CoroutineType) and inner.cr_frame is not None:
+            places.append((inner.__qualname__, inner.cr_frame.f_lasti))
+            inner = inner.cr_await
+        return tuple(places)
 
     def __await__(self) -> Generator[Event, Any, Any]:
         self.joined = True

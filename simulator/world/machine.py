@@ -224,6 +224,11 @@ class SimMachine:
         that is written once shows it.
         """
         if self.writing and self._chance.chance(self.canary_per_mille):
+            self.write_once()
+
+    def write_once(self) -> None:
+        """Write a cell that nothing else writes, where the guest can write in this instant."""
+        if self.writing:
             disk = self.disks[self._chance.below(len(self.disks))]
             self._write(disk, disk.next_canary(), trim=False)
 

@@ -17,6 +17,7 @@ from simulator.campaign.mutants import with_mutant
 from simulator.campaign.sweep.coverage import cells_hit
 from simulator.campaign.sweep.must_hit import MUST_HIT
 from simulator.campaign.trial import Subject, Trial, jobs_of, run_trial, subjects_of
+from simulator.oracle.verdict import Verdict
 from simulator.scenario.schema import Scenario
 from simulator.scenario.swarm import draw_scenario
 
@@ -81,7 +82,12 @@ def judged(subject: Subject, /) -> Trial:
 
 def breaches_of(trial: Trial, /) -> tuple[Breach, ...]:
     """Return what did not hold: the invariants, or else the expectations."""
-    broken = [verdict for verdict in trial.verdicts if verdict.holds is False]
+    return broken_of(trial.verdicts)
+
+
+def broken_of(verdicts: tuple[Verdict, ...], /) -> tuple[Breach, ...]:
+    """Return what did not hold of verdicts: the invariants, or else the expectations."""
+    broken = [verdict for verdict in verdicts if verdict.holds is False]
     invariants = [each for each in broken if not each.invariant.startswith("expect:")]
     return tuple(
         Breach(invariant=verdict.invariant, detail=verdict.detail)
@@ -92,7 +98,7 @@ def breaches_of(trial: Trial, /) -> tuple[Breach, ...]:
 def findings(subject: Subject, /) -> tuple[Breach, ...]:
     """Return what does not hold in a subject's run, a breakdown included; empty if all holds."""
     try:
-        with _limited():
+        with limited():
             return breaches_of(judged(subject))
     except (Exception, HangingError) as error:  # noqa: BLE001 - an engine that breaks down is a finding
         return (breakdown_of(error),)
@@ -117,7 +123,7 @@ def try_seed(seed: int, /) -> SeedResult:
     subject = swarm_subject(seed)
     trial: Trial | None = None
     try:
-        with _limited():
+        with limited():
             trial = judged(subject)
         breaches = breaches_of(trial)
     except (Exception, HangingError) as error:  # noqa: BLE001 - an engine that breaks down is a finding
@@ -150,7 +156,7 @@ def _outcomes(scenario: Scenario, trial: Trial | None) -> Counter[str]:
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def limited() -> Iterator[None]:
     """Raise HangingError in the block once it has used too much of the processor."""
     if threading.current_thread() is not threading.main_thread():
         yield
