@@ -277,8 +277,8 @@ def test_a_full_repository_keeps_what_it_has(place: Place) -> None:
 
         assert "free some space" in place.refused(4, "backup", place.source, "--repo", place.repo)
         left = {path: path.read_bytes() for path in place.repo.rglob("*") if path.is_file()}
-        # The opened run stays in the history; its blocks are gone.
-        assert {path.name for path in left.keys() - held.keys()} == {"0000000003"}
+        # The run stays in the history, opened and closed; its blocks are gone.
+        assert {path.name for path in left.keys() - held.keys()} == {"0000000003", "0000000004"}
         assert held.items() <= left.items()
         assert [entry["id"] for entry in place.records("points", "--repo", place.repo)[:-1]] == [
             point
@@ -443,10 +443,10 @@ def test_an_interrupt_leaves_no_point(place: Place, monkeypatch: pytest.MonkeyPa
     assert "interrupted" in place.refused(130, "backup", place.source, "--repo", place.repo)
     monkeypatch.undo()
 
-    # The opened run stays in the history. A pack may still arrive from the thread that was
-    # writing it, but nothing refers to it.
+    # The run stays in the history, opened and closed. A pack may still arrive from the thread that
+    # was writing it, but nothing refers to it.
     later = {name for name in place.files() - before if not name.startswith("repository/packs/")}
-    assert later == {"repository/log/0000000003"}
+    assert later == {"repository/log/0000000003", "repository/log/0000000004"}
     assert len(place.records("points", "--repo", place.repo)) == 2
     assert place.run("verify", "--repo", place.repo)[0] == 0
 
