@@ -1,5 +1,6 @@
 """Pairs of processes that could disturb each other, and the repository on which they do."""
 
+import errno
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ from simulator.world.file_system import Durability
 BLOCK_SIZE: Final = ByteCount(32)
 PAUSE_S: Final = 200_000
 """Longer than a reclaim waits for runs that show no end."""
+
+_COMMIT_FLUSHES: Final = 5
+"""Three attempts of the first try to publish the entry, and one each that finds it there."""
 
 Started = tuple[SteppedTask, FileSystemFacade]
 
@@ -95,6 +99,15 @@ class World:
             await reclaim(store=store, storage=self.storage)
 
         return self.start("prune", work)
+
+    def sickness(self) -> Started:
+        """Return a process that lets flushes of directories fail, as many as a commit tries."""
+
+        async def work(_: DirectoryStore) -> None:
+            for occurrence in range(1, _COMMIT_FLUSHES + 1):
+                self.storage.faults.plan("flush-directory", occurrence, errno.EIO)
+
+        return self.start("sickness", work)
 
     def reading(self) -> Started:
         """Return a process that restores everything."""
@@ -175,6 +188,13 @@ PAIRS: Final = (
         first=lambda world: world.backup("a", _NEW, machine="vm-0"),
         second=lambda world: world.backup("b", _NEW, machine="vm-0"),
         first_dies=True,
+    ),
+    Pair(
+        name="backup-and-sick-disk",
+        points=1,
+        first=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        second=lambda world: world.sickness(),
+        first_dies=False,
     ),
     Pair(
         name="backup-and-prune",
