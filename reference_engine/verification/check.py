@@ -74,7 +74,7 @@ class Check:
         self._found: dict[str, ObjectFinding] = {}
         self._given_up = ""
         self.copies: list[tuple[tuple[str, ...], Copies]] = []
-        """Header, log and manifests as `metadata` saw them."""
+        """Header, log entries and manifests of which a copy is not as it was written."""
 
     @property
     def survey(self) -> BlockSurvey:
@@ -85,8 +85,9 @@ class Check:
     async def structure(self, step: Callable[[int], None], /) -> None:
         """Check every copy of all metadata, and that packs are there and long enough."""
         async for names, state in metadata(self._repository):
-            self.copies.append((names, state))
-            self._note(state.findings)
+            if state.findings:
+                self.copies.append((names, state))
+                self._note(state.findings)
         lists = await segments(self._repository)
         self._note(lists.findings)
         commits = await self._repository.commits()

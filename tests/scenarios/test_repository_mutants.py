@@ -13,7 +13,38 @@ from simulator.campaign.proving.storage import small_objects
 from simulator.world.file_system import Durability
 
 Schedule = tuple[str, Durability, int]
-KILLERS: Final[dict[str, int | Schedule]] = {}
+KILLERS: Final[dict[str, int | Schedule]] = {
+    "no-file-flush": 1,
+    "no-name-flush": 1,
+    "no-parent-flush": 1,
+    "visible-directory-trusted": ("two-create", Durability.POSIX, 8),
+    "visible-object-trusted": 36,
+    "visible-entry-trusted": 6,
+    "named-before-flush": 3,
+    "written-in-place": 3,
+    "flush-repeated": 6,
+    "short-write-accepted": 14,
+    "name-taken-over": 1,
+    "failed-read-is-absence": 10,
+    "commit-before-packs": 6,
+    "commit-before-maps": 4,
+    "commit-before-manifest": 1,
+    "index-before-commit": 2,
+    "number-taken-unseen": 1,
+    "lost-answer-is-success": 16,
+    "superseded-run-commits": 7,
+    "abandoned-after-commit": ("backup-and-sick-disk", Durability.POSIX, 66),
+    "deleted-at-once": 6,
+    "decided-once": 89,
+    "deleted-before-sweep": 37,
+    "sweep-not-durable": 6,
+    "open-runs-not-spared": ("backup-and-reclaim", Durability.POSIX, 34),
+    "sweep-not-remarked": ("backup-inside-prune", Durability.POSIX, 22),
+    "awaited-by-nobody": 5,
+    "condemned-blocks-found": 43,
+    "closed-run-commits": 7,
+    "unreadable-point-ignored": 45,
+}
 """For each mutant a seed that kills it, or a pair, a mode and where the first process stops."""
 
 

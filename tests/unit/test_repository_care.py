@@ -420,6 +420,63 @@ def test_a_check_agrees_with_what_a_reclaim_leaves() -> None:
     asyncio.run(scenario())
 
 
+class PowerCutError(BaseException):
+    """The machine that repairs is off."""
+
+
+class CutStore(MemoryStore):
+    """A store whose machine dies at the `left`-th change."""
+
+    def __init__(self, objects: dict[str, bytes], left: int, /) -> None:
+        super().__init__()
+        self.objects, self.left = objects, left
+
+    def _change(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise PowerCutError
+
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
+        """Create the object, or die."""
+        self._change()
+        return await super().create(name, content)
+
+    async def delete(self, name: str, /) -> None:
+        """Delete the object, or die."""
+        self._change()
+        await super().delete(name)
+
+
+def test_a_repair_that_is_cut_off_costs_nothing_and_is_finished_by_the_next() -> None:
+    """Wherever it dies, every point restores that did before, and the rest is mended later."""
+
+    async def scenario() -> None:
+        injured, other = MemoryStore(), MemoryStore()
+        images = await three_points(injured)
+        await three_points(other)
+        for name in ("log/0000000003", "copies/points/b", "maps/session-a-1", "repository.json"):
+            injured.objects[name] = b"?" + injured.objects[name][1:]
+        del injured.objects["packs/session-b-1"], injured.objects["index/session-a"]
+        before = await outcome(injured, images)
+        for left in range(100):
+            objects = dict(injured.objects)
+            try:
+                await repaired(CutStore(objects, left), "one", await Repository.open(other))
+                break
+            except PowerCutError:
+                store = MemoryStore()
+                store.objects = objects
+                now = await outcome(store, images)
+                assert all(now[point] == "right" for point in now if before[point] == "right")
+                await repaired(store, "two", await Repository.open(other))
+                assert set((await outcome(store, images)).values()) == {"right"}
+                assert (await checked(store)).damage == ()
+        assert before["a"] == "right"
+        assert left > 10
+
+    asyncio.run(scenario())
+
+
 if __name__ == "__main__":
     total = sum(len(content) for content in golden().objects.values())
     sys.stdout.write(f"{total} flips, {asyncio.run(harmless_flips(1))} mean nothing\n")

@@ -20,7 +20,7 @@ def check(
     repo: str,
     /,
     *,
-    read_data: bool | str = False,
+    read_data: Annotated[bool | str, Parameter(negative=(), show_default=False)] = False,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Check every copy of all metadata, every pack's length, and on request every block.

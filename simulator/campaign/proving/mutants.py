@@ -52,6 +52,8 @@ EQUIVALENT: Final = {
     "copies it while it is there or starts over; waiting only spares it the work",
     "commit-not-checked": "what an open run may use is not swept before the run has ended or was "
     "closed, and a closed run cannot commit; both gone is the mutant awaited-by-nobody",
+    "failed-listing-is-short": "nothing is deleted because it is not listed: what points use is "
+    "read from their manifests, and a listing only says what else there is",
 }
 """Rules whose loss loses no point, because another rule guards the same; with the reason."""
 

@@ -1,5 +1,6 @@
 """Pairs of processes that could disturb each other, and the repository on which they do."""
 
+import errno
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -27,6 +28,9 @@ BLOCK_SIZE: Final = ByteCount(32)
 PAUSE_S: Final = 200_000
 """Longer than a reclaim waits for runs that show no end."""
 
+_COMMIT_FLUSHES: Final = 5
+"""Three attempts of the first try to publish the entry, and one each that finds it there."""
+
 Started = tuple[SteppedTask, FileSystemFacade]
 
 
@@ -38,6 +42,9 @@ class World:
         self.ledger = Ledger()
         self.storage = Storage.empty(durability, Stream("schedule", durability.value))
         self.runs: dict[RunTag, Backup] = {}
+        self.first: SteppedTask | None = None
+        """The process that was stopped."""
+
         for number in range(points):
             fills = tuple(range(1 + 2 * number, 5 + 2 * number))
             task, _ = self.backup(f"old-{number}", fills, machine=f"vm-{number % 2}")
@@ -96,6 +103,28 @@ class World:
 
         return self.start("prune", work)
 
+    def prune_around(self, *names: str) -> Started:
+        """Return a prune that condemns, lets the stopped process come to its end, and sweeps."""
+        points = tuple(RecoveryPointId(name) for name in names)
+
+        async def work(store: DirectoryStore) -> None:
+            await expire(points, store=store, storage=self.storage, ledger=self.ledger)
+            await reclaim(store=store, storage=self.storage)
+            while self.first is not None and not self.first.done:
+                self.first.advance()
+            await reclaim(store=store, storage=self.storage)
+
+        return self.start("prune-around", work)
+
+    def sickness(self) -> Started:
+        """Return a process that lets flushes of directories fail, as many as a commit tries."""
+
+        async def work(_: DirectoryStore) -> None:
+            for occurrence in range(1, _COMMIT_FLUSHES + 1):
+                self.storage.faults.plan("flush-directory", occurrence, errno.EIO)
+
+        return self.start("sickness", work)
+
     def reading(self) -> Started:
         """Return a process that restores everything."""
         return self.start("reader", lambda store: read_points(store=store, ledger=self.ledger))
@@ -122,7 +151,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NEW: Final = (1, 2, 7, 8)
-"""Blocks 1 and 2 are in `old-0` alone, 7 and 8 in others too."""
+"""Blocks 1 and 2 lie in a pack that only `old-0` and `old-1` need, 7 and 8 in one of `old-2`."""
 
 _FRESH: Final = (20, 21, 22, 23)
 
@@ -177,10 +206,31 @@ PAIRS: Final = (
         first_dies=True,
     ),
     Pair(
+        name="backup-and-sick-disk",
+        points=1,
+        first=lambda world: world.backup("a", _NEW, machine="vm-0"),
+        second=lambda world: world.sickness(),
+        first_dies=False,
+    ),
+    Pair(
+        name="backup-and-reclaim",
+        points=1,
+        first=lambda world: world.backup("a", _FRESH, machine="vm-a"),
+        second=lambda world: world.reclaim("reclaim"),
+        first_dies=False,
+    ),
+    Pair(
+        name="backup-inside-prune",
+        points=3,
+        first=lambda world: world.backup("a", _NEW, machine="vm-a"),
+        second=lambda world: world.prune_around("old-0", "old-1"),
+        first_dies=False,
+    ),
+    Pair(
         name="backup-and-prune",
         points=3,
         first=lambda world: world.backup("a", _NEW, machine="vm-a"),
-        second=lambda world: world.prune("old-0"),
+        second=lambda world: world.prune("old-0", "old-1"),
         first_dies=False,
     ),
     Pair(
@@ -193,7 +243,7 @@ PAIRS: Final = (
     Pair(
         name="prune-and-backup",
         points=3,
-        first=lambda world: world.prune("old-0"),
+        first=lambda world: world.prune("old-0", "old-1"),
         second=lambda world: world.backup("a", _NEW, machine="vm-a"),
         first_dies=False,
     ),
@@ -207,21 +257,21 @@ PAIRS: Final = (
     Pair(
         name="two-prunes",
         points=3,
-        first=lambda world: world.prune("old-0"),
+        first=lambda world: world.prune("old-0", "old-1"),
         second=lambda world: world.prune("old-2"),
         first_dies=False,
     ),
     Pair(
         name="prune-and-reclaim",
         points=3,
-        first=lambda world: world.prune("old-0"),
+        first=lambda world: world.prune("old-0", "old-1"),
         second=lambda world: world.reclaim("reclaim"),
         first_dies=False,
     ),
     Pair(
         name="dead-prune-and-reclaim",
         points=3,
-        first=lambda world: world.prune("old-0"),
+        first=lambda world: world.prune("old-0", "old-1"),
         second=lambda world: world.reclaim("reclaim"),
         first_dies=True,
     ),
@@ -235,7 +285,7 @@ PAIRS: Final = (
     Pair(
         name="prune-and-reader",
         points=3,
-        first=lambda world: world.prune("old-0"),
+        first=lambda world: world.prune("old-0", "old-1"),
         second=lambda world: world.reading(),
         first_dies=False,
     ),

@@ -31,16 +31,16 @@ def deleted_at_once() -> list[Patch]:
 
 
 def open_runs_not_spared() -> list[Patch]:
-    """Objects of runs that may still commit are condemned."""
+    """Objects of runs that may still commit are condemned, and nobody waits for these runs."""
 
     async def is_over(*_: object) -> bool:
         return True
 
-    return [(Survey, "_is_over", is_over)]
+    return [(Survey, "_is_over", is_over), *open_runs_not_awaited()]
 
 
 def sweep_not_remarked() -> list[Patch]:
-    """A sweep does not look what points use by now, and runs do not look for sweeps."""
+    """A sweep does not look what points use by now."""
 
     async def sweep(self: Any, condemned: int, /) -> None:
         await self._log.append(
@@ -51,7 +51,7 @@ def sweep_not_remarked() -> list[Patch]:
             )
         )
 
-    return [(Reclaim, "sweep", sweep), *open_runs_not_awaited()]
+    return [(Reclaim, "sweep", sweep)]
 
 
 def open_runs_not_awaited() -> list[Patch]:

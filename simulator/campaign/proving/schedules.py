@@ -58,6 +58,7 @@ def try_schedule(pair: Pair, durability: Durability, stopped_after: int, /) -> S
     """Return what comes of stopping the first process after so many calls."""
     world = World(durability, points=pair.points)
     first, view = pair.first(world)
+    world.first = first
     _advance(world, first, stopped_after + 1)
     ended = first.done
     if pair.first_dies and not first.done:
