@@ -1,10 +1,10 @@
 """The `BlobStore` port over a simulated repository machine."""
 
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import RepositoryFullError
 from reference_engine.model.units import MIB, ByteCount
+from reference_engine.ports.blob_store import BlobStore
 from simulator.facade.door import Address
 from simulator.kernel.bandwidth import SharedLink
 from simulator.world.cluster import World
@@ -12,10 +12,17 @@ from simulator.world.cluster import World
 _RATE: Final = ByteCount(1000 * MIB)
 
 
+class SizedStore(BlobStore, Protocol):
+    """A store that knows how much it holds, as a volume does."""
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the size of every object whose name starts with `prefix`, in bytes."""
+
+
 class BlobStoreFacade:
     """Objects in memory behind one network link. What `create` confirmed survives everything."""
 
-    def __init__(self, world: World, kept: MemoryStore, /) -> None:
+    def __init__(self, world: World, kept: SizedStore, /) -> None:
         self._world, self._kept = world, kept
         self._link = SharedLink(world.sim, _RATE)
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from reference_engine.model.identity import MachineId, RecoveryPointId
 from reference_engine.model.units import Instant
 from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import PointsExpired
+from reference_engine.trace.engine import PointsExpired, SpaceReclaimed
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -27,12 +27,14 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             case _:
                 pass
     expired = evidence.expired()
+    reclaimed = any(isinstance(fact, SpaceReclaimed) for fact in evidence.facts)
     for restore in evidence.later:
         proof = evidence.proofs.get(restore.point)
         finding.check(
             restore.point,
             f"cannot be restored after space was reclaimed: {restore.unreadable}",
             holds=not restore.unreadable
+            or not reclaimed
             or evidence.damaged
             or (proof is not None and evidence.may_be_unreadable(proof.point)),
         )

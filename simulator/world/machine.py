@@ -1,7 +1,7 @@
 """One virtual machine of the simulated world: its disks, its guest, where it runs."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -17,13 +17,17 @@ from simulator.world.trackers import FilterMaps, ReferencePoint
 from simulator.world.truth import Cut, Truth, WriteBatch
 from simulator.world.workload import Profile, Workload
 
-if TYPE_CHECKING:
-    from simulator.world.saving import SavedState
-
 _TRIM: Final = np.uint64(TRIMMED)
 
 ELSEWHERE: Final = NodeName("elsewhere")
 """Where a disk was changed past every node of the cluster."""
+
+
+class SavedState:
+    """What lies on the volume while the machine stands still."""
+
+    def __init__(self, run: RunTag, since: Instant, /, *, session: int) -> None:
+        self.run, self.since, self.session = run, since, session
 
 
 class SimMachine:

@@ -4,20 +4,13 @@ from typing import Final
 
 from reference_engine.model.errors import NotOwnerError, OperationFailedError
 from reference_engine.model.identity import NodeName, RunTag
-from reference_engine.model.units import MILLISECOND, SECOND, Duration, Instant
+from reference_engine.model.units import MILLISECOND, SECOND, Duration
 from reference_engine.trace.cluster import MachinePlaced, MachineSaved
 from simulator.world.cluster import World
-from simulator.world.machine import SimMachine
+from simulator.world.machine import SavedState, SimMachine
 
 _SAVING: Final = (2 * SECOND, 8 * SECOND)
 _RESUMING: Final = (500 * MILLISECOND, 3 * SECOND)
-
-
-class SavedState:
-    """What lies on the volume while the machine stands still."""
-
-    def __init__(self, run: RunTag, since: Instant, /, *, session: int) -> None:
-        self.run, self.since, self.session = run, since, session
 
 
 async def save(world: World, machine: SimMachine, node: NodeName, /, *, run: RunTag) -> None:

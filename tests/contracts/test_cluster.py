@@ -6,6 +6,7 @@ import pytest
 
 from reference_engine.model.errors import CoordinatorMoveRefusedError
 from reference_engine.model.units import SECOND, Duration
+from simulator.world import lifecycle
 from tests.strategies.protected_machines import EVERY_KIND, ProtectedMachine, around
 from tests.strategies.simulated_clusters import V1, A, B, SimulatedCluster, X, scenario_text
 
@@ -163,5 +164,21 @@ def test_the_owner_is_known_by_its_own_node_only(simulated: SimulatedCluster) ->
         await simulated.world.migrate(found, B, pre_copy=SECOND, blackout=SECOND)
         assert not await machine.host.confirms(A, X)
         assert await machine.host.confirms(B, X)
+
+    simulated.run(story)
+
+
+def test_the_cluster_lists_its_machines_and_the_nodes_that_are_up(
+    simulated: SimulatedCluster,
+) -> None:
+    """Who was deleted, and what is down, is not listed."""
+
+    async def story() -> None:
+        assert await simulated.cluster.machines() == (X,)
+        assert await simulated.cluster.nodes() == (A, B)
+        simulated.world.crash_node(B)
+        assert await simulated.cluster.nodes() == (A,)
+        lifecycle.delete(simulated.world, simulated.world.machines[X])
+        assert await simulated.cluster.machines() == ()
 
     simulated.run(story)

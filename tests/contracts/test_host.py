@@ -293,3 +293,50 @@ def test_a_failed_call_was_done_or_not(
         await newer.host.take_checkpoint(A, run=RUN, at_rest=None)
 
     newer.run(story)
+
+
+def test_a_saved_machine_stands_still_until_it_is_resumed(older: SimulatedCluster) -> None:
+    """Its run finds it, two cuts of it are equal, and it goes on where there is room."""
+
+    async def story() -> None:
+        await older.host.save(A, run=RUN)
+        assert (await older.host.leftovers(X)).saved_by == RUN
+        assert await older.host.confirms(A, X)
+        disks = tuple(disk.id for disk in older.world.machines[X].disks)
+        cuts = [await older.host.take_snapshot(A, run=RUN, disks=disks) for _ in range(2)]
+        first, second = (older.world.snapshots[cut.id] for cut in cuts)
+        assert all(len(first.images[d].differs(second.images[d])) == 0 for d in disks)
+        older.world.full.add(A)
+        with pytest.raises(OperationFailedError, match="lacks memory"):
+            await older.host.resume(A, run=RUN)
+        for _ in range(2):
+            await older.host.resume(B, run=RUN)
+        assert (await older.host.leftovers(X)).saved_by is None
+        assert await older.host.confirms(B, X)
+
+    older.run(story)
+
+
+def test_nobody_saves_for_a_run_that_was_resumed(older: SimulatedCluster) -> None:
+    """A request that comes late, after its run has given up, is refused."""
+
+    async def story() -> None:
+        await older.host.resume(A, run=RUN)
+        with pytest.raises(OperationFailedError):
+            await older.host.save(A, run=RUN)
+        assert older.world.machines[X].node == A
+
+    older.run(story)
+
+
+def test_a_host_says_what_it_exposes(older: SimulatedCluster) -> None:
+    """A path shows the snapshot that was asked for, or the production disk, and says which."""
+
+    async def story() -> None:
+        disks = tuple(disk.id for disk in older.world.machines[X].disks)
+        cut = await older.host.take_snapshot(A, run=RUN, disks=disks)
+        assert (await older.host.expose(cut.id, disks[0])).shows == cut.id
+        older.world.machines[X].mounts_astray = True
+        assert (await older.host.expose(cut.id, disks[0])).shows is None
+
+    older.run(story)

@@ -21,7 +21,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint, TransferKind
-from reference_engine.model.units import HOUR, ByteCount, Instant
+from reference_engine.model.units import HOUR, ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import (
     FaultInjected,
@@ -32,7 +32,13 @@ from reference_engine.trace.cluster import (
     PointBecameVisible,
     ReferencePointDropped,
 )
-from reference_engine.trace.engine import DeltaEnumerated, JobEnded, RunEnded, RunsFenced
+from reference_engine.trace.engine import (
+    DeltaEnumerated,
+    JobEnded,
+    PointsExpired,
+    RunEnded,
+    RunsFenced,
+)
 from simulator.campaign.trial import run_trial, subjects_of
 from simulator.oracle.evidence import DiskProof, Evidence, LaterRestore, Limits, PointProof
 from simulator.oracle.registry import INVARIANTS, judge
@@ -268,8 +274,11 @@ def difference(evidence: Evidence, point: RecoveryPoint) -> tuple[ExtentSet, Ext
     record, before = point.disks[0], base.disks[0]
     then = evidence.true_image(base, before)
     switched = evidence.truth.switched[base.run, record.disk]
-    differs = evidence.as_bytes(record.disk, evidence.true_image(point, record).differs(then))
-    return differs, evidence.as_bytes(record.disk, then.differs(switched)) | before.mask
+    changed = evidence.true_image(point, record).differs(then)
+    differs = evidence.as_bytes(record.disk, changed, record.size)
+    return differs, evidence.as_bytes(
+        record.disk, then.differs(switched), before.size
+    ) | before.mask
 
 
 def miss_change(evidence: Evidence) -> Evidence:
@@ -355,6 +364,12 @@ def lose_pack(evidence: Evidence) -> Evidence:
     """A point that is listed in the end cannot be restored any more."""
     lost = replace(evidence.later[0], unreadable="a pack is missing", fingerprints={})
     return with_later(evidence, lost)
+
+
+def expire_newest(evidence: Evidence) -> Evidence:
+    """The newest point of a machine expires, although its next run builds on it."""
+    expired = PointsExpired(at=evidence.facts[-1].at, points=(evidence.visible[-1],))
+    return replace(evidence, facts=(*evidence.facts, expired))
 
 
 def write_production(evidence: Evidence) -> Evidence:
@@ -477,6 +492,7 @@ DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
     # What is no longer what it was (I1) also differs from what was committed (I13).
     ("E1", spoil_later_restore, frozenset({"I1", "I13", "I20"})),
     ("E1", forget_point, frozenset({"I1"})),
+    ("E1", expire_newest, frozenset({"I14"})),
     ("E1", hide_point, frozenset({"I10"})),
     ("E1", spoil_application_image, frozenset({"I2"})),
     ("E1", fill_mask, frozenset({"I2"})),
@@ -649,6 +665,13 @@ def night_of_nothing() -> Evidence:
         calm_from=Instant(0),
         suspects=frozenset(),
         able=frozenset(),
+        keep_last=0,
+        immutable_for=Duration(0),
+        lost=frozenset(),
+        scrubbed=None,
+        unprotected={},
+        nodes=(),
+        stay_saved=(),
     )
 
 
