@@ -1,5 +1,6 @@
 """Exhaustive search in the smallest world: the engine holds, and cutting runs loses nothing."""
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -181,6 +182,21 @@ def test_the_command_writes_schedules_that_replay_and_fails(
     assert code == 1
     assert "twinshot replay" in said
     assert replayed == 1
+
+
+def test_the_schedule_without_happenings_counts_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each kind's task begins with it; together they have it once on each back end."""
+    kinds = ["--kinds", "guest-silence", "writer-failure", "--backups", "1"]
+
+    code = run(["explore", *kinds, "--out", str(tmp_path), "--json"])
+
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert code == 0
+    # On both back ends: nothing; a silent guest, or one that answers late; a writer that fails.
+    assert summary["schedules"] == 2 * (1 + 2 + 1)
+    assert summary["complete"] is True
 
 
 @pytest.mark.parametrize(

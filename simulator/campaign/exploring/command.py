@@ -147,9 +147,7 @@ def _tell(
             ("BACK END", "FIRST HAPPENING", "SCHEDULES", "RUNS", "CUT", "STATES", "BROKEN"),
             [_row(done) for done in results],
         )
-    whole = Tally()
-    for done in results:
-        whole = whole.plus(done.tally)
+    whole = _whole(results) if exhaustive else _added(results)
     runs, cut = sum(done.runs for done in results), sum(done.cut for done in results)
     complete = all(done.complete for done in results) and len(results) == tasks
     failures = _distinct(results)
@@ -174,6 +172,24 @@ def _tell(
         exit_code=int(code),
     )
     return code
+
+
+def _added(results: list[Explored]) -> Tally:
+    whole = Tally()
+    for done in results:
+        whole = whole.plus(done.tally)
+    return whole
+
+
+def _whole(results: list[Explored]) -> Tally:
+    """Return all tasks together: that nothing happens is a part of each, and counts once."""
+    whole = _added(results)
+    for back_end in sorted({done.task.scope.back_end for done in results}):
+        begun = [done for done in results if done.task.scope.back_end == back_end and done.runs]
+        idle = [done for done in begun if any(_length(each) == 0 for each in done.failures)]
+        again = Tally(schedules=-max(0, len(begun) - 1), broken=-max(0, len(idle) - 1))
+        whole = whole.plus(again)
+    return whole
 
 
 def _row(done: Explored) -> tuple[str, ...]:
