@@ -14,7 +14,19 @@ from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
 from simulator.campaign.restoring import Restorer
 from simulator.faults.reach import calm_from, suspects
-from simulator.oracle.evidence import Evidence, LaterRestore, Limits, PointProof, replay
+from simulator.oracle.evidence import (
+    ApplicationProof,
+    Evidence,
+    LaterRestore,
+    Limits,
+    PointProof,
+    cut_of,
+    replay,
+)
+from simulator.oracle.proof import ReadRestored
+from simulator.world.applications.application import Opening
+from simulator.world.applications.hosting import milestone_at
+from simulator.world.applications.opening import opened
 from simulator.world.content import DiskContent
 from simulator.world.lifecycle import FOREIGN_EPOCH, foreign_harmed
 from simulator.world.machine import SimMachine
@@ -36,7 +48,38 @@ class Prover(Watcher):
             return
         point = fact.point
         expected = {record.disk: _expected(night, point, record.disk) for record in point.disks}
-        self.proofs[point.id] = night.restorer.prove(point, contents_of(night), expected)
+        self.proofs[point.id] = night.restorer.prove(
+            point, contents_of(night), expected, lambda disks: _opened(night, point, disks)
+        )
+
+
+def _opened(
+    night: Night, point: RecoveryPoint, disks: dict[DiskId, ReadRestored]
+) -> ApplicationProof | None:
+    """Return what the application in the guest says of the restored disks, if there is one."""
+    machine = night.world.machines[point.machine.id]
+    hosted = machine.application
+    if hosted is None:
+        return None
+    named = [machine.disks[part.disk].id for part in hosted.layout.values()]
+    missing = [str(disk) for disk in named if disk not in disks]
+    cell = machine.disks[0].cell
+
+    def read(part: str, number: int) -> bytes:
+        place = hosted.layout[part]
+        start = (place.first + number) * cell
+        return bytes(disks[machine.disks[place.disk].id](start, start + cell))
+
+    if missing:
+        lack = tuple(f"the point lacks {disk}" for disk in missing)
+        opening = Opening(clean=False, transactions=0, problems=lack)
+    else:
+        opening = opened(hosted.kind, read, cell)
+    cut = cut_of(night.truth, point, point.disks[0])
+    known = milestone_at(machine.milestones(), cut.stamp)
+    return ApplicationProof(
+        kind=hosted.kind, opening=opening, committed=known.committed, begun=known.begun
+    )
 
 
 def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:

@@ -10,6 +10,7 @@ from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
 from reference_engine.trace.engine import DeltaEnumerated
+from simulator.world.applications.application import Opening
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth
@@ -30,6 +31,18 @@ class DiskProof(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of everything that the restore returned."""
 
 
+class ApplicationProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application found in the restored image, and what it should find."""
+
+    kind: str
+    opening: Opening
+    committed: int
+    """The last transaction that was permanent at the point's instant."""
+
+    begun: int
+    """The last one of which anything had been written."""
+
+
 class PointProof(msgspec.Struct, frozen=True, kw_only=True):
     """One point, restored in the instant in which it became visible."""
 
@@ -37,6 +50,9 @@ class PointProof(msgspec.Struct, frozen=True, kw_only=True):
     disks: tuple[DiskProof, ...]
     unreadable: str
     """Why it could not be restored; empty when it could."""
+
+    application: ApplicationProof | None = None
+    """What the application in the guest says, if there is one."""
 
 
 class LaterRestore(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,9 +139,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     def cut_of(self, point: RecoveryPoint, record: DiskRecord, /) -> Cut:
         """Return the instant that a point claims for one of its disks."""
-        if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
-            return self.truth.guest_cuts[point.guest_snapshot]
-        return self.truth.host_cuts[record.snapshot]
+        return cut_of(self.truth, point, record)
 
     def true_image(self, point: RecoveryPoint, record: DiskRecord, /) -> StampImage:
         """Return what the disk held at the instant that the point claims."""
@@ -142,6 +156,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         """Return where the guest's diff area really lay when the host cut this point's disk."""
         cells = self.truth.diff_areas.get((point.run, disk))
         return EMPTY if cells is None else self.as_bytes(disk, np.sort(cells))
+
+
+def cut_of(truth: Truth, point: RecoveryPoint, record: DiskRecord, /) -> Cut:
+    """Return the instant that a point claims for one of its disks."""
+    if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
+        return truth.guest_cuts[point.guest_snapshot]
+    return truth.host_cuts[record.snapshot]
 
 
 def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> StampImage:

@@ -24,6 +24,7 @@ from simulator.oracle import (
     i20_loud_corruption,
     i21_every_slot_explained,
     i22_no_contagion,
+    i23_application_opens,
 )
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Invariant, Verdict
@@ -52,6 +53,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = tuple(
         i20_loud_corruption,
         i21_every_slot_explained,
         i22_no_contagion,
+        i23_application_opens,
     )
 )
 

@@ -9,6 +9,12 @@ from reference_engine.model.outcome import Outcome
 from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
+from simulator.world.applications.application import (
+    LARGEST_CELL,
+    LEAST_CELLS,
+    SMALLEST_CELL,
+    Kind,
+)
 
 
 class Node(Strict):
@@ -61,6 +67,10 @@ class VirtualMachine(Strict):
     guest: Literal["vss", "fsfreeze", "none"] = "vss"
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
+    application: Kind | None = None
+    """A program in the guest with data of its own: log on the first disk, tables on the second."""
+
+    transactions_per_hour: int = Field(default=120, ge=1, le=3600)
     guest_clock_offset: TimeSpan = 0
     guest_clock_drift_ppm: int = Field(default=0, ge=-10_000, le=10_000)
 
@@ -169,6 +179,7 @@ def impossibilities(scenario: Scenario, /) -> Iterator[Complaint]:
             if disk.volume not in volumes:
                 yield (*place, "volume"), f"there is no volume {disk.volume!r}"
             yield from _disk_sizes(scenario, disk, place)
+        yield from _application(scenario, machine, ("machines", index, "application"))
     if scenario.skew.longest < scenario.skew.shortest:
         yield ("skew", "longest"), "is shorter than the shortest"
     if scenario.protection.block % scenario.cell:
@@ -179,6 +190,20 @@ def impossibilities(scenario: Scenario, /) -> Iterator[Complaint]:
         here = ("variants", index)
         yield from _happenings(scenario, variant.happenings, (*here, "happenings"))
         yield from _expectations(scenario, variant.expect, (*here, "expect"))
+
+
+def _application(
+    scenario: Scenario, machine: VirtualMachine, place: tuple[str | int, ...]
+) -> Iterator[Complaint]:
+    if machine.application is None:
+        return
+    if not SMALLEST_CELL <= scenario.cell <= LARGEST_CELL:
+        yield place, "needs cells of 4 KiB to 64 KiB"
+    for disk in machine.disks[:2]:
+        if disk.image is not None:
+            yield place, "cannot lie on a real disk image, whose files are not its own"
+        elif disk.size is not None and disk.size < LEAST_CELLS * scenario.cell:
+            yield place, f"needs disks of at least {LEAST_CELLS} cells"
 
 
 def _disk_sizes(

@@ -62,6 +62,17 @@ class SimDisk:
         self.unseen: list[tuple[int, int]] = []
         """The stamps, from and to, of writes that no tracker saw."""
 
+    def reserve(self, part: range, /) -> None:
+        """Give cells to an application: nothing else in the guest writes them from now on."""
+        assert len(self.diff_area) == 0 or part.stop <= self.diff_area[0], part
+        self.content.real.append(part)
+        self.writable = self._without(self.writable, part)
+        self._canary_cells = self._without(self._canary_cells, part)
+
+    @staticmethod
+    def _without(cells: Cells, part: range, /) -> Cells:
+        return cells[(cells < part.start) | (cells >= part.stop)]
+
     @property
     def lineage(self) -> str:
         """What tells this content from that before a change past the trackers."""

@@ -39,6 +39,17 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     images: dict[DiskId, StampImage]
 
 
+class Milestone(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a machine's application had come with one of its machine's writes."""
+
+    stamp: int
+    committed: int
+    """The last transaction that nothing can undo any more."""
+
+    begun: int
+    """The last transaction of which anything was written."""
+
+
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one simulation. Append-only; the world writes it, only the oracle reads it."""
 
@@ -54,6 +65,9 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     depths: list[tuple[RunTag, int]]
     """How many difference disks a machine had when a run took its checkpoint."""
 
+    milestones: dict[MachineId, list[Milestone]]
+    """How far each application came, in write order."""
+
     initial: dict[DiskId, StampImage]
     sizes: dict[DiskId, int]
 
@@ -67,6 +81,7 @@ def empty_truth() -> Truth:
         switched={},
         diff_areas={},
         depths=[],
+        milestones={},
         initial={},
         sizes={},
     )
