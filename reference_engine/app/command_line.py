@@ -56,6 +56,16 @@ _COMMANDS: Final = (
         "Tell the story of one recovery point.",
     ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
+    *(
+        (f"scenario {word}", f"simulator.campaign.scenarios.commands:{name}", purpose)
+        for word, name, purpose in (
+            ("list", "list_", "List scenarios, with what must come of them."),
+            ("show", "show", "Draw a scenario: who is where, what happens when."),
+            ("check", "check", "Say what is wrong with scenario files."),
+            ("new", "new", "Write a scenario to begin with."),
+            ("schema", "schema", "Write the JSON Schema that editors use."),
+        )
+    ),
     (
         "bench sync",
         "reference_engine.app.bench.sync_command:sync",
@@ -68,7 +78,10 @@ _COMMANDS: Final = (
     ),
 )
 
-_GROUPS: Final = {"bench": "Measure speed and size, and hold results against each other."}
+_GROUPS: Final = {
+    "scenario": "List, draw, check and begin scenario files.",
+    "bench": "Measure speed and size, and hold results against each other.",
+}
 """What the first word of commands with two words stands for."""
 
 

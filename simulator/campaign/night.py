@@ -33,7 +33,7 @@ from simulator.kernel.runtime import SimRuntime
 from simulator.kernel.simulation import Simulation, StalledError
 from simulator.kernel.task import SimNode, SimTask
 from simulator.scenario.building import RealDisk, build_world
-from simulator.scenario.schema import Scenario
+from simulator.scenario.schema import Scenario, slot_count
 from simulator.world.cluster import World
 from simulator.world.truth import Truth, empty_truth
 
@@ -260,13 +260,12 @@ class Night:
         slots = []
         for index, machine in enumerate(self.scenario.machines):
             first = protection.first + index * protection.stagger
-            count = max(0, -(-(self.scenario.duration - first) // protection.interval))
             slots.append(
                 Slots(
                     machine=MachineId(machine.name),
                     first=Instant(first),
                     interval=Duration(protection.interval),
-                    count=count,
+                    count=slot_count(self.scenario, index),
                 )
             )
         return tuple(slots)

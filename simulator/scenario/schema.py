@@ -279,7 +279,23 @@ def _trigger(
 def _expectations(
     scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
-    machines = {machine.name for machine in scenario.machines}
+    machines = {machine.name: number for number, machine in enumerate(scenario.machines)}
     for index, expectation in enumerate(expect):
-        if expectation.machine not in machines:
-            yield (*place, index, "machine"), f"there is no machine {expectation.machine!r}"
+        here = (*place, index)
+        number = machines.get(expectation.machine)
+        if number is None:
+            yield (*here, "machine"), f"there is no machine {expectation.machine!r}"
+            continue
+        slots = slot_count(scenario, number)
+        if expectation.slot is not None and expectation.slot > slots:
+            yield (*here, "slot"), f"the machine has only {slots} slots before the scenario's end"
+        frozen = scenario.machines[number].guest != "none"
+        if expectation.consistency == "application" and not frozen:
+            yield (*here, "consistency"), "a guest that cannot be frozen has no such point"
+
+
+def slot_count(scenario: Scenario, number: int, /) -> int:
+    """Return how often the machine of this place in the file is due."""
+    protection = scenario.protection
+    first = protection.first + number * protection.stagger
+    return max(0, -(-(scenario.duration - first) // protection.interval))
