@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import msgspec
 
@@ -23,9 +24,11 @@ from reference_engine.model.errors import (
 from reference_engine.model.identity import MachineId, VolumeName
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
-from reference_engine.model.units import Duration, Instant
+from reference_engine.model.units import HOUR, MINUTE, Duration, Instant
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
+_LAST_CLEARING: Final = Duration(HOUR)
+_LONGEST_WAIT: Final = Duration(10 * MINUTE)
 Permits = AbstractAsyncContextManager[None]
 
 
@@ -97,6 +100,30 @@ async def _protect_one(
         if following > slot + 1:
             _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")
         slot = following
+    await _clear_at_last(ports, policy, plan.machine)
+
+
+async def _clear_at_last(ports: Ports, policy: Policy, machine: MachineId) -> None:
+    """Clear up behind the last slot, as no run comes after it that would meet what it left.
+
+    An outage may outlast the last run: a guest's diff area and a frozen map go on growing until
+    somebody ends them, so it is tried for a while.
+    """
+    waited, wait = 0, policy.retry_delay
+    while True:
+        try:
+            async with ports.runtime.deadline(policy.step_limit):
+                await clear_behind(ports, machine)
+        except (TransientError, ConsistencyLostError):
+            if waited >= _LAST_CLEARING:
+                return
+        except (RefusedError, CorruptionError):
+            return
+        else:
+            return
+        await ports.runtime.sleep(wait)
+        waited += wait
+        wait = Duration(min(2 * wait, _LONGEST_WAIT)) or MINUTE
 
 
 def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) -> None:

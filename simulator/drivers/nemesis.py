@@ -34,6 +34,7 @@ from simulator.faults.kinds import (
     OfDisk,
     OfMachine,
     OfVolume,
+    Partition,
     PlacementStale,
     QuickMigration,
     RedirectionDropped,
@@ -49,7 +50,7 @@ from simulator.faults.kinds import (
     WriterFailure,
 )
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Moment
-from simulator.world import lifecycle, moves, volumes
+from simulator.world import lifecycle, moves, partitions, volumes
 from simulator.world.cluster import World
 from simulator.world.lifecycle import FOREIGN_EPOCH
 from simulator.world.machine import SimMachine
@@ -150,7 +151,7 @@ class Nemesis:
             FaultInjected(
                 at=world.sim.now(),
                 kind=happening.kind,
-                subject=_subject(happening),
+                subject=self._subject(happening),
                 what=_words(happening),
             )
         )
@@ -165,6 +166,8 @@ class Nemesis:
                 self._engine.damage(happening.objects, happening.damage)
             case NodeCrash():
                 self._crash(happening)
+            case Partition():
+                self._cut_off(happening)
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
@@ -185,7 +188,7 @@ class Nemesis:
         match happening:
             case CoordinatorMove():
                 target = NodeName(happening.target)
-                if world.running(target) and volume.coordinator != target and not volume.moving:
+                if world.member(target) and volume.coordinator != target and not volume.moving:
                     self._spawn(volumes.move_coordinator(world, volume, target), happening.kind)
             case VolumePaused():
                 lasts = Duration(happening.lasts)
@@ -280,11 +283,37 @@ class Nemesis:
                 elif isinstance(happening, TrackerLost):
                     point.lost.add(disk.id)
 
+    def _subject(self, happening: Happening) -> str:
+        """Return whom or what the happening concerns first."""
+        if isinstance(happening, Partition) and happening.node is not None:
+            return self._node(happening.node) or ""
+        return _subject(happening)
+
+    def _node(self, named: str) -> NodeName | None:
+        """Return the node of this name, or which runs the machine that is named, if one does."""
+        if named.startswith("owner-of:"):
+            return self._world.machines[MachineId(named.removeprefix("owner-of:"))].node
+        return NodeName(named)
+
+    def _cut_off(self, happening: Partition) -> None:
+        world, lasts = self._world, Duration(happening.lasts)
+        node = None if happening.node is None else self._node(happening.node)
+        match happening.cut:
+            case "engine-cluster":
+                self._spawn(partitions.cut_off(world, partitions.CLUSTER, lasts=lasts), "partition")
+            case "engine-repository":
+                cut = partitions.cut_off(world, partitions.REPOSITORY, lasts=lasts)
+                self._spawn(cut, "partition")
+            case "node-engine" if node is not None:
+                self._spawn(partitions.cut_off(world, node, lasts=lasts), "partition")
+            case "node-cluster" if node is not None:
+                self._spawn(partitions.isolate(world, node, lasts=lasts), "partition")
+            case _:
+                pass  # the machine runs nowhere now, so there is no node of it
+
     def _crash(self, happening: NodeCrash) -> None:
         world = self._world
-        node: NodeName | None = NodeName(happening.node)
-        if happening.node.startswith("owner-of:"):
-            node = world.machines[MachineId(happening.node.removeprefix("owner-of:"))].node
+        node = self._node(happening.node)
         if node is None:
             return
         crashed = node

@@ -152,6 +152,22 @@ class NodeCrash(Timed):
     down_for: TimeSpan = Field(default=600_000_000, gt=0)
 
 
+class Partition(Timed):
+    """The network between two sides fails: calls do not arrive, and answers are lost.
+
+    `node-engine`: the engine cannot reach the node. `node-cluster`: the node leaves the cluster,
+    which starts its machines elsewhere and may lose its quorum. `engine-cluster`: the cluster's
+    service does not answer the engine. `engine-repository`: the repository does not.
+    """
+
+    kind: Literal["partition"]
+    cut: Literal["node-engine", "node-cluster", "engine-cluster", "engine-repository"]
+    node: str | None = None
+    """A node's name, or `owner-of:MACHINE`; only where the cut concerns a node."""
+
+    lasts: TimeSpan = Field(default=120_000_000, gt=0)
+
+
 class EngineCrash(Timed):
     """The engine's own machine loses power, and comes back with nothing in memory."""
 
@@ -301,6 +317,7 @@ Happening = Annotated[
     | ForeignSnapshot
     | ForeignCheckpoint
     | NodeCrash
+    | Partition
     | EngineCrash
     | EngineTwin
     | GuestSilence

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
-from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash
+from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash, Partition
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 from simulator.world.applications.application import (
@@ -248,20 +248,26 @@ def _happenings(
         here = (*place, index)
         for key, there in known.items():
             named, names = getattr(happening, key, None), there
-            if isinstance(happening, NodeCrash) and key == "node":
-                named, names = _crashing(happening, nodes, machines)
+            if isinstance(happening, NodeCrash | Partition) and key == "node" and happening.node:
+                named, names = _node_meant(happening.node, nodes, machines)
             if named is not None and named not in names:
                 what = "clock of" if key == "clock" else "node" if key == "target" else key
                 yield (*here, key), f"there is no {what} {getattr(happening, key)!r}"
         if isinstance(happening, NodeCrash) and len(nodes) == 1:
             yield here, "the only node cannot crash: nothing could restart its machines"
+        if isinstance(happening, Partition):
+            if (happening.node is None) == happening.cut.startswith("node-"):
+                needs = "no node" if happening.node else "a node"
+                yield (*here, "node"), f"a partition {happening.cut} concerns {needs}"
+            if happening.cut == "node-cluster" and len(nodes) == 1:
+                yield here, "the only node has no cluster to be cut off from"
         yield from _trigger(scenario, happening, here)
 
 
-def _crashing(happening: NodeCrash, nodes: set[str], machines: set[str]) -> tuple[str, set[str]]:
-    """Return whose name is given for a node that crashes, and which names there are."""
-    owner = happening.node.removeprefix("owner-of:")
-    return owner, nodes if owner == happening.node else machines
+def _node_meant(named: str, nodes: set[str], machines: set[str]) -> tuple[str, set[str]]:
+    """Return whose name is given for a node, and which names there are."""
+    owner = named.removeprefix("owner-of:")
+    return owner, nodes if owner == named else machines
 
 
 def _trigger(

@@ -88,6 +88,12 @@ class World:
         self.session = 0
         """Which session the engine has with the hosts; a new one after each loss of the engine."""
 
+        self.isolated: dict[NodeName, int] = {}
+        """Nodes that the cluster's network does not reach, and by how many partitions."""
+
+        self.cut_off: dict[str, int] = {}
+        """Whom the engine cannot reach: nodes, `cluster`, `repository`; by how many partitions."""
+
         self.on_node_loss: list[Callable[[NodeName, list[SimTask]], None]] = []
 
     def machine_of_disk(self, disk: DiskId, /) -> SimMachine:
@@ -105,6 +111,10 @@ class World:
     def running(self, node: NodeName, /) -> bool:
         """Return whether the node has power."""
         return self.nodes[node].running
+
+    def member(self, node: NodeName, /) -> bool:
+        """Return whether the node has power and takes part in the cluster."""
+        return self.running(node) and node not in self.isolated
 
     def place(self, machine: SimMachine, node: NodeName, /, *, why: str) -> None:
         """Have the machine run on `node` from this instant."""
@@ -127,7 +137,7 @@ class World:
     @property
     def quorate(self) -> bool:
         """Whether enough nodes run, a witness counted for those that do."""
-        return 2 * sum(node.running for node in self.nodes.values()) >= len(self.nodes)
+        return 2 * sum(map(self.member, self.nodes)) >= len(self.nodes)
 
     def set_coordinator(self, volume: SimVolume, node: NodeName, /, *, why: str) -> None:
         """Have `node` coordinate the volume from this instant."""
@@ -141,7 +151,7 @@ class World:
         names = list(self.nodes)
         start = names.index(node) + 1 if node in names else 0
         ordered = names[start:] + names[:start]
-        return next((name for name in ordered if name != node and self.running(name)), None)
+        return next((name for name in ordered if name != node and self.member(name)), None)
 
     # --- live migration ------------------------------------------------------------------------
 
@@ -157,7 +167,7 @@ class World:
     ) -> None:
         """Live-migrate: copy memory while the guest runs, stand still, go on on `target`."""
         source = machine.node
-        if source is None or source == target or machine.migrating or not self.running(target):
+        if source is None or source == target or machine.migrating or not self.member(target):
             return
         if self.migration_waits_for_backup:
             while self._backing_up(machine):
@@ -195,7 +205,7 @@ class World:
         )
 
     def _still_migrating(self, machine: SimMachine, source: NodeName, target: NodeName) -> bool:
-        return machine.migrating and machine.node == source and self.running(target)
+        return machine.migrating and machine.node == source and self.member(target)
 
     def _migration_failed(
         self, machine: SimMachine, source: NodeName, target: NodeName, began: Instant
@@ -270,9 +280,9 @@ class World:
         for machine in stopped:
             self.restart(machine, node)
         if not self.quorate:
-            self._stop_service()
+            self.stop_service()
 
-    def _stop_service(self) -> None:
+    def stop_service(self) -> None:
         """Without a majority the cluster service stops, and with it every machine."""
         for machine in self.machines.values():
             node = machine.node

@@ -43,7 +43,7 @@ async def stop(world: World, machine: SimMachine, /, *, lasts: Duration) -> None
     machine.off, machine.settled = False, False
     machine.skip()
     home = machine.last_node
-    if home is not None and world.running(home):
+    if home is not None and world.member(home):
         world.place(machine, home, why="start")
     elif home is not None:
         world.restart(machine, home)
