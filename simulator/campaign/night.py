@@ -9,6 +9,7 @@ import msgspec
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.jobs.schedule import Slots, protect
 from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import encode_extents
 from reference_engine.model.identity import MachineId, NodeName
 from reference_engine.model.units import HOUR, MINUTE, ByteCount, Duration, Instant
@@ -226,14 +227,7 @@ class Night:
         node = self._engine_node
         runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
         protection = self.scenario.protection
-        try:
-            repository = await Repository.open(self._store)
-        except RepositoryAbsentError:
-            repository = await Repository.create(
-                self._store,
-                identity_token=self.sim.stream("repository").token(),
-                block_size=ByteCount(protection.block),
-            )
+        repository = await self._reached(runtime)
         ports = Ports(
             runtime=runtime,
             cluster=self._cluster,
@@ -253,6 +247,22 @@ class Night:
             runs_per_node=protection.runs_per_node,
         )
         await protect(ports, policy, self.slots(), volumes=tuple(sorted(self.world.volumes)))
+
+    async def _reached(self, runtime: SimRuntime) -> Repository:
+        """Return the repository; whoever watches the engine starts it again until it is reached."""
+        while True:
+            try:
+                return await Repository.open(self._store)
+            except RepositoryAbsentError:
+                with suppress(TransientError):
+                    return await Repository.create(
+                        self._store,
+                        identity_token=self.sim.stream("repository").token(),
+                        block_size=ByteCount(self.scenario.protection.block),
+                    )
+            except TransientError:
+                pass
+            await runtime.sleep(MINUTE)
 
     def slots(self) -> tuple[Slots, ...]:
         """Return when each machine is due."""

@@ -34,6 +34,7 @@ from simulator.faults.kinds import (
     OfDisk,
     OfMachine,
     OfVolume,
+    Outage,
     Partition,
     PlacementStale,
     QuickMigration,
@@ -130,7 +131,7 @@ class Nemesis:
         self._steps[key] = self._steps.get(key, 0) + 1
         for on, happening in self._at_step:
             if (on.machine, on.step, on.when) == key and on.occurrence == self._steps[key]:
-                if on.delay or not isinstance(happening, EngineCrash):
+                if on.delay:
                     self._later(happening, Duration(on.delay))
                 else:
                     self._happen(happening)
@@ -150,7 +151,7 @@ class Nemesis:
         world.emit(
             FaultInjected(
                 at=world.sim.now(),
-                kind=happening.kind,
+                kind=_kind(happening),
                 subject=self._subject(happening),
                 what=_words(happening),
             )
@@ -168,6 +169,8 @@ class Nemesis:
                 self._crash(happening)
             case Partition():
                 self._cut_off(happening)
+            case Outage():
+                self._fail(happening)
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
@@ -311,6 +314,16 @@ class Nemesis:
             case _:
                 pass  # the machine runs nowhere now, so there is no node of it
 
+    def _fail(self, happening: Outage) -> None:
+        port = {
+            "guest": partitions.GUEST,
+            "tracker": partitions.TRACKER,
+            "repository": partitions.STORE,
+        }[happening.service]
+        machine = None if happening.machine is None else MachineId(happening.machine)
+        lasts = Duration(happening.lasts)
+        self._spawn(partitions.fail(self._world, port, machine, lasts=lasts), "outage")
+
     def _crash(self, happening: NodeCrash) -> None:
         world = self._world
         node = self._node(happening.node)
@@ -324,6 +337,13 @@ class Nemesis:
 
         world.crash_node(crashed)
         self._spawn(back(), "power-on")
+
+
+def _kind(happening: Happening) -> str:
+    """Return the happening's kind; an outage says of what."""
+    if isinstance(happening, Outage):
+        return f"outage/{happening.service}"
+    return happening.kind
 
 
 def _subject(happening: Happening) -> str:

@@ -104,6 +104,7 @@ class Door:
             await Wait(sim.event())
         if answer.delay:
             work = self._late(work, Duration(answer.delay))
+        self._look_for_outage(port, operation, address)
         side = _side(port, address)
         await self._through(side, operation)
         result = await self._far_side(f"{port}.{operation}", address.node, work)
@@ -114,6 +115,11 @@ class Door:
         if answer.kind is AnswerKind.LOSE:
             raise OperationFailedError(operation, "the reply was lost")
         return result
+
+    def _look_for_outage(self, port: str, operation: str, address: Address) -> None:
+        outages = self._world.outages
+        if outages and ((port, "") in outages or (port, address.subject) in outages):
+            raise OperationFailedError(operation, "the service has failed")
 
     async def _through(self, side: str, operation: str) -> None:
         """Return if the network passes; a side that is cut off is given up after a while.

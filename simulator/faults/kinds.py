@@ -168,6 +168,21 @@ class Partition(Timed):
     lasts: TimeSpan = Field(default=120_000_000, gt=0)
 
 
+class Outage(Timed):
+    """A service fails from this moment on: it answers every call at once with an error.
+
+    `guest`: the machine's integration service, whose end lets a frozen guest go on; `tracker`: its
+    change tracking; `repository`: all of it.
+    """
+
+    kind: Literal["outage"]
+    service: Literal["guest", "tracker", "repository"]
+    machine: str | None = None
+    """Whose service; the repository is everybody's."""
+
+    lasts: TimeSpan = Field(default=120_000_000, gt=0)
+
+
 class EngineCrash(Timed):
     """The engine's own machine loses power, and comes back with nothing in memory."""
 
@@ -318,6 +333,7 @@ Happening = Annotated[
     | ForeignCheckpoint
     | NodeCrash
     | Partition
+    | Outage
     | EngineCrash
     | EngineTwin
     | GuestSilence

@@ -1,5 +1,8 @@
 """What a verdict may be founded on: the facts, the truth, and what restores returned."""
 
+from bisect import bisect_right
+from typing import Final
+
 import msgspec
 import numpy as np
 
@@ -14,6 +17,9 @@ from simulator.world.applications.application import Opening
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth
+
+_SMALL: Final = 1 << 20
+"""Cells up to which an array of the whole disk is quicker than sorting its writes."""
 
 
 class DiskProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,21 +176,26 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
     start = truth.initial[disk]
     replayed = StampDisk(start.cells)
     replayed.pages = dict(start.pages)
-    bound = np.uint64(stamp)
     cells: list[Cells] = []
     stamps: list[Stamps] = []
-    for batch in truth.writes[machine]:
-        if batch.disk != disk:
-            continue
-        order = batch.stamps & np.uint64(TRIMMED - 1)
-        if order[0] > bound:
-            break
-        kept = order <= bound
-        cells.append(batch.cells[kept])
-        stamps.append(batch.stamps[kept])
+    # The log is in write order, so everything behind the first later batch is later, too.
+    log = truth.writes[machine]
+    end = bisect_right(log, stamp, key=lambda batch: int(batch.stamps[0]) & (TRIMMED - 1))
+    for batch in log[:end]:
+        if batch.disk == disk:
+            cells.append(batch.cells)
+            stamps.append(batch.stamps)
     if cells:
-        # Of many writes to one cell the last one counts: the first, read from behind.
-        every = np.concatenate(cells)[::-1]
-        written, latest = np.unique(every, return_index=True)
-        replayed.write(written, np.concatenate(stamps)[::-1][latest])
+        every, marked = np.concatenate(cells), np.concatenate(stamps)
+        kept = (marked & np.uint64(TRIMMED - 1)) <= np.uint64(stamp)
+        # Of many writes to one cell the last one counts.
+        every, marked = every[kept], marked[kept]
+        if start.cells <= _SMALL:
+            latest = np.zeros(start.cells, np.uint64)
+            latest[every] = marked  # numpy keeps the last of several values for one place
+            written = np.flatnonzero(latest)
+            replayed.write(written, latest[written])
+        else:
+            written, first = np.unique(every[::-1], return_index=True)
+            replayed.write(written, marked[::-1][first])
     return replayed.snapshot()

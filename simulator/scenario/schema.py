@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
-from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash, Partition
+from simulator.faults.kinds import AtCall, AtStep, AtTime, Happening, NodeCrash, Outage, Partition
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 from simulator.world.applications.application import (
@@ -261,6 +261,11 @@ def _happenings(
                 yield (*here, "node"), f"a partition {happening.cut} concerns {needs}"
             if happening.cut == "node-cluster" and len(nodes) == 1:
                 yield here, "the only node has no cluster to be cut off from"
+        if isinstance(happening, Outage) and (
+            (happening.machine is None) != (happening.service == "repository")
+        ):
+            needs = "no machine" if happening.machine else "a machine"
+            yield (*here, "machine"), f"an outage of the {happening.service} concerns {needs}"
         yield from _trigger(scenario, happening, here)
 
 

@@ -94,6 +94,9 @@ class World:
         self.cut_off: dict[str, int] = {}
         """Whom the engine cannot reach: nodes, `cluster`, `repository`; by how many partitions."""
 
+        self.outages: dict[tuple[str, str], int] = {}
+        """Services that fail, as port and subject, and by how many outages; no subject: all."""
+
         self.on_node_loss: list[Callable[[NodeName, list[SimTask]], None]] = []
 
     def machine_of_disk(self, disk: DiskId, /) -> SimMachine:

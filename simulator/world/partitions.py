@@ -1,14 +1,18 @@
 """Networks that fail: who cannot reach whom, and what the two sides make of it."""
 
-from typing import Final
+from typing import Final, TypeVar
 
-from reference_engine.model.identity import NodeName
+from reference_engine.model.identity import MachineId, NodeName
 from reference_engine.model.units import SECOND, Duration
 from reference_engine.trace.cluster import MachinePlaced, SnapshotReleased
 from simulator.world.cluster import World
 
+Side = TypeVar("Side")
 CLUSTER: Final = "cluster"
 REPOSITORY: Final = "repository"
+GUEST: Final = "consistency"
+TRACKER: Final = "change_tracking"
+STORE: Final = "blob_store"
 _SESSION_TIMEOUT: Final = Duration(20 * SECOND)
 """When a host takes a requestor that is silent for gone, and lets its guests go on."""
 
@@ -44,9 +48,19 @@ async def isolate(world: World, node: NodeName, /, *, lasts: Duration) -> None:
     _end(world.isolated, node)
 
 
-def _end(partitions: dict[str, int] | dict[NodeName, int], side: str) -> None:
-    """Have one partition less; the side is reached again with the last."""
-    counts: dict[str, int] = partitions  # type: ignore[assignment]
+async def fail(world: World, port: str, machine: MachineId | None, /, *, lasts: Duration) -> None:
+    """Have a port answer with errors for a while, to whoever asks about this machine."""
+    service = (port, str(machine or ""))
+    world.outages[service] = world.outages.get(service, 0) + 1
+    if port == GUEST and machine is not None:
+        # The kernel lets a guest go on whose daemon has ended. Source: hv_vss_daemon, hv_utils.
+        world.machines[machine].guest.go_on("service-lost")
+    await world.sim.sleep(lasts)
+    _end(world.outages, service)
+
+
+def _end(counts: dict[Side, int], side: Side) -> None:
+    """Have one failure less; the side is reached again with the last."""
     counts[side] -= 1
     if counts[side] == 0:
         del counts[side]

@@ -83,6 +83,9 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "machine-deleted": LIFE_CYCLE,
     "object-damaged": "repository fault",
     "partition": PARTITION,
+    "outage/guest": FREEZE,
+    "outage/tracker": TRACKER,
+    "outage/repository": "repository fault",
     "clock-jump": "clock",
     "engine-twin": OTHER,
 }
