@@ -90,16 +90,21 @@ async def _protect_one(
         slot -= 1  # its time is past, but nothing came of it: it is run at once
     if slot > 0:
         _miss(ports, plan, first=0, last=slot - 1, cause="the engine was not running")
+    made = True
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         async with permits:
-            if await run_job(ports, policy, ledger, plan.machine, slot=slot) is None:
+            made = await run_job(ports, policy, ledger, plan.machine, slot=slot) is not None
+            if not made:
                 # Between attempts a volume stays where it was moved to, then it goes home.
                 await _bounded(ports, policy, give_back(ports, policy, ledger))
         following = max(slot + 1, plan.due(ports.runtime.now()))
         if following > slot + 1:
             _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")
         slot = following
+    if not made:
+        # What was asked of a host may be done after it was given up: it would be nobody's.
+        await ports.runtime.sleep(policy.step_limit)
     await _clear_at_last(ports, policy, plan.machine)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
-from reference_engine.model.units import Duration
+from reference_engine.model.units import SECOND, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
@@ -34,6 +34,13 @@ from simulator.world.stamps import StampImage
 
 _SMALL_AREA: Final = 64
 """Cells of a diff area below which a busy guest may give its snapshot up any time."""
+
+
+_HOST_CUTS: Final = Duration(5 * SECOND)
+"""What a host takes for a cut, besides the skew: the hold itself, and the calls around it."""
+
+_HOLD: Final = Duration(30 * SECOND)
+"""How long the engine has a guest stand still for its host's snapshot."""
 
 
 class Prover(Watcher):
@@ -162,14 +169,23 @@ def gather(
 
 
 def _suspects(night: Night) -> frozenset[MachineId] | None:
-    """Return to whom something happened; a diff area that is too small happens by itself."""
+    """Return to whom something happened; what a machine is built with happens by itself."""
     named = suspects(night.happenings)
     tight = (
         machine.id
         for machine in night.world.machines.values()
         if any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
+        or _outlasts_hold(night, machine)
     )
     return None if named is None else named.union(tight)
+
+
+def _outlasts_hold(night: Night, machine: SimMachine) -> bool:
+    """Return whether a guest that stands still may have to be let go before its host has cut."""
+    stands = machine.guest.kind is GuestKind.FSFREEZE
+    volumes = len({disk.volume for disk in machine.disks})
+    longest = volumes * (night.scenario.skew.longest + _HOST_CUTS)
+    return stands and machine.back_end is BackEnd.HOST_SNAPSHOT and longest > _HOLD
 
 
 def _able(night: Night, machine: SimMachine) -> bool:
@@ -178,6 +194,8 @@ def _able(night: Night, machine: SimMachine) -> bool:
     cuts = {disk.volume for disk in machine.disks}
     one_cut = len(cuts) == 1 or machine.back_end is BackEnd.REFERENCE_POINT
     if machine.deleted or machine.off:
+        return False
+    if _outlasts_hold(night, machine):
         return False
     overflows = any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
     return (speaks and not overflows) or (

@@ -164,7 +164,9 @@ class Night:
 
     def _start_engine(self) -> None:
         self._engine_task = self.sim.spawn(
-            self._engine(), name=f"engine.{self._incarnation}", node=self._engine_node
+            self._engine(self._engine_node, self._incarnation),
+            name=f"engine.{self._incarnation}",
+            node=self._engine_node,
         )
 
     def cut(self, *, down_for: Duration) -> None:
@@ -223,9 +225,9 @@ class Night:
                 flipped = bytes([content[middle] ^ 1])
                 self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
 
-    async def _engine(self) -> None:
-        node = self._engine_node
-        runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
+    async def _engine(self, node: SimNode, incarnation: int) -> None:
+        # Another engine may take over before this one's first step: it must not be the same one.
+        runtime = SimRuntime(self.sim, node=node, incarnation=incarnation)
         protection = self.scenario.protection
         repository = await self._reached(runtime)
         ports = Ports(
