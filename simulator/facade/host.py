@@ -244,13 +244,15 @@ class HostFacade:
         """Let writers finish their work inside the checkpoint; the live disk does not see it."""
         chance = self._world.sim.stream("recovery", machine.id, snapshot.run.epoch)
         cells: dict[str, Cells] = {}
-        for disk in machine.disks:
+        cut = self._world.truth.guest_cuts[guest_snapshot]
+        # A disk that was added since is in the checkpoint, and not in the guest's snapshot.
+        disks = [disk for disk in machine.disks if disk.id in cut.images]
+        for disk in disks:
             count = 0 if machine.disk(disk.id).content.underlay is not None else chance.below(4)
             drawn = sorted({chance.below(len(disk.writable)) for _ in range(count)})
             cells[disk.id] = disk.writable[np.array(drawn, np.int64)]
         machine.recover_inside(guest_snapshot, cells)
-        cut = self._world.truth.guest_cuts[guest_snapshot]
-        for disk in machine.disks:
+        for disk in disks:
             snapshot.images[disk.id] = cut.images[disk.id]
             snapshot.recovered[disk.id] = cells[disk.id]
 

@@ -70,12 +70,16 @@ class HappeningDraw:
         """Return the scenario's happenings."""
         draw = self.draw
         classes = [kinds for kinds in CLASSES if draw.chance(600)]
-        enabled = [[kind for kind in kinds if draw.chance(600)] for kinds in classes]
-        chosen = [kinds for kinds in enabled if kinds]
+        # A class of one kind is switched off as a class, and not once more as a kind.
+        chosen = [
+            [kind for kind in kinds if draw.chance(600)] if len(kinds) > 1 else [*kinds]
+            for kinds in classes
+        ]
+        chosen = [kinds for kinds in chosen if kinds]
         # One seed in eight is undisturbed by intention: there, nothing excuses anything.
         if not chosen or draw.chance(120):
             return []
-        count = draw.between(1, 4 + 2 * self.slots)
+        count = draw.between(2, 6 + 2 * self.slots)
         return [self._one(chosen[draw.below(len(chosen))]) for _ in range(count)]
 
     def _one(self, kinds: list[str]) -> Table:
@@ -137,11 +141,12 @@ class HappeningDraw:
 
 
 def _migration(draw: HappeningDraw) -> Table:
+    elsewhere = [node for node in draw.nodes if node != draw.aim["node"]]
     # Mostly short, so that the hand-over falls into the step at which the move began.
     longest = 5 if draw.draw.chance(600) else 40
     return {
         "machine": draw.machine(),
-        "target": draw.one_of(draw.nodes),
+        "target": draw.one_of(elsewhere if draw.draw.chance(750) else draw.nodes),
         "pre_copy": draw.span(0, longest),
         "blackout": microseconds(draw.draw.between(50_000, 3 * SECOND)),
         "fails": draw.draw.chance(100),
@@ -309,9 +314,12 @@ CLASSES: Final = (
     ("live-migration", "quick-migration", "storage-migration", "placement-stale", "node-drain"),
     ("coordinator-move", "volume-paused", "volume-slow", "redirection-dropped"),
     ("node-crash",),
+    ("node-crash",),
+    ("partition",),
     ("partition",),
     ("engine-crash", "engine-twin"),
-    ("guest-silence", "guest-thawed", "writer-failure", "outage/guest", "foreign-snapshot"),
+    ("guest-thawed", "outage/guest", "foreign-snapshot"),
+    ("guest-silence", "writer-failure"),
     ("tracker-lost", "tracker-over-reports", "reference-points-removed", "outage/tracker"),
     ("disk-replaced", "disk-added"),
     (
@@ -319,12 +327,15 @@ CLASSES: Final = (
         "user-revert",
         "foreign-checkpoint",
         "machine-stopped",
-        "machine-stopped",
         "machine-deleted",
     ),
     ("outage/repository",),
     ("clock-jump",),
+    ("clock-jump",),
     ("call-disturbed",),
     ("call-disturbed",),
 )
-"""Kinds by the class of events that they count for; a class is as likely as any other."""
+"""Kinds by the class of events that they count for, and by whether a step is their moment.
+
+A class is as likely as any other; what has an effect in few moments only is there twice.
+"""
