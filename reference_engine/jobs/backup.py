@@ -313,8 +313,8 @@ class BackupRun:
         """After the commit nothing can void the point: what fails here is cleared next time."""
         ports = self._ports
         try:
-            left = await ports.host.leftovers(machine.id)
             async with self._step(Step.ADVANCE_TRACKER):
+                left = await ports.host.leftovers(machine.id)
                 for node, disk, run in left.frozen_maps:
                     if run == point.run:
                         await ports.tracking.drop(node, disk, run=run)
