@@ -113,14 +113,14 @@ class HappeningDraw:
     def moment(self) -> Table:
         """Return mostly a border of a step of the machine's, or a moment shortly after one."""
         draw = self.draw
-        if draw.chance(850):
+        if draw.chance(920):
             on: Table = {
                 "machine": self.machine(),
                 "step": draw.below(_STEPS),
-                "when": "before" if draw.chance(750) else "after",
+                "when": "before" if draw.chance(850) else "after",
                 "occurrence": draw.between(1, self.slots),
             }
-            if draw.chance(350):
+            if draw.chance(200):
                 on["delay"] = microseconds(draw.between(0, 12 * SECOND))
             return on
         return {"at": microseconds(draw.below(self.interval * self.slots))}
@@ -310,18 +310,29 @@ _DRAWERS: Final[Mapping[str, Callable[[HappeningDraw], Table]]] = {
     "clock-jump": _timed(clock=_clock, by=_jump),
 }
 
+_MIGRATIONS: Final = (
+    "live-migration",
+    "quick-migration",
+    "storage-migration",
+    "placement-stale",
+    "node-drain",
+)
+_FREEZES: Final = ("guest-thawed", "outage/guest", "foreign-snapshot")
+_DISKS: Final = ("disk-replaced", "disk-added")
+
 CLASSES: Final = (
-    ("live-migration", "quick-migration", "storage-migration", "placement-stale", "node-drain"),
+    _MIGRATIONS,
+    _MIGRATIONS,
     ("coordinator-move", "volume-paused", "volume-slow", "redirection-dropped"),
     ("node-crash",),
-    ("node-crash",),
-    ("partition",),
     ("partition",),
     ("engine-crash", "engine-twin"),
-    ("guest-thawed", "outage/guest", "foreign-snapshot"),
+    _FREEZES,
+    _FREEZES,
     ("guest-silence", "writer-failure"),
     ("tracker-lost", "tracker-over-reports", "reference-points-removed", "outage/tracker"),
-    ("disk-replaced", "disk-added"),
+    _DISKS,
+    _DISKS,
     (
         "user-checkpoint",
         "user-revert",
@@ -331,8 +342,6 @@ CLASSES: Final = (
     ),
     ("outage/repository",),
     ("clock-jump",),
-    ("clock-jump",),
-    ("call-disturbed",),
     ("call-disturbed",),
 )
 """Kinds by the class of events that they count for, and by whether a step is their moment.

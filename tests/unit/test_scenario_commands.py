@@ -71,7 +71,7 @@ def test_a_scenario_is_shown_by_its_name_or_number(capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == by_name
 
     assert run(["scenario", "show", "D44"]) == 2
-    assert "choose from d44_split_brain" in capsys.readouterr().err
+    assert "d44_split_brain, d44" in capsys.readouterr().err
     assert run(["scenario", "show", "D999"]) == 2
 
 
