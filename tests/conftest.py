@@ -14,6 +14,7 @@ IN_CI: Final = os.environ.get("CI", "").lower() == "true"
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("soak", derandomize=False, deadline=None, max_examples=5_000)
+settings.register_profile("fuzz", derandomize=False, deadline=None, max_examples=100_000)
 # `pytest --hypothesis-profile=soak` has the last word.
 settings.load_profile("ci" if IN_CI else "dev")
 

@@ -105,6 +105,16 @@ _COMMANDS: Final = (
         "Run seeds again under conditions that must not matter.",
     ),
     ("mutants", "simulator.campaign.mutant_command:mutants", "Prove that planted bugs are found."),
+    *(
+        (f"scenario {word}", f"simulator.campaign.scenarios.commands:{name}", purpose)
+        for word, name, purpose in (
+            ("list", "list_", "List scenarios, with what must come of them."),
+            ("show", "show", "Draw a scenario: who is where, what happens when."),
+            ("check", "check", "Say what is wrong with scenario files."),
+            ("new", "new", "Write a scenario to begin with."),
+            ("schema", "schema", "Write the JSON Schema that editors use."),
+        )
+    ),
     (
         "prove repository",
         "simulator.campaign.proving.seeds_command:repository",
@@ -133,6 +143,7 @@ _COMMANDS: Final = (
 )
 
 _GROUPS: Final = {
+    "scenario": "List, draw, check and begin scenario files.",
     "prove": "Prove that nothing makes a repository lose a point.",
     "repo": "Make repositories and look after them as a whole.",
     "bench": "Measure speed and size, and hold results against each other.",

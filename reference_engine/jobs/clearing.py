@@ -28,6 +28,8 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     Safe to repeat and safe after a crash at any instant: whether a run committed is asked of the
     repository, never remembered. Tags above `upto` belong to a newer run, or to another product.
 
+    What does not answer keeps nothing else from being cleared: snapshots grow while they live.
+
     Raises:
         LeftoversRemainError: guest and trackers are in order, but something that only takes room
             could not be removed; it is cleared next time.
@@ -35,6 +37,7 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     """
     left = await ports.host.leftovers(machine)
     found: list[str] = []
+    silent: TransientError | None = None
     # The guest comes first: a frozen guest is an outage, everything else only takes room.
     if left.frozen_guest is not None and left.frozen_guest.epoch <= upto:
         found.append("frozen guest")
@@ -44,7 +47,10 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
         await resume_wherever(ports, machine, left.saved_by)
     for node, disk, run in left.frozen_maps:
         if run.epoch <= upto:
-            found.append(await settle_map(ports, node, disk, run=run))
+            try:
+                found.append(await settle_map(ports, node, disk, run=run))
+            except TransientError as failure:
+                silent = silent or failure
     latest = await ports.repository.latest(machine)
     keep = None if latest is None else latest.tracker
     remains: list[str] = []
@@ -54,6 +60,8 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     await _as_far_as_it_goes(points, found, remains)
     if found:
         ports.tracer(LeftoversCleared(at=ports.runtime.now(), machine=machine, found=tuple(found)))
+    if silent is not None:
+        raise silent
     if remains:
         raise LeftoversRemainError(machine, "; ".join(remains))
 

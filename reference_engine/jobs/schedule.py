@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import msgspec
 
@@ -27,9 +28,11 @@ from reference_engine.model.errors import (
 from reference_engine.model.identity import MachineId, VolumeName
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import Duration, Instant
+from reference_engine.model.units import HOUR, MINUTE, Duration, Instant
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
+_LAST_CLEARING: Final = Duration(HOUR)
+_LONGEST_WAIT: Final = Duration(10 * MINUTE)
 Permits = AbstractAsyncContextManager[None]
 
 
@@ -129,19 +132,51 @@ async def _protect_one(
         slot -= 1  # its time is past, but nothing came of it: it is run at once
     if slot > 0:
         _miss(ports, plan, first=0, last=slot - 1, cause="the engine was not running")
+    made = True
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         if not census.there(plan.machine):
             _miss(ports, plan, first=slot, last=plan.count - 1, cause="the cluster has it no more")
             return
         async with permits:
-            if await run_job(ports, policy, ledger, plan.machine, slot=slot, keeper=keeper) is None:
+            made = (
+                await run_job(ports, policy, ledger, plan.machine, slot=slot, keeper=keeper)
+                is not None
+            )
+            if not made:
                 # Between attempts a volume stays where it was moved to, then it goes home.
                 await _bounded(ports, policy, give_back(ports, policy, ledger))
         following = max(slot + 1, plan.due(ports.runtime.now()))
         if following > slot + 1:
             _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")
         slot = following
+    if not made:
+        # What was asked of a host may be done after it was given up: it would be nobody's.
+        await ports.runtime.sleep(policy.step_limit)
+    await _clear_at_last(ports, policy, plan.machine)
+
+
+async def _clear_at_last(ports: Ports, policy: Policy, machine: MachineId) -> None:
+    """Clear up behind the last slot, as no run comes after it that would meet what it left.
+
+    An outage may outlast the last run: a guest's diff area and a frozen map go on growing until
+    somebody ends them, so it is tried for a while.
+    """
+    waited, wait = 0, policy.retry_delay
+    while True:
+        try:
+            async with ports.runtime.deadline(policy.step_limit):
+                await clear_behind(ports, machine)
+        except (TransientError, ConsistencyLostError):
+            if waited >= _LAST_CLEARING:
+                return
+        except (RefusedError, CorruptionError):
+            return
+        else:
+            return
+        await ports.runtime.sleep(wait)
+        waited += wait
+        wait = Duration(min(2 * wait, _LONGEST_WAIT)) or MINUTE
 
 
 def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) -> None:

@@ -8,13 +8,25 @@ from typing import Final
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
-from reference_engine.model.units import ByteCount, Duration
+from reference_engine.model.units import SECOND, ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
 from simulator.campaign.restoring import Restorer
 from simulator.faults.reach import calm_from, suspects
-from simulator.oracle.evidence import Evidence, LaterRestore, Limits, PointProof, replay
+from simulator.oracle.evidence import (
+    ApplicationProof,
+    Evidence,
+    LaterRestore,
+    Limits,
+    PointProof,
+    cut_of,
+    replay,
+)
+from simulator.oracle.proof import ReadRestored
+from simulator.world.applications.application import Opening
+from simulator.world.applications.hosting import milestone_at
+from simulator.world.applications.opening import opened
 from simulator.world.content import DiskContent
 from simulator.world.lifecycle import FOREIGN_EPOCH, foreign_harmed
 from simulator.world.machine import SimMachine
@@ -22,6 +34,13 @@ from simulator.world.stamps import StampImage
 
 _SMALL_AREA: Final = 64
 """Cells of a diff area below which a busy guest may give its snapshot up any time."""
+
+
+_HOST_CUTS: Final = Duration(5 * SECOND)
+"""What a host takes for a cut, besides the skew: the hold itself, and the calls around it."""
+
+_HOLD: Final = Duration(30 * SECOND)
+"""How long the engine has a guest stand still for its host's snapshot."""
 
 
 class Prover(Watcher):
@@ -40,7 +59,38 @@ class Prover(Watcher):
             record.disk: _content(night, point, record, expected[record.disk])
             for record in point.disks
         }
-        self.proofs[point.id] = night.restorer.prove(point, contents, expected)
+        self.proofs[point.id] = night.restorer.prove(
+            point, contents, expected, lambda disks: _opened(night, point, disks)
+        )
+
+
+def _opened(
+    night: Night, point: RecoveryPoint, disks: dict[DiskId, ReadRestored]
+) -> ApplicationProof | None:
+    """Return what the application in the guest says of the restored disks, if there is one."""
+    machine = night.world.machines[point.machine.id]
+    hosted = machine.application
+    if hosted is None:
+        return None
+    named = [machine.disks[part.disk].id for part in hosted.layout.values()]
+    missing = [str(disk) for disk in named if disk not in disks]
+    cell = machine.disks[0].cell
+
+    def read(part: str, number: int) -> bytes:
+        place = hosted.layout[part]
+        start = (place.first + number) * cell
+        return bytes(disks[machine.disks[place.disk].id](start, start + cell))
+
+    if missing:
+        lack = tuple(f"the point lacks {disk}" for disk in missing)
+        opening = Opening(clean=False, transactions=0, problems=lack)
+    else:
+        opening = opened(hosted.kind, read, cell)
+    cut = cut_of(night.truth, point, point.disks[0])
+    known = milestone_at(machine.milestones(), cut.stamp)
+    return ApplicationProof(
+        kind=hosted.kind, opening=opening, committed=known.committed, begun=known.begun
+    )
 
 
 def _content(
@@ -51,7 +101,7 @@ def _content(
     stamp = night.truth.host_cuts[record.snapshot].stamp
     size = ByteCount(night.truth.size(record.disk, stamp))
     assert image.cells == -(-size // content.cell), (point.id, record.disk)
-    return DiskContent(content.key, cell=content.cell, size=size, underlay=content.underlay)
+    return content if size == content.size else content.resized(size)
 
 
 def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:
@@ -145,14 +195,23 @@ def gather(
 
 
 def _suspects(night: Night) -> frozenset[MachineId] | None:
-    """Return to whom something happened; a diff area that is too small happens by itself."""
+    """Return to whom something happened; what a machine is built with happens by itself."""
     named = suspects(night.happenings)
     tight = (
         machine.id
         for machine in night.world.machines.values()
         if any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
+        or _outlasts_hold(night, machine)
     )
     return None if named is None else named.union(tight)
+
+
+def _outlasts_hold(night: Night, machine: SimMachine) -> bool:
+    """Return whether a guest that stands still may have to be let go before its host has cut."""
+    stands = machine.guest.kind is GuestKind.FSFREEZE
+    volumes = len({disk.volume for disk in machine.disks})
+    longest = volumes * (night.scenario.skew.longest + _HOST_CUTS)
+    return stands and machine.back_end is BackEnd.HOST_SNAPSHOT and longest > _HOLD
 
 
 def _able(night: Night, machine: SimMachine) -> bool:
@@ -165,6 +224,8 @@ def _able(night: Night, machine: SimMachine) -> bool:
     if machine.deleted or machine.off or night.world.store_refused:
         return False
     if machine.unprotected and protection.physical_disks == "refuse":
+        return False
+    if _outlasts_hold(night, machine):
         return False
     overflows = any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
     return (speaks and not overflows) or (
@@ -214,7 +275,7 @@ def _frozen_maps(night: Night) -> list[str]:
         for machine in world.machines.values()
         for disk in machine.disks
         for node, kept in world.maps.known(disk.id)
-        if world.running(node)
+        if world.running(node) and node not in world.cut_off
         for run in kept.frozen
         if (node, disk.id, run) not in gone
     ]

@@ -38,7 +38,7 @@ from simulator.kernel.runtime import SimRuntime
 from simulator.kernel.simulation import Simulation, StalledError
 from simulator.kernel.task import SimNode, SimTask
 from simulator.scenario.building import RealDisk, build_world
-from simulator.scenario.schema import Scenario
+from simulator.scenario.schema import Scenario, slot_count
 from simulator.world.cluster import World
 from simulator.world.truth import Truth, empty_truth
 
@@ -183,7 +183,9 @@ class Night:
 
     def _start_engine(self) -> None:
         self._engine_task = self.sim.spawn(
-            self._engine(), name=f"engine.{self._incarnation}", node=self._engine_node
+            self._engine(self._engine_node, self._incarnation),
+            name=f"engine.{self._incarnation}",
+            node=self._engine_node,
         )
 
     def cut(self, *, down_for: Duration) -> None:
@@ -255,9 +257,9 @@ class Night:
         there = self.restorer.visible()
         self.lost.update(dict.fromkeys(point for point in before if point not in there))
 
-    async def _engine(self) -> None:
-        node = self._engine_node
-        runtime = SimRuntime(self.sim, node=node, incarnation=self._incarnation)
+    async def _engine(self, node: SimNode, incarnation: int) -> None:
+        # Another engine may take over before this one's first step: it must not be the same one.
+        runtime = SimRuntime(self.sim, node=node, incarnation=incarnation)
         protection = self.scenario.protection
         repository = await self._repository(runtime)
         ports = Ports(
@@ -334,13 +336,12 @@ class Night:
         slots = []
         for index, machine in enumerate(self.scenario.machines):
             first = protection.first + index * protection.stagger
-            count = max(0, -(-(self.scenario.duration - first) // protection.interval))
             slots.append(
                 Slots(
                     machine=MachineId(machine.name),
                     first=Instant(first),
                     interval=Duration(protection.interval),
-                    count=count,
+                    count=slot_count(self.scenario, index),
                 )
             )
         return tuple(slots)

@@ -1,6 +1,6 @@
 """Restoring points for the oracle: what the engine's reader really returns."""
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +20,8 @@ from reference_engine.repository.reader import PointReader
 from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_disk
 from reference_engine.verification.integrity import Verdict, verify_points
-from simulator.oracle.evidence import DiskProof, LaterRestore, PointProof
-from simulator.oracle.proof import compare_disk, fingerprint
+from simulator.oracle.evidence import ApplicationProof, DiskProof, LaterRestore, PointProof
+from simulator.oracle.proof import ReadRestored, compare_disk, fingerprint
 from simulator.world.content import DiskContent
 from simulator.world.stamps import StampImage
 
@@ -91,15 +91,21 @@ class Restorer:
         point: RecoveryPoint,
         contents: dict[DiskId, DiskContent],
         expected: dict[DiskId, StampImage],
+        opened: Callable[[dict[DiskId, ReadRestored]], ApplicationProof | None],
         /,
     ) -> PointProof:
-        """Restore every disk of the point and compare it with what it should be."""
+        """Restore every disk of the point and compare it with what it should be.
+
+        `opened` opens what an application in the guest has on the restored disks.
+        """
         proofs: list[DiskProof] = []
+        disks: dict[DiskId, ReadRestored] = {}
         unreadable = ""
         try:
             reader = settled(self.repository().reader(point.id))
             for record in point.disks:
                 disk = _restored(reader, record.disk)
+                disks[record.disk] = disk.read
                 proofs.append(
                     compare_disk(
                         record.disk,
@@ -112,7 +118,12 @@ class Restorer:
                 )
         except TwinshotError as failure:
             unreadable = str(failure)
-        return PointProof(point=point, disks=tuple(proofs), unreadable=unreadable)
+        return PointProof(
+            point=point,
+            disks=tuple(proofs),
+            unreadable=unreadable,
+            application=None if unreadable else opened(disks),
+        )
 
     def again(self, point: RecoveryPointId, /) -> LaterRestore:
         """Restore a point once everything is over, reading at random instead of through."""

@@ -68,6 +68,10 @@ def _point_row(
             if holds
             else f"{wrong:,} bytes differ from the truth"
         )
+        if proof.application is not None:
+            opening = proof.application.opening
+            how = "opens clean" if opening.clean else "opens after recovery"
+            verified += f"; {proof.application.kind} " + ("damaged" if opening.problems else how)
     return PointRow(
         point=point.id,
         machine=point.machine.id,

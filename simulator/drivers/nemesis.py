@@ -23,6 +23,8 @@ from simulator.faults.kinds import (
     NodeDrain,
     NodeFull,
     ObjectDamaged,
+    Outage,
+    Partition,
     RedirectionDropped,
     RepositoryPowerCut,
     VolumeFills,
@@ -33,7 +35,7 @@ from simulator.faults.kinds import (
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan
-from simulator.world import moves, newcomers, room, volumes
+from simulator.world import moves, newcomers, partitions, room, volumes
 from simulator.world.cluster import World
 from simulator.world.volume import SimVolume
 
@@ -114,7 +116,7 @@ class Nemesis:
         self._steps[key] = self._steps.get(key, 0) + 1
         for on, happening in self._at_step:
             if (on.machine, on.step, on.when) == key and on.occurrence == self._steps[key]:
-                if on.delay or not isinstance(happening, EngineCrash | RepositoryPowerCut):
+                if on.delay:
                     self._later(happening, Duration(on.delay))
                 else:
                     self._happen(happening)
@@ -138,8 +140,8 @@ class Nemesis:
         world.emit(
             FaultInjected(
                 at=world.sim.now(),
-                kind=happening.kind,
-                subject=_subject(happening),
+                kind=_kind(happening),
+                subject=self._subject(happening),
                 what=_words(happening),
             )
         )
@@ -158,6 +160,10 @@ class Nemesis:
             case MachineCreated():
                 node, volume = NodeName(happening.node), VolumeName(happening.volume)
                 newcomers.create(world, happening.name, node, volume, ByteCount(happening.size))
+            case Partition():
+                self._cut_off(happening)
+            case Outage():
+                self._fail(happening)
             case NodeDrain(node=node):
                 self._spawn(moves.drain(world, NodeName(node)), happening.kind)
             case ClockJump():
@@ -198,7 +204,7 @@ class Nemesis:
         match happening:
             case CoordinatorMove():
                 target = NodeName(happening.target)
-                if world.running(target) and volume.coordinator != target and not volume.moving:
+                if world.member(target) and volume.coordinator != target and not volume.moving:
                     self._spawn(volumes.move_coordinator(world, volume, target), happening.kind)
             case VolumePaused():
                 lasts = Duration(happening.lasts)
@@ -218,11 +224,47 @@ class Nemesis:
             case _:
                 raise AssertionError(happening)
 
+    def _subject(self, happening: Happening) -> str:
+        """Return whom or what the happening concerns first."""
+        if isinstance(happening, Partition) and happening.node is not None:
+            return self._node(happening.node) or ""
+        return _subject(happening)
+
+    def _node(self, named: str) -> NodeName | None:
+        """Return the node of this name, or which runs the machine that is named, if one does."""
+        if named.startswith("owner-of:"):
+            return self._world.machines[MachineId(named.removeprefix("owner-of:"))].node
+        return NodeName(named)
+
+    def _cut_off(self, happening: Partition) -> None:
+        world, lasts = self._world, Duration(happening.lasts)
+        node = None if happening.node is None else self._node(happening.node)
+        match happening.cut:
+            case "engine-cluster":
+                self._spawn(partitions.cut_off(world, partitions.CLUSTER, lasts=lasts), "partition")
+            case "engine-repository":
+                cut = partitions.cut_off(world, partitions.REPOSITORY, lasts=lasts)
+                self._spawn(cut, "partition")
+            case "node-engine" if node is not None:
+                self._spawn(partitions.cut_off(world, node, lasts=lasts), "partition")
+            case "node-cluster" if node is not None:
+                self._spawn(partitions.isolate(world, node, lasts=lasts), "partition")
+            case _:
+                pass  # the machine runs nowhere now, so there is no node of it
+
+    def _fail(self, happening: Outage) -> None:
+        port = {
+            "guest": partitions.GUEST,
+            "tracker": partitions.TRACKER,
+            "repository": partitions.STORE,
+        }[happening.service]
+        machine = None if happening.machine is None else MachineId(happening.machine)
+        lasts = Duration(happening.lasts)
+        self._spawn(partitions.fail(self._world, port, machine, lasts=lasts), "outage")
+
     def _crash(self, happening: NodeCrash) -> None:
         world = self._world
-        node: NodeName | None = NodeName(happening.node)
-        if happening.node.startswith("owner-of:"):
-            node = world.machines[MachineId(happening.node.removeprefix("owner-of:"))].node
+        node = self._node(happening.node)
         if node is None:
             return
         crashed = node
@@ -233,6 +275,13 @@ class Nemesis:
 
         world.crash_node(crashed)
         self._spawn(back(), "power-on")
+
+
+def _kind(happening: Happening) -> str:
+    """Return the happening's kind; an outage says of what."""
+    if isinstance(happening, Outage):
+        return f"outage/{happening.service}"
+    return happening.kind
 
 
 def _subject(happening: Happening) -> str:

@@ -82,7 +82,7 @@ class ClusterFacade:
     async def move_coordinator(self, volume: VolumeName, /, *, target: NodeName) -> None:
         """Move the coordinator, unless the volume is pinned or the target is down."""
         found = self._world.volumes[volume]
-        if found.pinned or not self._world.running(target) or found.moving:
+        if found.pinned or not self._world.member(target) or found.moving:
             raise CoordinatorMoveRefusedError(volume, target)
         if found.coordinator == target:
             return

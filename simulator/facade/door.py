@@ -7,12 +7,13 @@ import msgspec
 
 from reference_engine.model.errors import HostUnreachableError, OperationFailedError
 from reference_engine.model.identity import NodeName
-from reference_engine.model.units import MILLISECOND, Duration, Instant
+from reference_engine.model.units import MILLISECOND, SECOND, Duration, Instant
 from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Happenings
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
 from simulator.world.cluster import World
+from simulator.world.partitions import CLUSTER, REPOSITORY
 
 _LATENCY_MOST: Final = 20 * MILLISECOND
 _COURSES: Final = {
@@ -22,6 +23,9 @@ _COURSES: Final = {
     AnswerKind.HANG: "never returns",
 }
 
+
+_NETWORK_TIMEOUT: Final = Duration(21 * SECOND)
+"""How long TCP goes on to connect. Source: three tries, 3, 6 and 12 s apart."""
 
 Work = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -38,6 +42,15 @@ class Implementation(Protocol):
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:
         """Return whom a call concerns."""
+
+
+def _side(port: str, address: Address) -> str:
+    """Return whom a call has to reach."""
+    if port == "blob_store":
+        return REPOSITORY
+    if port == "cluster":
+        return CLUSTER
+    return address.node or ""
 
 
 class Door:
@@ -91,13 +104,35 @@ class Door:
             await Wait(sim.event())
         if answer.delay:
             work = self._late(work, Duration(answer.delay))
+        self._look_for_outage(port, operation, address)
+        side = _side(port, address)
+        await self._through(side, operation)
         result = await self._far_side(f"{port}.{operation}", address.node, work)
+        await self._through(side, operation)
         await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
         if answer.after:
             await self._disturb(answer.after)
         if answer.kind is AnswerKind.LOSE:
             raise OperationFailedError(operation, "the reply was lost")
         return result
+
+    def _look_for_outage(self, port: str, operation: str, address: Address) -> None:
+        outages = self._world.outages
+        if outages and ((port, "") in outages or (port, address.subject) in outages):
+            raise OperationFailedError(operation, "the service has failed")
+
+    async def _through(self, side: str, operation: str) -> None:
+        """Return if the network passes; a side that is cut off is given up after a while.
+
+        Raises:
+            HostUnreachableError, OperationFailedError: it does not.
+        """
+        if side not in self._world.cut_off:
+            return
+        await self._world.sim.sleep(_NETWORK_TIMEOUT)
+        if side in {CLUSTER, REPOSITORY}:
+            raise OperationFailedError(operation, f"the {side} does not answer")
+        raise HostUnreachableError(NodeName(side))
 
     def _tell(self, kind: str, call: str, address: Address, answer: Answer) -> None:
         """State that this call takes another course than it would have taken."""

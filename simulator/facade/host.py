@@ -361,7 +361,7 @@ class HostFacade:
                 (node, disk.id, run)
                 for disk in found.disks
                 for node, kept in world.maps.known(disk.id)
-                if world.running(node)
+                if world.running(node) and node not in world.cut_off
                 for run in kept.frozen
             ),
             frozen_guest=found.guest.frozen_by,

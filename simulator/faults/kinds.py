@@ -140,6 +140,37 @@ class NodeCrash(Timed):
     down_for: TimeSpan = Field(default=600_000_000, gt=0)
 
 
+class Partition(Timed):
+    """The network between two sides fails: calls do not arrive, and answers are lost.
+
+    `node-engine`: the engine cannot reach the node. `node-cluster`: the node leaves the cluster,
+    which starts its machines elsewhere and may lose its quorum. `engine-cluster`: the cluster's
+    service does not answer the engine. `engine-repository`: the repository does not.
+    """
+
+    kind: Literal["partition"]
+    cut: Literal["node-engine", "node-cluster", "engine-cluster", "engine-repository"]
+    node: str | None = None
+    """A node's name, or `owner-of:MACHINE`; only where the cut concerns a node."""
+
+    lasts: TimeSpan = Field(default=120_000_000, gt=0)
+
+
+class Outage(Timed):
+    """A service fails from this moment on: it answers every call at once with an error.
+
+    `guest`: the machine's integration service, whose end lets a frozen guest go on; `tracker`: its
+    change tracking; `repository`: all of it.
+    """
+
+    kind: Literal["outage"]
+    service: Literal["guest", "tracker", "repository"]
+    machine: str | None = None
+    """Whose service; the repository is everybody's."""
+
+    lasts: TimeSpan = Field(default=120_000_000, gt=0)
+
+
 class EngineCrash(Timed):
     """The engine's own machine loses power, and comes back with nothing in memory."""
 
@@ -270,6 +301,8 @@ Happening = Annotated[
     | ForeignSnapshot
     | ForeignCheckpoint
     | NodeCrash
+    | Partition
+    | Outage
     | EngineCrash
     | EngineTwin
     | GuestWrites

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 from reference_engine.model.units import (
     GIB,
@@ -71,8 +71,36 @@ def write_size(amount: int, /) -> str:
     return f"{amount} B"
 
 
-TimeSpan = Annotated[int, BeforeValidator(parse_duration), PlainSerializer(write_duration)]
+TimeSpan = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    PlainSerializer(write_duration),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*-?([0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)\s*)+$"},
+                {"const": 0},
+            ],
+            "format": "duration with a unit",
+            "examples": ["250ms", "90s", "1h30m"],
+        },
+        mode="validation",
+    ),
+]
 """Microseconds, written with a unit."""
 
-Size = Annotated[int, BeforeValidator(parse_size), PlainSerializer(write_size)]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    PlainSerializer(write_size),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": (r"^\s*[0-9]{1,15}\s*(B|KiB|MiB|GiB|TiB)(\s*\+\s*[0-9]{1,15}\s*B)?\s*$"),
+            "format": "size with a unit",
+            "examples": ["64 KiB", "2 MiB", "2 MiB + 512 B"],
+        },
+        mode="validation",
+    ),
+]
 """Bytes, written with a unit."""

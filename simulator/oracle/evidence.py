@@ -1,5 +1,8 @@
 """What a verdict may be founded on: the facts, the truth, and what restores returned."""
 
+from bisect import bisect_right
+from typing import Final
+
 import msgspec
 import numpy as np
 
@@ -21,9 +24,13 @@ from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
 from reference_engine.trace.engine import DeltaEnumerated, PointsExpired
+from simulator.world.applications.application import Opening
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth
+
+_SMALL: Final = 1 << 20
+"""Cells up to which an array of the whole disk is quicker than sorting its writes."""
 
 
 class DiskProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +48,18 @@ class DiskProof(msgspec.Struct, frozen=True, kw_only=True):
     """Digest of everything that the restore returned."""
 
 
+class ApplicationProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What an application found in the restored image, and what it should find."""
+
+    kind: str
+    opening: Opening
+    committed: int
+    """The last transaction that was permanent at the point's instant."""
+
+    begun: int
+    """The last one of which anything had been written."""
+
+
 class PointProof(msgspec.Struct, frozen=True, kw_only=True):
     """One point, restored in the instant in which it became visible."""
 
@@ -48,6 +67,9 @@ class PointProof(msgspec.Struct, frozen=True, kw_only=True):
     disks: tuple[DiskProof, ...]
     unreadable: str
     """Why it could not be restored; empty when it could."""
+
+    application: ApplicationProof | None = None
+    """What the application in the guest says, if there is one."""
 
 
 class LaterRestore(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,9 +183,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     def cut_of(self, point: RecoveryPoint, record: DiskRecord, /) -> Cut:
         """Return the instant that a point claims for one of its disks."""
-        if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
-            return self.truth.guest_cuts[point.guest_snapshot]
-        return self.truth.host_cuts[record.snapshot]
+        return cut_of(self.truth, point, record)
 
     def true_image(self, point: RecoveryPoint, record: DiskRecord, /) -> StampImage:
         """Return what the disk held at the instant that the point claims."""
@@ -214,6 +234,13 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
         return self.as_bytes(disk, np.sort(cells), record.size)
 
 
+def cut_of(truth: Truth, point: RecoveryPoint, record: DiskRecord, /) -> Cut:
+    """Return the instant that a point claims for one of its disks."""
+    if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
+        return truth.guest_cuts[point.guest_snapshot]
+    return truth.host_cuts[record.snapshot]
+
+
 def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> StampImage:
     """Return the disk after every write up to and with `stamp`, from the log alone."""
     start = truth.initial[disk]
@@ -225,24 +252,30 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
         replayed.write(first, start.read(first))
     else:
         replayed.pages = dict(start.pages)
-    bound = np.uint64(stamp)
     cells: list[Cells] = []
     stamps: list[Stamps] = []
-    for batch in truth.writes[machine]:
-        if batch.disk != disk:
-            continue
-        order = batch.stamps & np.uint64(TRIMMED - 1)
-        if order[0] > bound:
-            break
-        kept = order <= bound
-        for shape in shapes:  # what lay behind the end when the disk was cut off is gone
-            behind = batch.cells >= shape.cells
-            kept &= ~(behind & (order <= np.uint64(shape.stamp)))
-        cells.append(batch.cells[kept])
-        stamps.append(batch.stamps[kept])
+    # The log is in write order, so everything behind the first later batch is later, too.
+    log = truth.writes[machine]
+    end = bisect_right(log, stamp, key=lambda batch: int(batch.stamps[0]) & (TRIMMED - 1))
+    for batch in log[:end]:
+        if batch.disk == disk:
+            cells.append(batch.cells)
+            stamps.append(batch.stamps)
     if cells:
-        # Of many writes to one cell the last one counts: the first, read from behind.
-        every = np.concatenate(cells)[::-1]
-        written, latest = np.unique(every, return_index=True)
-        replayed.write(written, np.concatenate(stamps)[::-1][latest])
+        every, marked = np.concatenate(cells), np.concatenate(stamps)
+        order = marked & np.uint64(TRIMMED - 1)
+        kept = order <= np.uint64(stamp)
+        for shape in shapes:  # what lay behind the end when the disk was cut off is gone
+            kept &= (every < shape.cells) | (order > np.uint64(shape.stamp))
+        # Of many writes to one cell the last one counts.
+        every, marked = every[kept], marked[kept]
+        count = int(every.max(initial=-1)) + 1
+        if count <= _SMALL:
+            latest = np.zeros(count, np.uint64)
+            latest[every] = marked  # numpy keeps the last of several values for one place
+            written = np.flatnonzero(latest)
+            replayed.write(written, latest[written])
+        else:
+            written, first = np.unique(every[::-1], return_index=True)
+            replayed.write(written, marked[::-1][first])
     return replayed.snapshot()

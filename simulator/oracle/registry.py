@@ -25,6 +25,7 @@ from simulator.oracle import (
     i20_loud_corruption,
     i21_every_slot_explained,
     i22_no_contagion,
+    i23_application_opens,
 )
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Invariant, Verdict
@@ -54,6 +55,7 @@ INVARIANTS: Final[tuple[Invariant, ...]] = tuple(
         i20_loud_corruption,
         i21_every_slot_explained,
         i22_no_contagion,
+        i23_application_opens,
     )
 )
 

@@ -12,10 +12,13 @@ from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.units import MIB, MILLISECOND, SECOND, ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
-from simulator.kernel.streams import key_of
+from simulator.kernel.streams import Stream, key_of
 from simulator.kernel.task import SimNode
 from simulator.scenario.schema import Scenario, VirtualMachine
 from simulator.world import room
+from simulator.world.applications.application import LOG, TABLES, Kind, Layout, Part
+from simulator.world.applications.hosting import HostedApplication
+from simulator.world.applications.opening import parts_of, program
 from simulator.world.cluster import Clock, World
 from simulator.world.content import Underlay
 from simulator.world.disk import SimDisk
@@ -113,6 +116,7 @@ def _build_machine(
         _build_disk(scenario, described, index, sim=sim, images=images)
         for index in range(len(described.disks))
     ]
+    layout = None if described.application is None else _lay_out(described.application, disks)
     writes = described.writes
     profile = Profile(
         bursts_per_hour=writes.bursts_per_hour,
@@ -150,7 +154,48 @@ def _build_machine(
     )
     # An average use: real disks differ, simulated ones are filled per machine.
     built.fill(sum(disk.used_percent for disk in described.disks) * 10 // len(described.disks))
+    if described.application is not None and layout is not None:
+        _host(built, described, layout, sim=sim, cell=scenario.cell)
     return built
+
+
+def _host(
+    machine: SimMachine,
+    described: VirtualMachine,
+    layout: Layout,
+    /,
+    *,
+    sim: Simulation,
+    cell: int,
+) -> None:
+    kind = described.application
+    assert kind is not None, described.name
+    draw = Stream(sim.seed, "application", described.name)
+    application = program(kind, draw, cell=cell, per_hour=described.transactions_per_hour)
+    machine.host(
+        HostedApplication(
+            application,
+            kind=kind,
+            layout=layout,
+            disks=machine.disks,
+            milestones=machine.milestones(),
+        )
+    )
+
+
+def _lay_out(kind: Kind, disks: list[SimDisk]) -> Layout:
+    """Return where an application's log and tables lie: on two disks, if there are two."""
+    wanted = parts_of(kind)
+    tables = disks[min(1, len(disks) - 1)]
+    # The middle of the disk: a torn disk has one half of each instant.
+    first = min(tables.cells // 2, int(tables.diff_area[0]) - wanted[TABLES])
+    layout = {
+        LOG: Part(disk=0, first=0, count=wanted[LOG]),
+        TABLES: Part(disk=disks.index(tables), first=first, count=wanted[TABLES]),
+    }
+    for part in layout.values():
+        disks[part.disk].reserve(range(part.first, part.first + part.count))
+    return layout
 
 
 def _build_disk(

@@ -11,7 +11,6 @@ from reference_engine.model.units import MINUTE, SECOND
 from simulator.kernel.streams import Stream
 
 Table = dict[str, Any]
-Moment = Callable[[Stream, list[str], int], Table]
 Span = Callable[[int], str]
 
 _SHARE: Final = 350
@@ -20,10 +19,14 @@ _SHARE: Final = 350
 _OBSTACLES: Final = ("fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller")
 
 
-def enlarge(data: Table, seed: int, interval: int, /, *, moment: Moment, span: Span) -> None:
-    """Add to a drawn scenario what this seed's second stream draws; nothing for most seeds."""
+def enlarge(data: Table, seed: int, interval: int, slots: int, /, *, span: Span) -> None:
+    """Add to a drawn scenario what this seed's second stream draws; nothing for most seeds.
+
+    Where a program with data of its own runs in a guest nothing is added: its disks stay.
+    """
     draw = Stream(seed, "swarm/hosts")
-    if not draw.chance(_SHARE):
+    hosted = any("application" in machine for machine in data["machines"])
+    if not draw.chance(_SHARE) or hosted:
         return
     _hosts(data, draw)
     _policy(data, draw, span)
@@ -34,8 +37,20 @@ def enlarge(data: Table, seed: int, interval: int, /, *, moment: Moment, span: S
         data["happenings"].append(
             happening
             if "on" in happening
-            else {**happening, "on": moment(draw, machines, interval)}
+            else {**happening, "on": _moment(draw, machines, interval, slots, span)}
         )
+
+
+def _moment(draw: Stream, machines: list[str], interval: int, slots: int, span: Span) -> Table:
+    if draw.chance(650):
+        return {
+            "machine": machines[draw.below(len(machines))],
+            "step": draw.below(17),
+            "when": ["before", "after"][draw.below(2)],
+            "occurrence": draw.between(1, slots),
+            "delay": span(0 if draw.chance(400) else draw.between(0, 12 * SECOND)),
+        }
+    return {"at": span(draw.below(interval * slots))}
 
 
 def _hosts(data: Table, draw: Stream) -> None:

@@ -14,6 +14,7 @@ from simulator.scenario.schema import Complaint, Scenario, impossibilities
 _MOST_BYTES: Final = 4 << 20
 _LONG_STRING: Final = re.compile(r'"""(?:\\.|[^\\])*?"""|\'\'\'.*?\'\'\'', re.DOTALL)
 _HEADER: Final = re.compile(r"^\s*(\[\[?)\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _KEY: Final = re.compile(r"""^\s*([A-Za-z0-9_-]+|"[^"]*"|'[^']*')((?:\s*\.\s*[^=\s]+)*)\s*=""")
 
 
@@ -59,7 +60,7 @@ def parse_scenario(text: str, /, *, name: str) -> Scenario:
         decoded = tomllib.loads(text)
     except (ValueError, RecursionError) as failure:  # a number of 5,000 digits is a ValueError
         line, sentence = _toml_complaint(text, str(failure))
-        raise ScenarioRefusedError((f"{name}:{line}: {sentence}",)) from None
+        raise ScenarioRefusedError((f"{name}:{line}: {_printable(sentence)}",)) from None
     try:
         scenario = Scenario.model_validate(decoded)
     except ValidationError as failure:
@@ -118,15 +119,24 @@ def _rendered(text: str, name: str, complaints: list[Complaint]) -> tuple[str, .
         while place and place not in lines:
             place = place[:-1]
         line = lines.get(place, 1)
-        rendered.append((line, f"{name}:{line}: {_dotted(location)}: {sentence}"))
+        rendered.append((line, f"{name}:{line}: {_dotted(location)}: {_printable(sentence)}"))
     return tuple(dict.fromkeys(text for _, text in sorted(rendered)))
 
 
 def _dotted(location: tuple[str | int, ...]) -> str:
     out = ""
     for part in location:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
+        name = str(part) if isinstance(part, int) or _BARE.fullmatch(part) else repr(part)
+        out += f"[{name}]" if isinstance(part, int) else f".{name}" if out else name
     return out or "the file"
+
+
+def _printable(sentence: str) -> str:
+    """Return one line: whatever a file holds, a complaint about it can be printed."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in sentence
+    )
 
 
 def _without_long_strings(text: str) -> str:

@@ -6,11 +6,17 @@ from typing import Literal
 from pydantic import Field
 
 from reference_engine.model.outcome import Outcome
-from simulator.faults.kinds import Happening, NodeCrash
+from simulator.faults.kinds import Happening, NodeCrash, Outage, Partition
 from simulator.faults.life_cycle import MachineCloned, MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
+from simulator.world.applications.application import (
+    LARGEST_CELL,
+    LEAST_CELLS,
+    SMALLEST_CELL,
+    Kind,
+)
 
 
 class Node(Strict):
@@ -80,6 +86,10 @@ class VirtualMachine(Strict):
 
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
+    application: Kind | None = None
+    """A program in the guest with data of its own: log on the first disk, tables on the second."""
+
+    transactions_per_hour: int = Field(default=120, ge=1, le=3600)
     guest_clock_offset: TimeSpan = 0
     guest_clock_drift_ppm: int = Field(default=0, ge=-10_000, le=10_000)
 
@@ -217,6 +227,7 @@ def impossibilities(scenario: Scenario, /) -> Iterator[Complaint]:
             if disk.volume not in volumes:
                 yield (*place, "volume"), f"there is no volume {disk.volume!r}"
             yield from _disk_sizes(scenario, disk, place)
+        yield from _application(scenario, machine, ("machines", index, "application"))
     if scenario.skew.longest < scenario.skew.shortest:
         yield ("skew", "longest"), "is shorter than the shortest"
     if scenario.protection.block % scenario.cell:
@@ -227,6 +238,20 @@ def impossibilities(scenario: Scenario, /) -> Iterator[Complaint]:
         here = ("variants", index)
         yield from _happenings(scenario, variant.happenings, (*here, "happenings"))
         yield from _expectations(scenario, variant.expect, (*here, "expect"))
+
+
+def _application(
+    scenario: Scenario, machine: VirtualMachine, place: tuple[str | int, ...]
+) -> Iterator[Complaint]:
+    if machine.application is None:
+        return
+    if not SMALLEST_CELL <= scenario.cell <= LARGEST_CELL:
+        yield place, "needs cells of 4 KiB to 64 KiB"
+    for disk in machine.disks[:2]:
+        if disk.image is not None:
+            yield place, "cannot lie on a real disk image, whose files are not its own"
+        elif disk.size is not None and disk.size < LEAST_CELLS * scenario.cell:
+            yield place, f"needs disks of at least {LEAST_CELLS} cells"
 
 
 def _disk_sizes(
@@ -271,20 +296,31 @@ def _happenings(
         here = (*place, index)
         for key, there in known.items():
             named, names = getattr(happening, key, None), there
-            if isinstance(happening, NodeCrash) and key == "node":
-                named, names = _crashing(happening, nodes, machines)
+            if isinstance(happening, NodeCrash | Partition) and key == "node" and happening.node:
+                named, names = _node_meant(happening.node, nodes, machines)
             if named is not None and named not in names:
                 what = "clock of" if key == "clock" else "node" if key == "target" else key
                 yield (*here, key), f"there is no {what} {getattr(happening, key)!r}"
         if isinstance(happening, NodeCrash) and len(nodes) == 1:
             yield here, "the only node cannot crash: nothing could restart its machines"
+        if isinstance(happening, Partition):
+            if (happening.node is None) == happening.cut.startswith("node-"):
+                needs = "no node" if happening.node else "a node"
+                yield (*here, "node"), f"a partition {happening.cut} concerns {needs}"
+            if happening.cut == "node-cluster" and len(nodes) == 1:
+                yield here, "the only node has no cluster to be cut off from"
+        if isinstance(happening, Outage) and (
+            (happening.machine is None) != (happening.service == "repository")
+        ):
+            needs = "no machine" if happening.machine else "a machine"
+            yield (*here, "machine"), f"an outage of the {happening.service} concerns {needs}"
         yield from _trigger(scenario, happening, here)
 
 
-def _crashing(happening: NodeCrash, nodes: set[str], machines: set[str]) -> tuple[str, set[str]]:
-    """Return whose name is given for a node that crashes, and which names there are."""
-    owner = happening.node.removeprefix("owner-of:")
-    return owner, nodes if owner == happening.node else machines
+def _node_meant(named: str, nodes: set[str], machines: set[str]) -> tuple[str, set[str]]:
+    """Return whose name is given for a node, and which names there are."""
+    owner = named.removeprefix("owner-of:")
+    return owner, nodes if owner == named else machines
 
 
 def _trigger(
@@ -313,7 +349,23 @@ def _machines(scenario: Scenario) -> set[str]:
 def _expectations(
     scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
-    machines = _machines(scenario)
+    machines = {machine.name: number for number, machine in enumerate(scenario.machines)}
     for index, expectation in enumerate(expect):
-        if expectation.machine not in machines:
-            yield (*place, index, "machine"), f"there is no machine {expectation.machine!r}"
+        here = (*place, index)
+        number = machines.get(expectation.machine)
+        if number is None:
+            yield (*here, "machine"), f"there is no machine {expectation.machine!r}"
+            continue
+        slots = slot_count(scenario, number)
+        if expectation.slot is not None and expectation.slot > slots:
+            yield (*here, "slot"), f"the machine has only {slots} slots before the scenario's end"
+        frozen = scenario.machines[number].guest != "none"
+        if expectation.consistency == "application" and not frozen:
+            yield (*here, "consistency"), "a guest that cannot be frozen has no such point"
+
+
+def slot_count(scenario: Scenario, number: int, /) -> int:
+    """Return how often the machine of this place in the file is due."""
+    protection = scenario.protection
+    first = protection.first + number * protection.stagger
+    return max(0, -(-(scenario.duration - first) // protection.interval))

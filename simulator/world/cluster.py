@@ -109,6 +109,15 @@ class World:
         self.session = 0
         """Which session the engine has with the hosts; a new one after each loss of the engine."""
 
+        self.isolated: dict[NodeName, int] = {}
+        """Nodes that the cluster's network does not reach, and by how many partitions."""
+
+        self.cut_off: dict[str, int] = {}
+        """Whom the engine cannot reach: nodes, `cluster`, `repository`; by how many partitions."""
+
+        self.outages: dict[tuple[str, str], int] = {}
+        """Services that fail, as port and subject, and by how many outages; no subject: all."""
+
         self.on_node_loss: list[Callable[[NodeName, list[SimTask]], None]] = []
 
     def machine_of_disk(self, disk: DiskId, /) -> SimMachine:
@@ -132,6 +141,10 @@ class World:
         """Return whether the node has power."""
         return self.nodes[node].running
 
+    def member(self, node: NodeName, /) -> bool:
+        """Return whether the node has power and takes part in the cluster."""
+        return self.running(node) and node not in self.isolated and node not in self.outside
+
     def place(self, machine: SimMachine, node: NodeName, /, *, why: str) -> None:
         """Have the machine run on `node` from this instant."""
         machine.node = machine.last_node = node
@@ -153,8 +166,8 @@ class World:
     @property
     def quorate(self) -> bool:
         """Whether enough nodes run, a witness counted for those that do."""
-        members = [node for name, node in self.nodes.items() if name not in self.outside]
-        return 2 * sum(node.running for node in members) >= len(members)
+        count = sum(node not in self.outside for node in self.nodes)
+        return 2 * sum(map(self.member, self.nodes)) >= count
 
     def set_coordinator(self, volume: SimVolume, node: NodeName, /, *, why: str) -> None:
         """Have `node` coordinate the volume from this instant."""
@@ -168,14 +181,7 @@ class World:
         names = list(self.nodes)
         start = names.index(node) + 1 if node in names else 0
         ordered = names[start:] + names[:start]
-        return next(
-            (
-                name
-                for name in ordered
-                if name != node and self.running(name) and name not in self.outside
-            ),
-            None,
-        )
+        return next((name for name in ordered if name != node and self.member(name)), None)
 
     # --- live migration ------------------------------------------------------------------------
 
@@ -191,7 +197,7 @@ class World:
     ) -> None:
         """Live-migrate: copy memory while the guest runs, stand still, go on on `target`."""
         source = machine.node
-        if source is None or source == target or machine.migrating or not self.running(target):
+        if source is None or source == target or machine.migrating or not self.member(target):
             return
         if self.migration_waits_for_backup:
             while self._backing_up(machine):
@@ -229,7 +235,7 @@ class World:
         )
 
     def _still_migrating(self, machine: SimMachine, source: NodeName, target: NodeName) -> bool:
-        return machine.migrating and machine.node == source and self.running(target)
+        return machine.migrating and machine.node == source and self.member(target)
 
     def _migration_failed(
         self, machine: SimMachine, source: NodeName, target: NodeName, began: Instant
@@ -315,9 +321,9 @@ class World:
         for machine in stopped:
             self.restart(machine, node)
         if not self.quorate:
-            self._stop_service()
+            self.stop_service()
 
-    def _stop_service(self) -> None:
+    def stop_service(self) -> None:
         """Without a majority the cluster service stops, and with it every machine."""
         for machine in self.machines.values():
             node = machine.node

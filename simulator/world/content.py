@@ -36,6 +36,16 @@ class DiskContent:
     ) -> None:
         self.key, self.cell, self.size, self.underlay = key, cell, size, underlay
         self.cells = -(-size // cell)
+        self.real: list[range] = []
+        """Cells of applications: what is written there has real bytes, kept by its stamp."""
+
+        self.written: dict[int, bytes] = {}
+
+    def resized(self, size: ByteCount, /) -> "DiskContent":
+        """Return how the same stamps become bytes on a disk of another size."""
+        other = DiskContent(self.key, cell=self.cell, size=size, underlay=self.underlay)
+        other.real, other.written = self.real, self.written
+        return other
 
     def _veil(self, cells: Cells) -> Stamps:
         with np.errstate(over="ignore"):
@@ -61,6 +71,11 @@ class DiskContent:
                 out[bare] = 0
             else:
                 self._lay_under(out, bare, cells)
+        for part in self.real:
+            for row in np.flatnonzero((cells >= part.start) & (cells < part.stop)).tolist():
+                real = self.written.get(int(stamps[row]))
+                if real is not None:
+                    out[row] = np.frombuffer(real, np.uint8)
         return out
 
     def _lay_under(

@@ -67,9 +67,7 @@ class SimDisk:
         """Be of another size; what is new was never written, what is cut off is gone."""
         before, stamps = self.cells, self.stamps
         self.size = size
-        self.content = DiskContent(
-            self.content.key, cell=self.cell, size=size, underlay=self.content.underlay
-        )
+        self.content = self.content.resized(size)
         self.cells = self.content.cells
         self.stamps = StampDisk(self.cells)
         kept = stamps.written()
@@ -78,6 +76,17 @@ class SimDisk:
         # Nothing else writes where the disk has grown, so canaries can.
         within = self._canary_cells[self._canary_cells < self.cells]
         self._canary_cells = np.append(within, np.arange(before, self.cells)[1::3])
+
+    def reserve(self, part: range, /) -> None:
+        """Give cells to an application: nothing else in the guest writes them from now on."""
+        assert len(self.diff_area) == 0 or part.stop <= self.diff_area[0], part
+        self.content.real.append(part)
+        self.writable = self._without(self.writable, part)
+        self._canary_cells = self._without(self._canary_cells, part)
+
+    @staticmethod
+    def _without(cells: Cells, part: range, /) -> Cells:
+        return cells[(cells < part.start) | (cells >= part.stop)]
 
     @property
     def lineage(self) -> str:

@@ -112,6 +112,8 @@ class Guest:
         """Which of the engine's sessions asked for the rest; the host ends it with the session."""
 
         self._rests = 0
+        self.prepare: Callable[[], None] = lambda: None
+        """What applications do before the guest is at rest; raises where they cannot."""
 
     async def freeze(
         self,
@@ -131,6 +133,7 @@ class Guest:
             raise OperationFailedError("freeze", "the guest has no integration service")
         if self.at_rest:
             raise OperationFailedError("freeze", "the guest is frozen already")
+        self.prepare()
         self.rest(run)
         rested = self._rests
         await self._sim.sleep(flush)

@@ -43,7 +43,7 @@ async def stop(world: World, machine: SimMachine, /, *, lasts: Duration) -> None
     machine.off, machine.settled = False, False
     machine.skip()
     home = machine.last_node
-    if home is not None and world.running(home):
+    if home is not None and world.member(home):
         world.place(machine, home, why="start")
     elif home is not None:
         world.restart(machine, home)
@@ -105,6 +105,7 @@ def take_user_checkpoint(machine: SimMachine, /) -> None:
     """Remember the disks as they are."""
     machine.advance()
     machine.checkpoint = {disk.id: disk.stamps.snapshot() for disk in machine.disks}
+    machine.checkpoint_stamp = machine.stamp
 
 
 def revert(machine: SimMachine, /) -> None:
@@ -125,6 +126,11 @@ def revert(machine: SimMachine, /) -> None:
         then = kept.read(differs)
         empty = (then == NEVER_WRITTEN) | ((then & np.uint64(TRIMMED)) != 0)
         machine.change_unseen(disk, differs[~empty], trimmed=differs[empty])
+        if machine.application is not None:
+            # An application has to find its own bytes again.
+            machine.application.find_again(disk, differs[~empty], kept)
+    if machine.application is not None:
+        machine.application.went_back(machine.checkpoint_stamp, machine.stamp)
 
 
 async def stale(world: World, machine: SimMachine, node: NodeName, /, *, lasts: Duration) -> None:

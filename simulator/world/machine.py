@@ -5,16 +5,18 @@ from typing import Final
 
 import numpy as np
 
+from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import DiskId, GuestSnapshotId, MachineId, NodeName, RunTag
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
+from simulator.world.applications.hosting import HostedApplication
 from simulator.world.disk import SimDisk
 from simulator.world.guest import Guest, ShadowCopy
 from simulator.world.stamps import TRIMMED, Cells, StampImage, Stamps
 from simulator.world.trackers import FilterMaps, ReferencePoint
-from simulator.world.truth import Cut, Truth, WriteBatch
+from simulator.world.truth import Cut, Milestone, Truth, WriteBatch
 from simulator.world.workload import Profile, Workload
 
 _TRIM: Final = np.uint64(TRIMMED)
@@ -102,6 +104,10 @@ class SimMachine:
         self._chance = sim.stream("canary", machine)
         self._lies = sim.stream("lies", machine)
         self._shadows = 0
+        self.application: HostedApplication | None = None
+        self.checkpoint_stamp = 0
+        """The newest write at the administrator's checkpoint."""
+
         truth.writes[machine] = []
 
     def describe(self) -> Machine:
@@ -157,6 +163,35 @@ class SimMachine:
         """Write the disks' first content, before anything is recorded or tracked."""
         for disk in self.disks:
             self.fill_disk(disk, used_per_mille)
+
+    def host(self, application: HostedApplication, /) -> None:
+        """Have an application in the guest, whose first files are there before anything else."""
+        self.application = application
+        application.format(self._put_first)
+        for disk in self.disks:
+            self._truth.initial[disk.id] = disk.stamps.snapshot()
+        self.guest.prepare = self._close_application
+
+    def milestones(self) -> list[Milestone]:
+        """Return the list that holds how far the machine's application came."""
+        return self._truth.milestones.setdefault(self.id, [])
+
+    def _put_first(self, disk: SimDisk, cells: Cells) -> int:
+        disk.stamps.write(cells, self._new_stamps(len(cells)))
+        return self.stamp
+
+    def _put_real(self, disk: SimDisk, cells: Cells) -> int:
+        self._write(disk, cells, trim=False)
+        return self.stamp
+
+    def _close_application(self) -> None:
+        """Have the application finish and close its files, as a freeze asks it to."""
+        if self.application is None:
+            return
+        if not self.writing:
+            raise OperationFailedError("freeze", "the application cannot write to its disks")
+        self.application.advance(self._sim.now(), self._put_real)
+        self.application.close(self._sim.now(), self._put_real)
 
     def fill_disk(self, disk: SimDisk, used_per_mille: int, /) -> None:
         """Write one disk's first content."""
@@ -215,6 +250,8 @@ class SimMachine:
         for workload in self._workloads:
             for burst in workload.until(now):
                 self._write(self.disks[burst.disk], burst.cells, trim=burst.trim)
+        if self.application is not None:
+            self.application.advance(now, self._put_real)
 
     def skip(self) -> None:
         """Let the writes of a time without power go by."""
@@ -302,6 +339,8 @@ class SimMachine:
     def power_off(self) -> None:
         """Lose power: the guest stops where it is."""
         self.advance()
+        if self.application is not None:
+            self.application.stop()
         self.guest.power_off()
         self.node = None
         self.migrating = False

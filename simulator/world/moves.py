@@ -13,7 +13,7 @@ async def quick_migrate(
 ) -> None:
     """Save the machine, move it and resume it on `target`; nobody serves it in between."""
     source = machine.node
-    if source is None or machine.migrating or not world.running(target):
+    if source is None or machine.migrating or not world.member(target):
         return
     machine.advance()
     machine.canary()
@@ -26,7 +26,7 @@ async def quick_migrate(
     if machine.deleted or machine.off or machine.node is not None or machine.placements != left:
         return
     machine.skip()
-    place = target if world.running(target) else world.other_node(target)
+    place = target if world.member(target) else world.other_node(target)
     if place is None:
         # No node runs that could resume it; whoever comes back first does.
         world.restart(machine, target)

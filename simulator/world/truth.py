@@ -47,6 +47,17 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     cells: int
 
 
+class Milestone(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a machine's application had come with one of its machine's writes."""
+
+    stamp: int
+    committed: int
+    """The last transaction that nothing can undo any more."""
+
+    begun: int
+    """The last transaction of which anything was written."""
+
+
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one simulation. Append-only; the world writes it, only the oracle reads it."""
 
@@ -61,6 +72,9 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
 
     depths: list[tuple[RunTag, int]]
     """How many difference disks a machine had when a run took its checkpoint."""
+
+    milestones: dict[MachineId, list[Milestone]]
+    """How far each application came, in write order."""
 
     initial: dict[DiskId, StampImage]
     sizes: dict[DiskId, int]
@@ -90,6 +104,7 @@ def empty_truth() -> Truth:
         switched={},
         diff_areas={},
         depths=[],
+        milestones={},
         initial={},
         sizes={},
         lied={},

@@ -23,7 +23,7 @@ async def move_coordinator(world: World, volume: SimVolume, target: NodeName, /)
         volume.moving = True
         await world.sim.sleep(longest)
         volume.moving = False
-    if world.running(target):
+    if world.member(target):
         world.set_coordinator(volume, target, why="balancer")
 
 

@@ -13,7 +13,7 @@ from reference_engine.model.units import HOUR, Instant
 from simulator.kernel.streams import key_of
 from simulator.world.stamps import Cells
 
-_BATCH: Final = 256
+_BATCH: Final = 64
 _MOST_BURST: Final = 64
 
 

@@ -21,7 +21,7 @@ from simulator.campaign.sweep.page import render_campaign
 from simulator.campaign.sweep.results_log import heading, opened_log, read_results
 from simulator.campaign.sweep.seeds import SeedResult, judged, subject_of, try_seed
 from simulator.campaign.sweep.summary import Rate, Summary, summary_of
-from simulator.faults.kinds import Happening
+from simulator.faults.kinds import Happening, Outage
 from simulator.scenario.reading import parse_scenario, read_scenario
 from simulator.scenario.swarm import draw_scenario
 from tests.strategies.simulated_clusters import scenario_text
@@ -213,6 +213,8 @@ def test_every_kind_of_happening_has_a_class() -> None:
         for kind in get_args(get_args(Happening)[0])
     }
     by_the_door = {"call-disturbed", "guest-silence"}
+    services = get_args(Outage.model_fields["service"].annotation)
+    kinds = kinds - {"outage"} | {f"outage/{service}" for service in services}
 
     assert sorted(kinds - by_the_door - {*TOLD_BY_THEIR_FACTS} - {*CLASS_OF_KIND}) == []
 

@@ -40,10 +40,18 @@ from reference_engine.trace.engine import (
     RunsFenced,
 )
 from simulator.campaign.trial import run_trial, subjects_of
-from simulator.oracle.evidence import DiskProof, Evidence, LaterRestore, Limits, PointProof
+from simulator.oracle.evidence import (
+    ApplicationProof,
+    DiskProof,
+    Evidence,
+    LaterRestore,
+    Limits,
+    PointProof,
+)
 from simulator.oracle.registry import INVARIANTS, judge
 from simulator.oracle.verdict import Finding, Invariant, Verdict
 from simulator.scenario.reading import parse_scenario
+from simulator.world.applications.application import Opening
 from simulator.world.truth import empty_truth
 from tests.strategies.simulated_clusters import X, scenario_text
 
@@ -52,7 +60,8 @@ CRASH_MACHINE: Final = """
 name = "y"
 node = "B"
 guest = "none"
-disks = [{ volume = "V1", size = "512 KiB" }, { volume = "V1", size = "640 KiB" }]
+application = "ledger"
+disks = [{ volume = "V1", size = "640 KiB" }, { volume = "V1", size = "768 KiB" }]
 """
 
 replace = msgspec.structs.replace
@@ -486,6 +495,31 @@ def infect(evidence: Evidence) -> Evidence:
     return replace(evidence, facts=(failed, *evidence.facts), suspects=suspects)
 
 
+def with_opening(evidence: Evidence, label: Consistency, **changes: Any) -> Evidence:
+    """Return the evidence with what an application said of a point changed."""
+    proof = proofs_of(evidence, label)[0]
+    opening = Opening(clean=True, transactions=4, problems=())
+    said = ApplicationProof(
+        kind="ledger", opening=replace(opening, **changes), committed=4, begun=4
+    )
+    return with_proof(evidence, replace(proof, application=said))
+
+
+def damage_ledger(evidence: Evidence) -> Evidence:
+    """A ledger's balances do not sum to zero."""
+    return with_opening(evidence, Consistency.CRASH, problems=("the balances are wrong",))
+
+
+def lose_transaction(evidence: Evidence) -> Evidence:
+    """A ledger lacks a transaction that was committed."""
+    return with_opening(evidence, Consistency.CRASH, transactions=3)
+
+
+def recover_at_rest(evidence: Evidence) -> Evidence:
+    """A ledger was not closed, though the label says that it was at rest."""
+    return with_opening(evidence, Consistency.APPLICATION, clean=False)
+
+
 Deception = Callable[[Evidence], Evidence]
 
 DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
@@ -536,6 +570,9 @@ DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
     ("E1", restore_damage, frozenset({"I1", "I13", "I20"})),
     ("E1", skip_slot, frozenset({"I21"})),
     ("E1", infect, frozenset({"I22"})),
+    ("E1", damage_ledger, frozenset({"I23"})),
+    ("E1", lose_transaction, frozenset({"I23"})),
+    ("E1", recover_at_rest, frozenset({"I23"})),
     ("E1", take_another_course, frozenset({"I19"})),
 )
 

@@ -42,6 +42,7 @@ from reference_engine.trace.engine import (
     StepEntered,
 )
 from simulator.campaign.trial import Trial
+from simulator.oracle.evidence import ApplicationProof
 
 _REASONS: Final = {
     TransferReason.FIRST: "it is the machine's first point",
@@ -186,6 +187,23 @@ def _made(trial: Trial, point: RecoveryPoint) -> Iterator[str]:
             if wrong == 0
             else f"Restored at its commit, {wrong:,} bytes differ from the truth."
         )
+        if proof.application is not None:
+            yield application_sentence(proof.application)
+
+
+def application_sentence(proof: ApplicationProof, /) -> str:
+    """Return what the application in the guest says of the restored disks."""
+    opening = proof.opening
+    if opening.problems:
+        return f"The {proof.kind} in the guest does not open: {', '.join(opening.problems)}."
+    how = "opens clean" if opening.clean else "opens after recovery"
+    wanted = str(proof.committed)
+    if proof.begun > proof.committed:
+        wanted += f" or {proof.begun}"
+    return (
+        f"The {proof.kind} in the guest {how}, with {opening.transactions} transactions "
+        f"({wanted} expected)."
+    )
 
 
 def _disk(trial: Trial, point: RecoveryPoint, record: DiskRecord) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reference_engine.model.outcome import Step
 from simulator.campaign.sweep.seeds import Breach
-from simulator.faults.kinds import CallDisturbed, GuestSilence, Happening
+from simulator.faults.kinds import CallDisturbed, GuestSilence, Happening, Partition
 from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import write_duration
 from simulator.oracle.registry import INVARIANTS
@@ -54,12 +54,27 @@ def _silence(silence: GuestSilence) -> str:
     return f"{silence.machine} is {write_duration(silence.late)} late with its {nth} freeze"
 
 
+def _sides(partition: Partition) -> str:
+    one, other = partition.cut.split("-")
+    if partition.node is not None:
+        one = partition.node.replace("owner-of:", "the node of ")
+        return f"{one} and the {other}"
+    return f"the {one} and the {other}"
+
+
 _SAYINGS: Final[Mapping[str, Callable[[Any], str]]] = {
     "live-migration": lambda each: f"{each.machine} migrates to {each.target}",
     "coordinator-move": lambda each: f"the coordinator of {each.volume} moves to {each.target}",
     "node-crash": lambda each: (
         f"{each.node.replace('owner-of:', 'the node of ')} loses power for "
         f"{write_duration(each.down_for)}"
+    ),
+    "partition": lambda each: (
+        f"{_sides(each)} cannot reach each other for {write_duration(each.lasts)}"
+    ),
+    "outage": lambda each: (
+        f"the {each.service} service {f'of {each.machine} ' if each.machine else ''}"
+        f"fails for {write_duration(each.lasts)}"
     ),
     "engine-crash": lambda each: f"the engine loses power for {write_duration(each.down_for)}",
     "tracker-lost": lambda each: f"the trackers of {each.machine} lose what they knew",

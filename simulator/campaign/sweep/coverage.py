@@ -19,6 +19,7 @@ from simulator.scenario.schema import Scenario
 
 MIGRATE: Final = "migrate"
 COORDINATOR: Final = "coordinator move"
+PARTITION: Final = "partition"
 NODE_CRASH: Final = "node crash"
 ENGINE_CRASH: Final = "engine crash"
 FREEZE: Final = "freeze fault"
@@ -31,7 +32,7 @@ CLASSES: Final = (
     MIGRATE,
     COORDINATOR,
     NODE_CRASH,
-    "partition",
+    PARTITION,
     FREEZE,
     TRACKER,
     DISK_CHANGE,
@@ -92,6 +93,10 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "machine-deleted": LIFE_CYCLE,
     "repository-power-cut": "repository fault",
     "object-damaged": "repository fault",
+    "partition": PARTITION,
+    "outage/guest": FREEZE,
+    "outage/tracker": TRACKER,
+    "outage/repository": "repository fault",
     "clock-jump": "clock",
     "engine-twin": OTHER,
 }
@@ -140,15 +145,23 @@ class _Whereabouts:
             case NodeChanged(node="engine", running=False):
                 return ENGINE_CRASH, None
             case NodeChanged(running=False):
-                led = {name for name, node in self._coordinator.items() if node == fact.node}
-                there = {name for name, node in self._node.items() if node == fact.node}
-                return NODE_CRASH, self._machines_on(led) | there
+                return NODE_CRASH, self._concerned_by(fact.node)
             case FaultInjected() if fact.kind not in TOLD_BY_THEIR_FACTS:
-                subject = MachineId(fact.subject)
-                concerned = frozenset({subject}) if subject in self._volumes else None
-                return CLASS_OF_KIND.get(fact.kind, OTHER), concerned
+                return CLASS_OF_KIND.get(fact.kind, OTHER), self._concerned(fact)
             case _:
                 return None
+
+    def _concerned(self, fact: FaultInjected) -> frozenset[MachineId] | None:
+        if fact.kind == "partition" and fact.subject:
+            return self._concerned_by(NodeName(fact.subject))
+        machine = MachineId(fact.subject)
+        return frozenset({machine}) if machine in self._volumes else None
+
+    def _concerned_by(self, node: NodeName) -> frozenset[MachineId]:
+        """Return the machines that run on a node, or on volumes that it coordinates."""
+        led = {name for name, leader in self._coordinator.items() if leader == node}
+        there = {name for name, owner in self._node.items() if owner == node}
+        return self._machines_on(led) | there
 
     def _machines_on(self, volumes: set[VolumeName]) -> frozenset[MachineId]:
         return frozenset(name for name, used in self._volumes.items() if used & volumes)
