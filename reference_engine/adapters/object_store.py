@@ -7,10 +7,8 @@ at completion only, where not every service checks it, and an abandoned one cost
 A put whose answer is lost may have landed, or may land yet. Every create therefore marks its object
 with a token of its own, and looks for it before it tries again. The client's own repetitions are
 switched off for puts: behind them a lost answer could not be told from another writer's object.
-
 Everything ends in bounded time: one request by `answer` and the size of what it carries, all
-attempts together by how long the service may be out. Once it was out for longer, each operation
-tries just once more, and briefly, so that undoing does not wait for it again.
+attempts by how long the service may be out. After a longer outage each operation tries just once.
 """
 
 import asyncio  # noqa: TID251 - adapters are where answers from outside meet the event loop
