@@ -126,6 +126,16 @@ _COMMANDS: Final = (
         "Let each process be overtaken at every call.",
     ),
     (
+        "prove kills",
+        "simulator.campaign.proving.kills_command:kills",
+        "Kill real processes at every call that changes a file.",
+    ),
+    (
+        "prove errors",
+        "simulator.campaign.proving.kills_command:errors",
+        "Let every call of real processes fail.",
+    ),
+    (
         "bench sync",
         "reference_engine.app.bench.sync_command:sync",
         "Measure backup and restore beside other tools.",
