@@ -349,12 +349,14 @@ def _machines(scenario: Scenario) -> set[str]:
 def _expectations(
     scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
-    machines = {machine.name: number for number, machine in enumerate(scenario.machines)}
+    there = _machines(scenario)
+    numbers = {machine.name: number for number, machine in enumerate(scenario.machines)}
     for index, expectation in enumerate(expect):
         here = (*place, index)
-        number = machines.get(expectation.machine)
-        if number is None:
+        number = numbers.get(expectation.machine)
+        if expectation.machine not in there:
             yield (*here, "machine"), f"there is no machine {expectation.machine!r}"
+        if number is None:  # one that comes later: when it is due is up to the engine
             continue
         slots = slot_count(scenario, number)
         if expectation.slot is not None and expectation.slot > slots:

@@ -57,8 +57,8 @@ class StampImage:
         """Return the cells in which the two images differ, ascending; sizes may differ too."""
         assert self.page == other.page or self.cells != other.cells
         if self.page != other.page:
-            every = np.arange(max(self.cells, other.cells))
-            return np.flatnonzero(self.read(every) != other.read(every))
+            count = max(self.cells, other.cells)
+            return np.flatnonzero(self._padded(count) != other._padded(count))
         nothing = np.zeros(self.page, np.uint64)
         parts = []
         for number in sorted(self.pages.keys() | other.pages.keys()):
@@ -67,6 +67,12 @@ class StampImage:
             if mine is not theirs:
                 parts.append(np.flatnonzero(mine != theirs) + number * self.page)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def _padded(self, count: int) -> Stamps:
+        """Return the stamps of `count` cells, of which those behind the end were never written."""
+        stamps = np.zeros(count, np.uint64)
+        stamps[: self.cells] = self.read(np.arange(self.cells))
+        return stamps
 
     def overlaid(self, cells: Cells, stamps: Stamps, /) -> "StampImage":
         """Return this image with the stamps of `cells` replaced."""

@@ -99,6 +99,7 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "outage/repository": "repository fault",
     "clock-jump": "clock",
     "engine-twin": OTHER,
+    "guest-writes": OTHER,
 }
 """The class of a FaultInjected's kind."""
 
