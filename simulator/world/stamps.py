@@ -58,7 +58,7 @@ class StampImage:
         assert self.page == other.page or self.cells != other.cells
         if self.page != other.page:
             count = max(self.cells, other.cells)
-            return np.flatnonzero(self._padded(count) != other._padded(count))
+            return np.flatnonzero(self.padded(count) != other.padded(count))
         nothing = np.zeros(self.page, np.uint64)
         parts = []
         for number in sorted(self.pages.keys() | other.pages.keys()):
@@ -68,7 +68,7 @@ class StampImage:
                 parts.append(np.flatnonzero(mine != theirs) + number * self.page)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
-    def _padded(self, count: int) -> Stamps:
+    def padded(self, count: int, /) -> Stamps:
         """Return the stamps of `count` cells, of which those behind the end were never written."""
         stamps = np.zeros(count, np.uint64)
         stamps[: self.cells] = self.read(np.arange(self.cells))

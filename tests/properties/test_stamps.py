@@ -85,7 +85,7 @@ def test_an_overlaid_image_leaves_the_first_as_it_is(data: st.DataObject, cells:
 def test_a_write_behind_the_end_is_a_mistake() -> None:
     """There is no cell behind the last one."""
     for cells in SIZES:
-        with pytest.raises((AssertionError, IndexError), match="behind the end|out of bounds"):
+        with pytest.raises((AssertionError, IndexError), match=r"behind the end|out of bounds"):
             StampDisk(cells).write(np.array([cells]), np.array([1], np.uint64))
 
 
