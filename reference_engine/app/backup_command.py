@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.files.change_tracking import GivenTracking, NoTracking
 from reference_engine.adapters.files.disk_files import DiskFiles
+from reference_engine.app.credentials import NO_OPTIONS, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
 from reference_engine.app.output import Output, sized
@@ -35,6 +36,7 @@ def backup(
     name: str | None = None,
     changed: Path | None = None,
     level: Literal["fast", "default", "best"] = "default",
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Back up disk files as one machine; the first time in full, later what differs.
@@ -46,13 +48,16 @@ def backup(
         changed: JSON list of [offset, length]: all that changed in the one file since its newest
             point. Nothing else is read; what the list leaves out is missed.
         level: How hard to compress.
+        keys: How to open an encrypted repository; `repo init --encrypt` makes one.
         output: Where results go.
     """
     if not files:
         raise InputRefusedError("no file was named", "give the paths of disk images")
     runtime = AsyncioRuntime(seed=None)
     tracking = NoTracking() if changed is None else GivenTracking(_read_changes(changed, files))
-    request = _Request(files=files, repository=repo, name=name, level=Level[level.upper()])
+    request = _Request(
+        files=files, repository=repo, name=name, level=Level[level.upper()], keys=keys
+    )
     return runtime.run(_backup(request, tracking, runtime, output))
 
 
@@ -63,6 +68,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     name: str | None
     level: Level
+    keys: KeyOptions
 
 
 def _read_changes(place: Path, files: tuple[Path, ...]) -> ExtentSet:
@@ -88,7 +94,9 @@ async def _backup(
     # Sources come first: a mistyped path should not leave an empty repository behind.
     machine = await source.describe()
     store = CountingStore(open_store(place))
-    repository = await open_or_create_repository(place, store, runtime=runtime, output=output)
+    repository = await open_or_create_repository(
+        place, store, request.keys, runtime=runtime, output=output
+    )
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
         point = await back_up_files(
             repository,

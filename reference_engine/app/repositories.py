@@ -1,11 +1,12 @@
 """Repositories in directories and buckets: opening one, and making one on first use."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
 from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
@@ -16,6 +17,8 @@ from reference_engine.repository.errors import (
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.keys.errors import NoEncryptedRepositoryError, NotEncryptedError
+from reference_engine.repository.opening import Features, is_key_object
 from reference_engine.repository.repository import Repository
 
 BLOCK_SIZE: Final = ByteCount(64 * KIB)
@@ -99,35 +102,82 @@ class CountingStore(Store):
         return await self._store.stranger()
 
 
-async def open_repository(place: str, executor: Executor, /) -> Repository:
-    """Open the repository at a place.
+async def open_repository(
+    place: str, executor: Executor, keys: KeyOptions = NO_OPTIONS, /
+) -> Repository:
+    """Open the repository at a place, with the key that options, variables or a person give.
 
     Raises:
-        RefusedError: there is none, or it is not usable.
+        RefusedError: there is none, it is not usable, or the key is not right.
         LogDamagedError: its history is not what was written.
     """
     # A place that cannot be understood may hold a password: it is not named as the others are.
+    store, holder = open_store(place), Keyholder(keys)
+    with _naming(place):
+        return await _opened(store, holder, executor)
+
+
+async def _opened(store: BlobStore, holder: Keyholder, executor: Executor) -> Repository:
+    repository = await Repository.open(store, executor=executor, unlock=holder.credential)
+    if holder.named and repository.keys is None:
+        # Somebody may have put a plain repository in the place of an encrypted one.
+        raise NotEncryptedError
+    return repository
+
+
+async def create_repository(
+    place: str, features: Callable[[], Features], /, *, runtime: Runtime
+) -> str:
+    """Create a repository where there is nothing; return its identity.
+
+    `features` is asked once it is clear that the place is free.
+
+    Raises:
+        RefusedError: something is there already, or the place is not usable.
+    """
     store = open_store(place)
     with _naming(place):
-        return await Repository.open(store, executor=executor)
+        stranger = await store.stranger()
+        present = await store.names("")
+        if any(not is_key_object(name) for name in present):
+            raise RepositoryExistsError
+        if stranger is not None:
+            raise RepositoryForeignError(f"it holds {stranger}")
+        repository = await Repository.create(
+            store,
+            identity_token=runtime.random("repository").token(),
+            block_size=BLOCK_SIZE,
+            executor=runtime,
+            features=features(),
+        )
+        return repository.identity
 
 
 async def open_or_create_repository(
-    place: str, store: Store, /, *, runtime: Runtime, output: Output
+    place: str,
+    store: Store,
+    keys: KeyOptions = NO_OPTIONS,
+    /,
+    *,
+    runtime: Runtime,
+    output: Output,
 ) -> Repository:
     """Open the repository in a store, or make one where there is nothing; `place` is its name.
 
     Raises:
-        RefusedError: something else is there, or it is not usable.
+        RefusedError: something else is there, it is not usable, or the key is not right.
         LogDamagedError: its history is not what was written.
     """
+    holder = Keyholder(keys)
     with _naming(place):
         try:
-            return await Repository.open(store, executor=runtime)
+            return await _opened(store, holder, runtime)
         except RepositoryAbsentError:
             stranger = await store.stranger()
             if stranger is not None:
                 raise RepositoryForeignError(f"it holds {stranger}") from None
+            if holder.named:
+                raise NoEncryptedRepositoryError from None
         token = runtime.random("repository").token()
         try:
             repository = await Repository.create(
@@ -135,6 +185,6 @@ async def open_or_create_repository(
             )
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.
-            return await Repository.open(store, executor=runtime)
+            return await _opened(store, holder, runtime)
         output.remark(f"created a repository in {place}")
         return repository

@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import open_repository
@@ -36,6 +37,7 @@ def restore(
     to: str,
     disk: str | None = None,
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Write a point's disks to new images; they appear whole, all of them, or not at all.
@@ -46,6 +48,7 @@ def restore(
         to: An image (`.vhdx`, `.raw`, `.img`) for one disk, or a directory for all of them.
         disk: The one disk to restore.
         overwrite: Replace images that exist.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     request = _Request(
@@ -54,6 +57,7 @@ def restore(
         to=to,
         disk=disk,
         existing=Existing.REPLACE if overwrite else Existing.REFUSE,
+        keys=keys,
     )
     runtime = AsyncioRuntime(seed=None)
     return runtime.run(_restore(request, runtime, output))
@@ -67,11 +71,12 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     to: str
     disk: str | None
     existing: Existing
+    keys: KeyOptions
 
 
 async def _restore(request: _Request, runtime: Runtime, output: Output) -> ExitCode:
     chance = runtime.random("restore")
-    repository = await open_repository(request.repository, runtime)
+    repository = await open_repository(request.repository, runtime, request.keys)
     label = select_point(await point_labels(repository), request.point)
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
@@ -108,6 +113,8 @@ async def _restore(request: _Request, runtime: Runtime, output: Output) -> ExitC
             f"{each}: {sized(written[each])} of {sized(reader.size(each))} "
             f"restored to {targets[each]}, every block checked"
         )
+    for name, sectors in sorted(repository.mended.items()):
+        output.remark(f"{name}: {sectors} damaged sectors, restored from parity")
     output.summary(point=label.point, disks=len(disks), exit_code=int(ExitCode.OK))
     return ExitCode.OK
 

@@ -3,6 +3,8 @@
 Input is checked here and nowhere else: what decodes is usable.
 """
 
+import enum
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -22,11 +24,13 @@ from reference_engine.repository.block_map import (
 )
 from reference_engine.repository.columns import Columns
 from reference_engine.repository.errors import (
+    FeatureUnknownError,
     LogDamagedError,
     ManifestDamagedError,
     RepositoryForeignError,
     RepositoryNewerError,
 )
+from reference_engine.repository.parity import ParityPlan
 
 FORMAT: Final = 2
 HEADER_NAME: Final = "repository.json"
@@ -35,7 +39,13 @@ BLOCK_SIZE_MIN: Final = 16
 BLOCK_SIZE_MAX: Final = 8 << 20
 MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
+ENCRYPTION: Final = "encryption"
+PARITY: Final = "parity"
+FEATURES: Final = (ENCRYPTION, PARITY)
+"""What this program knows beyond the plain format."""
+
 _KEY_CONTEXT: Final = "twinshot repository format 2: content digests"
+_CHECKSUM_CONTEXT: Final = "twinshot repository format 2: header"
 METADATA_LEVEL: Final = 1
 _ROOT_COLUMNS: Final = (("<u4", 1), ("u1", DIGEST_SIZE), ("u1", DIGEST_SIZE)) + (("<u4", 1),) * 3
 """Page numbers, content digests, seals, object numbers, offsets, stored lengths."""
@@ -44,18 +54,48 @@ FRAME_MAX: Final = 8 << 20
 """What one frame holds at most, decompressed."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """What `repository.json` says. `digest_key` is 64 hexadecimal digits."""
+class StoredHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `repository.json` says; without features it is what the first program wrote."""
 
     format: int
     repository: str
     block_size: ByteCount
-    digest_key: str
+    digest_key: str = ""
+    """64 hexadecimal digits; empty in an encrypted repository, where it is a secret."""
+
+    features: tuple[str, ...] = ()
+    """What a program must know to read and write here, in alphabetical order."""
+
+    parity: ParityPlan | None = None
+    authenticator: str = ""
+    """Of an encrypted repository: what only an owner of the master key can write."""
+
+
+class Header:
+    """The header of an opened repository, with the key of every digest in it."""
+
+    def __init__(self, stored: StoredHeader, /, *, key: bytes) -> None:
+        self.stored = stored
+        self.key = key
+        """Never shown: in an encrypted repository it is a secret."""
 
     @property
-    def key(self) -> bytes:
-        """The key of every digest in the repository."""
-        return bytes.fromhex(self.digest_key)
+    def repository(self) -> str:
+        """The token that the repository was created with."""
+        return self.stored.repository
+
+    @property
+    def block_size(self) -> ByteCount:
+        """How many bytes a block holds."""
+        return self.stored.block_size
+
+
+class KeyChange(enum.StrEnum):
+    """What happened to a key slot."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    ROTATED = "rotated"
 
 
 class RunOpenedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="run-opened", tag_field="kind"):
@@ -78,7 +118,26 @@ class PointCommittedEntry(
     digest: str
 
 
-Entry = RunOpenedEntry | PointCommittedEntry
+class KeyChangedEntry(
+    msgspec.Struct, frozen=True, kw_only=True, tag="key-changed", tag_field="kind"
+):
+    """A way into the repository came or went. What was removed may still be there for a moment."""
+
+    change: KeyChange
+    slot: str
+    fingerprint: str = ""
+    """Of the new master key where it was rotated: from here on it seals."""
+
+
+RunEntry = RunOpenedEntry | PointCommittedEntry
+"""What speaks of one machine's runs."""
+
+Entry = RunEntry | KeyChangedEntry
+
+
+def of_machine(history: Sequence[Entry], machine: MachineId, /) -> tuple[RunEntry, ...]:
+    """Return the entries that speak of the machine's runs."""
+    return tuple(e for e in history if isinstance(e, RunEntry) and e.machine == machine)
 
 
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,47 +214,74 @@ def index_name(session: str, /) -> str:
     return f"index/{session}"
 
 
-def new_header(identity_token: str, /, *, block_size: ByteCount) -> Header:
-    """Return the header of a new repository; its digest key follows from its identity."""
+def plain_header(
+    identity_token: str, /, *, block_size: ByteCount, parity: ParityPlan | None = None
+) -> StoredHeader:
+    """Return the header of a new repository whose digest key follows from its identity."""
     assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
     key = blake3(identity_token.encode(), derive_key_context=_KEY_CONTEXT).hexdigest()
-    return Header(format=FORMAT, repository=identity_token, block_size=block_size, digest_key=key)
+    return StoredHeader(
+        format=FORMAT,
+        repository=identity_token,
+        block_size=block_size,
+        digest_key=key,
+        features=() if parity is None else (PARITY,),
+        parity=parity,
+    )
 
 
-def encode_header(header: Header, /) -> bytes:
+def encode_header(header: StoredHeader, /) -> bytes:
     """Return the bytes of `repository.json` and of its copies."""
     body = msgspec.json.format(_json.encode(header), indent=2) + b"\n"
-    return body + object_digest(header.key, body).encode() + b"\n"
+    return body + object_digest(_header_key(header), body).encode() + b"\n"
 
 
-def decode_header(content: bytes, /) -> Header:
+def _header_key(header: StoredHeader) -> bytes:
+    if ENCRYPTION in header.features:
+        # Damage has to show before there is a key; `authenticator` shows who wrote it.
+        token = header.repository.encode()
+        return blake3(token, derive_key_context=_CHECKSUM_CONTEXT).digest()
+    return bytes.fromhex(header.digest_key)
+
+
+def decode_header(content: bytes, /) -> StoredHeader:
     """Return what `repository.json` says.
 
     Raises:
         RepositoryNewerError: a later program wrote it.
+        FeatureUnknownError: it uses something that this program does not know.
         RepositoryForeignError: it is not ours, or not as it was written.
     """
     body = content[: content.rfind(b"}") + 1] + b"\n"
+    features: tuple[str, ...] = ()
     try:
         stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         number = msgspec.json.decode(stated.get("format", b"0"), type=int)
-        header = None if number != FORMAT else msgspec.json.decode(body, type=Header)
+        if number == FORMAT and "features" in stated:
+            features = msgspec.json.decode(stated["features"], type=tuple[str, ...])
+        unknown = [name for name in features if name not in FEATURES]
+        fits = number == FORMAT and not unknown
+        header = msgspec.json.decode(body, type=StoredHeader) if fits else None
     except ValueError:  # msgspec's errors are ValueErrors
-        number, header = 0, None
+        number, header, unknown = 0, None, []
     if number > FORMAT:
         raise RepositoryNewerError(number, FORMAT)
+    if unknown:
+        raise FeatureUnknownError(unknown[0])
     if header is None or not _is_sound(header, content):
         raise RepositoryForeignError(f"{HEADER_NAME} is not a repository's")
     return header
 
 
-def _is_sound(header: Header, content: bytes) -> bool:
+def _is_sound(header: StoredHeader, content: bytes) -> bool:
     try:
-        whole = len(header.key) == SEAL_SIZE and content == encode_header(header)
+        whole = len(_header_key(header)) == SEAL_SIZE and content == encode_header(header)
     except ValueError:  # a key that is no hexadecimal
         return False
     fits = BLOCK_SIZE_MIN <= header.block_size <= BLOCK_SIZE_MAX
-    return whole and fits and header.block_size % PIECES == 0
+    agrees = (header.parity is not None) == (PARITY in header.features)
+    hidden = bool(header.digest_key) != (ENCRYPTION in header.features)
+    return whole and fits and agrees and hidden and header.block_size % PIECES == 0
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:

@@ -43,6 +43,31 @@ class RepositoryNewerError(RefusedError):
         )
 
 
+class FeatureUnknownError(RefusedError):
+    """The repository uses something that this program does not know."""
+
+    def __init__(self, feature: str, /) -> None:
+        super().__init__(feature)
+        self.feature = feature
+
+    def __str__(self) -> str:
+        return f"the repository uses {self.feature!r}, unknown to this program; use a newer program"
+
+
+class PackageMissingError(RefusedError):
+    """What the repository uses needs a package that is not installed."""
+
+    def __init__(self, purpose: str, package: str, extra: str, /) -> None:
+        super().__init__(purpose, package, extra)
+        self.purpose, self.package, self.extra = purpose, package, extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.purpose} needs the package {self.package}; "
+            f"install it by: pip install 'twinshot[{self.extra}]'"
+        )
+
+
 class PointUnknownError(RefusedError):
     """No point of this id was ever committed."""
 

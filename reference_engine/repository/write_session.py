@@ -34,6 +34,7 @@ from reference_engine.repository.codec import (
     encode_manifest,
     manifest_copy_name,
     manifest_name,
+    of_machine,
 )
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.log import Log
@@ -381,7 +382,7 @@ class WriteSession:
         assert self._entry is not None, self._progress
         if self._entry in history:
             return None
-        newest = max(entry.epoch for entry in history if entry.machine == self._run.machine)
+        newest = max(entry.epoch for entry in of_machine(history, self._run.machine))
         if newest > self._run.epoch:
             raise SupersededError(self._run, newest)
         return self._entry

@@ -1,0 +1,107 @@
+"""`twinshot repo init`: a new repository, encrypted or with parity."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, new_passphrase
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output
+from reference_engine.app.repo.new_keys import (
+    file_access,
+    recovery_access,
+    shown_recovery_access,
+)
+from reference_engine.app.repositories import create_repository
+from reference_engine.model.errors import InputRefusedError
+from reference_engine.ports.runtime import RandomStream
+from reference_engine.repository.keys.derivation import DEFAULT_COST
+from reference_engine.repository.keys.material import SlotKind
+from reference_engine.repository.keys.slots import Access
+from reference_engine.repository.opening import Features, NewKeys
+from reference_engine.repository.parity import ParityPlan
+
+_FLAG = Parameter(negative=(), show_default=False)
+
+
+def init(
+    *,
+    repo: str,
+    encrypt: Annotated[bool, _FLAG] = False,
+    keys: KeyOptions = NO_OPTIONS,
+    new_key_file: Path | None = None,
+    recovery_key: Path | None = None,
+    no_recovery_key: Annotated[bool, _FLAG] = False,
+    parity: str | None = None,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Create an empty repository.
+
+    Args:
+        repo: Directory of the repository, or s3://bucket/prefix; it must hold nothing.
+        encrypt: Encrypt everything with AES-256-GCM under a passphrase or a key file.
+        keys: Where the new passphrase comes from; without an option it is asked for.
+        new_key_file: Key file to write, instead of a passphrase.
+        recovery_key: File to write the recovery key to; print it, and delete the file.
+        no_recovery_key: Do without a recovery key: a lost passphrase is a lost repository.
+        parity: Reed-Solomon parity, as a share of the space: `6%`.
+        output: Where results go.
+    """
+    plan = None if parity is None else _plan(parity)
+    runtime = AsyncioRuntime(seed=None)
+    if not encrypt and (new_key_file or recovery_key or no_recovery_key or keys != NO_OPTIONS):
+        raise InputRefusedError("keys were given without --encrypt", "add it, or leave them away")
+    if recovery_key is not None and no_recovery_key:
+        raise InputRefusedError("a recovery key is both wanted and not", "leave one option away")
+    chance = runtime.random("keys")
+
+    def features() -> Features:
+        if not encrypt:
+            return Features(parity=plan)
+        accesses = (
+            _first(keys, new_key_file, chance),
+            *_recovery(recovery_key, wanted=not no_recovery_key, chance=chance),
+        )
+        return Features(encryption=NewKeys(accesses=accesses, chance=chance), parity=plan)
+
+    identity = runtime.run(create_repository(repo, features, runtime=runtime))
+    output.record(
+        "repository", repo=repo, identity=identity, encrypted=encrypt, parity=parity or "none"
+    )
+    how = "an encrypted repository" if encrypt else "a repository"
+    output.say(f"created {how} in {repo}")
+    output.summary(exit_code=int(ExitCode.OK))
+    return ExitCode.OK
+
+
+def _first(keys: KeyOptions, new_key_file: Path | None, chance: RandomStream) -> Access:
+    if new_key_file is not None:
+        if keys != NO_OPTIONS:
+            raise InputRefusedError(
+                "a passphrase and a key file were given", "create with one, then: repo key add"
+            )
+        return file_access(new_key_file, "first", chance=chance)
+    return Access(
+        credential=new_passphrase(Keyholder(keys)),
+        kind=SlotKind.PASSPHRASE,
+        label="first",
+        cost=DEFAULT_COST,
+    )
+
+
+def _recovery(path: Path | None, *, wanted: bool, chance: RandomStream) -> tuple[Access, ...]:
+    if path is not None:
+        return (recovery_access(path, "recovery", chance=chance),)
+    return (shown_recovery_access(chance=chance),) if wanted else ()
+
+
+def _plan(parity: str) -> ParityPlan:
+    try:
+        share = float(parity.removesuffix("%"))
+    except ValueError:
+        share = 0.0
+    if not parity.endswith("%") or not 1 <= share <= 100:
+        raise InputRefusedError(f"{parity!r} is no share of parity", "write one from 1% to 100%")
+    return ParityPlan.of_percent(share)
