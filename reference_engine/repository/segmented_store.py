@@ -27,6 +27,9 @@ from reference_engine.repository.parity import ParityPlan, mended, parity_of
 from reference_engine.repository.publish import publish
 
 PARITY: Final = "parity/"
+_PROTECTED: Final = ("log/", "maps/", "packs/")
+"""What there is no second copy of, and more than space would be lost with."""
+
 _HEADS_MAX: Final = 4096
 _MENDED_MAX: Final = 2
 """Whole objects that stay in memory because the stored ones are damaged."""
@@ -67,7 +70,7 @@ class SegmentedStore(BlobStore):
             [lambda: bytes(sealed(self._sealing, name, content))]
         )
         created = await self._store.create(name, stored)
-        plan = self._parity
+        plan = self._parity if name.startswith(_PROTECTED) else None
         # After a lost answer the object is ours, and its parity may be missing.
         if plan is not None and (created or await self._store.read(name) == stored):
             [parity] = await self._executor.offload_all([lambda: parity_of(plan, stored)])
@@ -152,7 +155,7 @@ class SegmentedStore(BlobStore):
         """Have the object whole in memory, restored from its parity; return whether it could be."""
         if name in self._whole:
             return True
-        if self._parity is None or name in self._hopeless:
+        if self._parity is None or name in self._hopeless or not name.startswith(_PROTECTED):
             return False
         parity = await self._store.read(PARITY + name)
         if parity is None:
@@ -175,7 +178,7 @@ class SegmentedStore(BlobStore):
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
         # In this order: an object is never restored from parity after it was removed.
-        if self._parity is not None and not _is_clear(name):
+        if self._parity is not None and name.startswith(_PROTECTED):
             await self._store.delete(PARITY + name)
         await self._store.delete(name)
         self._heads.pop(name, None)

@@ -41,9 +41,7 @@ class NoEncryptedRepositoryError(RefusedError):
     """A key was given for a place where there is no repository yet."""
 
     def __str__(self) -> str:
-        return (
-            "no repository here that a key could open; create one by: repo init --encrypt"
-        )
+        return "no repository here that a key could open; create one by: repo init --encrypt"
 
 
 class SlotsDamagedError(CorruptionError):

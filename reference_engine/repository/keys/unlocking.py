@@ -18,8 +18,11 @@ async def unlocked(
     proof: bytes,
     authenticator: str,
     executor: Executor,
+    work_max: int = WORK_MAX,
 ) -> Keyring:
     """Return the keyring that the credential opens and that authenticates the header's `proof`.
+
+    For a passphrase no more than `work_max` KiB are filled, whatever the slots ask for.
 
     A slot that opens and does not authenticate is of an attempt to create the repository that was
     given up, or somebody else's work; the next one is tried.
@@ -35,7 +38,7 @@ async def unlocked(
     for slot in slots:
         if slot.cost is not None and isinstance(credential, Passphrase):
             work += slot.cost.work
-        if work > WORK_MAX:
+        if work > work_max:
             break
         [masters] = await executor.offload_all([lambda slot=slot: opened_slot(credential, slot)])  # type: ignore[misc]
         if masters is None:
