@@ -57,16 +57,24 @@ def init(
         raise InputRefusedError("a recovery key is both wanted and not", "leave one option away")
     chance = runtime.random("keys")
 
+    written: list[Path] = []
+
     def features() -> Features:
         if not encrypt:
             return Features(parity=plan)
-        accesses = (
-            _first(keys, new_key_file, chance),
-            *_recovery(recovery_key, wanted=not no_recovery_key, chance=chance),
-        )
-        return Features(encryption=NewKeys(accesses=accesses, chance=chance), parity=plan)
+        accesses = [_first(keys, new_key_file, chance)]
+        written.extend(path for path in (new_key_file,) if path is not None)
+        accesses += _recovery(recovery_key, wanted=not no_recovery_key, chance=chance)
+        written.extend(path for path in (recovery_key,) if path is not None)
+        return Features(encryption=NewKeys(accesses=tuple(accesses), chance=chance), parity=plan)
 
-    identity = runtime.run(create_repository(repo, features, runtime=runtime))
+    try:
+        identity = runtime.run(create_repository(repo, features, runtime=runtime))
+    except BaseException:
+        # Keys of a repository that does not exist would only be mistaken for others.
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
     output.record(
         "repository", repo=repo, identity=identity, encrypted=encrypt, parity=parity or "none"
     )
