@@ -20,6 +20,7 @@ from reference_engine.repository.errors import PackageMissingError
 
 SECTOR_MAX: Final = 16 * KIB
 _SECTOR_UNIT: Final = 512
+GROUP_MAX: Final = 255
 MIRRORED_MAX: Final = 64 * KIB
 _MAGIC: Final = b"TWINPAR2"
 _HEAD_SIZE: Final = 32
@@ -32,18 +33,23 @@ class ParityPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     data: int
     parity: int
+    group: int = 0
+    """How many packs share one more, from which any one of them can be restored; 0: none."""
 
     @classmethod
-    def of_percent(cls, percent: float, /) -> "ParityPlan":
+    def of_percent(cls, percent: float, /, *, group: int = 0) -> "ParityPlan":
         """Return the plan that costs about this much more space, from 1 to 100 percent."""
         assert 1 <= percent <= 100, percent
         data = round(200 / percent)
-        return cls(data=data, parity=2) if data >= 4 else cls(data=4, parity=round(percent / 25))
+        if data >= 4:
+            return cls(data=data, parity=2, group=group)
+        return cls(data=4, parity=round(percent / 25), group=group)
 
     @property
     def is_usable(self) -> bool:
         """Whether the code has room for so many shards."""
-        return self.data >= 1 and self.parity >= 1 and self.data + self.parity <= 255
+        shards = self.data >= 1 and self.parity >= 1 and self.data + self.parity <= 255
+        return shards and 0 <= self.group <= GROUP_MAX
 
 
 class _Shape(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,13 +23,16 @@ from reference_engine.repository.envelope import (
     opened,
     sealed,
 )
-from reference_engine.repository.parity import ParityPlan, mended, parity_of
+from reference_engine.repository.group_parity import PackGroups
+from reference_engine.repository.parity import SECTOR_MAX, ParityPlan, mended, parity_of
 from reference_engine.repository.publish import publish
 
 PARITY: Final = "parity/"
 _PROTECTED: Final = ("log/", "maps/", "packs/")
 """What there is no second copy of, and more than space would be lost with."""
 
+_PACKS: Final = "packs/"
+_MANIFESTS: Final = "points/"
 _HEADS_MAX: Final = 4096
 _MENDED_MAX: Final = 2
 """Whole objects that stay in memory because the stored ones are damaged."""
@@ -52,6 +55,8 @@ class SegmentedStore(BlobStore):
     ) -> None:
         self._store, self._sealing = store, sealing
         self._parity, self._executor = parity, executor
+        grouped = 0 if parity is None else parity.group
+        self._groups = PackGroups(store, grouped) if grouped else None
         self._heads: OrderedDict[str, tuple[Head, ObjectCipher]] = OrderedDict()
         self._whole: OrderedDict[str, bytes] = OrderedDict()
         self._hopeless: set[str] = set()
@@ -66,6 +71,8 @@ class SegmentedStore(BlobStore):
         """Store `content` durably under `name`; return False, changing nothing, if it exists."""
         if _is_clear(name):
             return await self._store.create(name, content)
+        if self._groups is not None and name.startswith(_MANIFESTS):
+            await self._groups.close()
         [stored] = await self._executor.offload_all(
             [lambda: bytes(sealed(self._sealing, name, content))]
         )
@@ -75,6 +82,8 @@ class SegmentedStore(BlobStore):
         if plan is not None and (created or await self._store.read(name) == stored):
             [parity] = await self._executor.offload_all([lambda: parity_of(plan, stored)])
             await publish(self._store, PARITY + name, parity)
+            if self._groups is not None and name.startswith(_PACKS):
+                await self._groups.add(name, stored)
         return created
 
     async def read(self, name: str, /) -> bytes | None:
@@ -157,11 +166,11 @@ class SegmentedStore(BlobStore):
             return True
         if self._parity is None or name in self._hopeless or not name.startswith(_PROTECTED):
             return False
-        parity = await self._store.read(PARITY + name)
-        if parity is None:
-            return False
-        [found] = await self._executor.offload_all([lambda: mended(stored or b"", parity)])
-        if found is None or not found[1]:
+        found = await self._own_mended(name, stored)
+        if found is None and self._groups is not None and name.startswith(_PACKS):
+            pack = await self._groups.restored(name, self._best)
+            found = None if pack is None else (pack, -(-len(pack) // SECTOR_MAX))
+        if found is None:
             self._hopeless.add(name)
             return False
         self._whole[name], self._mended[name] = found
@@ -169,6 +178,20 @@ class SegmentedStore(BlobStore):
         while len(self._whole) > _MENDED_MAX:
             self._whole.popitem(last=False)
         return True
+
+    async def _own_mended(self, name: str, stored: bytes | None) -> tuple[bytes, int] | None:
+        """Return the object restored from the parity that stands by it, if anything was lost."""
+        parity = await self._store.read(PARITY + name)
+        if parity is None:
+            return None
+        [found] = await self._executor.offload_all([lambda: mended(stored or b"", parity)])
+        return found if found is not None and found[1] else None
+
+    async def _best(self, name: str) -> bytes | None:
+        """Return another object as it was stored, mended where that is possible."""
+        stored = await self._store.read(name)
+        found = await self._own_mended(name, stored)
+        return stored if found is None else found[0]
 
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending; parity is nobody's business."""
@@ -181,6 +204,8 @@ class SegmentedStore(BlobStore):
         if self._parity is not None and name.startswith(_PROTECTED):
             await self._store.delete(PARITY + name)
         await self._store.delete(name)
+        if self._groups is not None and name.startswith(_PACKS):
+            await self._groups.forget(name)
         self._heads.pop(name, None)
         self._whole.pop(name, None)
 

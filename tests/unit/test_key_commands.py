@@ -208,6 +208,9 @@ BAD_INITS = (
     (("--parity", "0%"), "no share"),
     (("--parity", "nan%"), "no share"),
     (("--parity", "many%"), "no share"),
+    (("--parity", "6%", "--pack-parity", "1"), "no group"),
+    (("--parity", "6%", "--pack-parity", "256"), "no group"),
+    (("--pack-parity", "16"), "needs --parity"),
 )
 
 

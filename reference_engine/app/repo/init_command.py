@@ -21,7 +21,7 @@ from reference_engine.repository.keys.derivation import DEFAULT_COST
 from reference_engine.repository.keys.material import SlotKind
 from reference_engine.repository.keys.slots import Access
 from reference_engine.repository.opening import Features, NewKeys
-from reference_engine.repository.parity import ParityPlan
+from reference_engine.repository.parity import GROUP_MAX, ParityPlan
 
 _FLAG = Parameter(negative=(), show_default=False)
 
@@ -35,6 +35,7 @@ def init(
     recovery_key: Path | None = None,
     no_recovery_key: Annotated[bool, _FLAG] = False,
     parity: str | None = None,
+    pack_parity: int | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Create an empty repository.
@@ -46,10 +47,12 @@ def init(
         new_key_file: Key file to write, instead of a passphrase.
         recovery_key: File to write the recovery key to; print it, and delete the file.
         no_recovery_key: Do without a recovery key: a lost passphrase is a lost repository.
-        parity: Reed-Solomon parity, as a share of the space: `6%`.
+        parity: Reed-Solomon parity against lost sectors, as a share of the space: `6%`.
+        pack_parity: One more pack for every so many (2 to 255), so that one lost file of them is
+            restored; with --parity only.
         output: Where results go.
     """
-    plan = None if parity is None else _plan(parity)
+    plan = _plan(parity, pack_parity)
     runtime = AsyncioRuntime(seed=None)
     if not encrypt and (new_key_file or recovery_key or no_recovery_key or keys != NO_OPTIONS):
         raise InputRefusedError("keys were given without --encrypt", "add it, or leave them away")
@@ -105,11 +108,17 @@ def _recovery(path: Path | None, *, wanted: bool, chance: RandomStream) -> tuple
     return (shown_recovery_access(chance=chance),) if wanted else ()
 
 
-def _plan(parity: str) -> ParityPlan:
+def _plan(parity: str | None, group: int | None) -> ParityPlan | None:
+    if parity is None:
+        if group is not None:
+            raise InputRefusedError("--pack-parity needs --parity", "say how much: --parity 6%")
+        return None
     try:
         share = float(parity.removesuffix("%"))
     except ValueError:
         share = 0.0
     if not parity.endswith("%") or not 1 <= share <= 100:
         raise InputRefusedError(f"{parity!r} is no share of parity", "write one from 1% to 100%")
-    return ParityPlan.of_percent(share)
+    if group is not None and not 2 <= group <= GROUP_MAX:
+        raise InputRefusedError(f"{group} packs are no group", f"choose from 2 to {GROUP_MAX}")
+    return ParityPlan.of_percent(share, group=group or 0)
