@@ -35,7 +35,7 @@ Whole = Callable[[str], Awaitable[bytes | None]]
 """Returns a pack as it was stored, as well as it can be had."""
 
 
-def _xor(into: npt.NDArray[np.uint8], content: bytes | memoryview) -> npt.NDArray[np.uint8]:
+def _xor(into: npt.NDArray[np.uint8], content: bytes | bytearray) -> npt.NDArray[np.uint8]:
     """Return the exclusive or; the shorter one goes on with zeros."""
     if len(into) < len(content):
         into = np.concatenate((into, np.zeros(len(content) - len(into), np.uint8)))
@@ -43,7 +43,7 @@ def _xor(into: npt.NDArray[np.uint8], content: bytes | memoryview) -> npt.NDArra
     return into
 
 
-def _member(name: str, content: bytes) -> Member:
+def _member(name: str, content: bytes | bytearray) -> Member:
     return Member(name=name, length=len(content), digest=blake3(content).hexdigest())
 
 
@@ -57,7 +57,7 @@ class PackGroups:
         self._open = np.zeros(0, np.uint8)
         self._closed: dict[str, tuple[Member, ...]] | None = None
 
-    async def add(self, name: str, content: bytes, /) -> None:
+    async def add(self, name: str, content: bytes | bytearray, /) -> None:
         """Take a pack that is durable; once more is as good as once.
 
         Raises:

@@ -73,13 +73,11 @@ class SegmentedStore(BlobStore):
             return await self._store.create(name, content)
         if self._groups is not None and name.startswith(_MANIFESTS):
             await self._groups.close()
-        [stored] = await self._executor.offload_all(
-            [lambda: bytes(sealed(self._sealing, name, content))]
-        )
+        [stored] = await self._executor.offload_all([lambda: sealed(self._sealing, name, content)])
         created = await self._store.create(name, stored)
         plan = self._parity if name.startswith(_PROTECTED) else None
         # After a lost answer the object is ours, and its parity may be missing.
-        if plan is not None and (created or await self._store.read(name) == stored):
+        if plan is not None and (created or await self._store.read(name) == bytes(stored)):
             [parity] = await self._executor.offload_all([lambda: parity_of(plan, stored)])
             await publish(self._store, PARITY + name, parity)
             if self._groups is not None and name.startswith(_PACKS):
@@ -143,7 +141,7 @@ class SegmentedStore(BlobStore):
         stored = await self._fetch(name, start, end - start)
         [content] = await self._executor.offload_all([lambda: opened(cipher, first, stored)])
         at = offset - first * SEGMENT
-        return bytes(memoryview(content)[at : at + length])
+        return bytes(content[at : at + length])
 
     async def _head(self, name: str) -> tuple[Head, ObjectCipher]:
         known = self._heads.get(name)

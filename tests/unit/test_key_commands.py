@@ -360,6 +360,47 @@ def test_at_a_terminal_a_person_is_asked(vault: Vault) -> None:
     assert "differ" in shown
 
 
+WITHOUT = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+from reference_engine.app.command_line import main
+main()
+"""
+
+
+def without(packages: str, *tokens: object) -> subprocess.CompletedProcess[str]:
+    """Return what a command comes to where these packages are not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT, packages, *map(str, tokens)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+    )
+
+
+def test_a_light_installation_says_what_it_lacks(vault: Vault) -> None:
+    """Plain repositories need neither package; the others name the extra to install."""
+    assert without("cryptography,zfec", "backup", vault.source, *vault.at).returncode == 0
+    for extra, package, options in (
+        ("crypto", "cryptography", ("--encrypt", "--no-recovery-key", *vault.by[2:])),
+        ("parity", "zfec", ("--parity", "6%")),
+    ):
+        place = vault.root / extra
+        done = without(package, "repo", "init", "--repo", place, *options)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"pip install 'twinshot[{extra}]'" in done.stderr
+        assert not place.exists()
+        assert vault.run("repo", "init", "--repo", place, *options)[0] == 0
+        done = without(
+            package, "points", "--repo", place, *vault.by[2:] if extra == "crypto" else ()
+        )
+        assert done.returncode == 2
+        assert f"pip install 'twinshot[{extra}]'" in done.stderr
+
+
 def test_errors_are_records_for_programs(vault: Vault) -> None:
     """With --json the last line says why, with the exit code."""
     vault.create()
