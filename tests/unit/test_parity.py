@@ -144,6 +144,26 @@ def test_any_one_pack_of_a_group_may_vanish() -> None:
     asyncio.run(scenario())
 
 
+def test_what_damaged_group_parity_yields_is_not_called_mended() -> None:
+    """A pack that does not come out as it was stored is still lost, and said to be."""
+
+    async def scenario() -> None:
+        memory = MemoryStore()
+        store = store_over(memory)
+        for n in (1, 2, 3):
+            await store.create(f"packs/s-{n}", content_of(1000, n))
+        del memory.objects["packs/s-2"], memory.objects["parity/packs/s-2"]
+        group = memory.objects["parity/groups/s-1"]
+        for altered in (group[:-500] + b"?" + group[-499:], group[:50] + b"?" + group[51:], b""):
+            memory.objects["parity/groups/s-1"] = altered
+            fresh = store_over(memory)
+            with pytest.raises(CorruptionError):
+                await fresh.read_range("packs/s-2", offset=0, length=1)
+            assert fresh.mended == {}
+
+    asyncio.run(scenario())
+
+
 def test_a_group_goes_with_its_last_pack() -> None:
     """Parity of nothing is no use, and parity of what is left is kept."""
 
