@@ -31,11 +31,15 @@ PARITY: Final = "parity/"
 _PROTECTED: Final = ("log/", "maps/", "packs/")
 """What there is no second copy of, and more than space would be lost with."""
 
+_LOG: Final = "log/"
 _PACKS: Final = "packs/"
 _MANIFESTS: Final = "points/"
 _HEADS_MAX: Final = 4096
 _MENDED_MAX: Final = 2
 """Whole objects that stay in memory because the stored ones are damaged."""
+
+_TRIES: Final = 3
+"""What one task has mended another one may push out of memory before it was read."""
 
 _CLEAR: Final = (HEADER_NAME, *HEADER_COPIES)
 _CLEAR_BELOW: Final = ("keys/", "copies/keys/", PARITY)
@@ -119,15 +123,14 @@ class SegmentedStore(BlobStore):
         """
         if _is_clear(name):
             return await self._store.read_range(name, offset=offset, length=length)
-        try:
-            return await self._range(name, offset, length)
-        except (CorruptionError, SegmentDamagedError) as error:
-            if not await self._mend(name, await self._store.read(name)):
-                raise _said(name, error) from error
-        try:
-            return await self._range(name, offset, length)
-        except SegmentDamagedError as error:
-            raise _said(name, error) from error
+        for _ in range(_TRIES):
+            try:
+                return await self._range(name, offset, length)
+            except (CorruptionError, SegmentDamagedError) as error:
+                failure = error
+            if not self._can_mend(name) or not await self._mend(name, await self._store.read(name)):
+                break
+        raise _said(name, failure) from failure
 
     async def _range(self, name: str, offset: int, length: int) -> bytes:
         head, cipher = await self._head(name)
@@ -158,18 +161,25 @@ class SegmentedStore(BlobStore):
             return await self._store.read_range(name, offset=offset, length=length)
         return whole[offset : offset + length]
 
+    def _can_mend(self, name: str) -> bool:
+        """Return whether there may be parity, and it was not tried in vain before."""
+        protected = self._parity is not None and name.startswith(_PROTECTED)
+        return protected and name not in self._hopeless
+
     async def _mend(self, name: str, stored: bytes | None) -> bool:
         """Have the object whole in memory, restored from its parity; return whether it could be."""
         if name in self._whole:
             return True
-        if self._parity is None or name in self._hopeless or not name.startswith(_PROTECTED):
+        if not self._can_mend(name):
             return False
         found = await self._own_mended(name, stored)
         if found is None and self._groups is not None and name.startswith(_PACKS):
             pack = await self._groups.restored(name, self._best)
             found = None if pack is None else (pack, -(-len(pack) // SECTOR_MAX))
         if found is None:
-            self._hopeless.add(name)
+            # An entry of the log may be absent now and written later; other names are used once.
+            if not name.startswith(_LOG):
+                self._hopeless.add(name)
             return False
         self._whole[name], self._mended[name] = found
         self._heads.pop(name, None)

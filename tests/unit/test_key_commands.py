@@ -151,6 +151,7 @@ def test_a_plain_repository_in_the_place_of_an_encrypted_one_is_refused(
     assert "not encrypted" in vault.refused(2, "backup", vault.source, *vault.by)
     assert "no keys" in vault.refused(2, "repo", "key", "list", *vault.at)
     monkeypatch.setenv("TWINSHOT_PASSWORD", CANARY)
+    assert "without --encrypt" in vault.refused(2, "repo", "init", "--repo", vault.root / "new")
     assert "not encrypted" in vault.refused(2, "backup", vault.source, *vault.at)
     assert vault.files() == before
 

@@ -54,8 +54,12 @@ def init(
     """
     plan = _plan(parity, pack_parity)
     runtime = AsyncioRuntime(seed=None)
-    if not encrypt and (new_key_file or recovery_key or no_recovery_key or keys != NO_OPTIONS):
-        raise InputRefusedError("keys were given without --encrypt", "add it, or leave them away")
+    given = new_key_file or recovery_key or no_recovery_key or Keyholder(keys).named
+    if given and not encrypt:
+        raise InputRefusedError(
+            "a key was given without --encrypt",
+            "add it, or leave options and TWINSHOT_ variables away",
+        )
     if recovery_key is not None and no_recovery_key:
         raise InputRefusedError("a recovery key is both wanted and not", "leave one option away")
     chance = runtime.random("keys")
