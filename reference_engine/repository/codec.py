@@ -28,6 +28,8 @@ from reference_engine.repository.errors import (
     RepositoryForeignError,
     RepositoryNewerError,
 )
+from reference_engine.repository.keys.changes import KeyChangedEntry
+from reference_engine.repository.parity import ParityPlan
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
@@ -44,7 +46,13 @@ BLOCK_SIZE_MIN: Final = 16
 BLOCK_SIZE_MAX: Final = 8 << 20
 MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
+ENCRYPTION: Final = "encryption"
+PARITY: Final = "parity"
+FEATURES: Final = (ENCRYPTION, PARITY)
+"""What this program knows beyond the plain format."""
+
 _KEY_CONTEXT: Final = "twinshot repository format 2: content digests"
+_CHECKSUM_CONTEXT: Final = "twinshot repository format 2: header"
 METADATA_LEVEL: Final = 1
 _ROOT_COLUMNS: Final = (("<u4", 1), ("u1", DIGEST_SIZE), ("u1", DIGEST_SIZE)) + (("<u4", 1),) * 3
 """Page numbers, content digests, seals, object numbers, offsets, stored lengths."""
@@ -53,20 +61,48 @@ FRAME_MAX: Final = 8 << 20
 """What one frame holds at most, decompressed."""
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `repository.json` says. `digest_key` is 64 hexadecimal digits."""
+class StoredHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `repository.json` says; without features it is what the first program wrote."""
 
     format: int
     repository: str
     block_size: ByteCount
-    digest_key: str
+    digest_key: str = ""
+    """64 hexadecimal digits; empty in an encrypted repository, where it is a secret."""
+
     settings: Settings | None = None
     """None where there is nothing to say: the bytes are those of before there were any."""
 
+    features: tuple[str, ...] = ()
+    """What a program must know to read and write here, in alphabetical order."""
+
+    parity: ParityPlan | None = None
+    authenticator: str = ""
+    """Of an encrypted repository: what only an owner of the master key can write."""
+
+
+class Header:
+    """The header of an opened repository, with the key of every digest in it."""
+
+    def __init__(self, stored: StoredHeader, /, *, key: bytes) -> None:
+        self.stored = stored
+        self.key = key
+        """Never shown: in an encrypted repository it is a secret."""
+
     @property
-    def key(self) -> bytes:
-        """The key of every digest in the repository."""
-        return bytes.fromhex(self.digest_key)
+    def repository(self) -> str:
+        """The token that the repository was created with."""
+        return self.stored.repository
+
+    @property
+    def block_size(self) -> ByteCount:
+        """How many bytes a block holds."""
+        return self.stored.block_size
+
+    @property
+    def settings(self) -> Settings:
+        """What the repository was told when it was made."""
+        return self.stored.settings or Settings()
 
 
 class RunOpenedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="run-opened", tag_field="kind"):
@@ -97,6 +133,7 @@ Entry = (
     | ObjectsCondemnedEntry
     | ObjectsSweptEntry
     | ObjectsReleasedEntry
+    | KeyChangedEntry
 )
 
 
@@ -193,26 +230,43 @@ def index_session(name: str, /) -> str:
     return name.removeprefix("index/").rpartition("-")[0]
 
 
-def new_header(identity_token: str, /, *, block_size: ByteCount, settings: Settings) -> Header:
-    """Return the header of a new repository; its digest key follows from its identity."""
+def plain_header(
+    identity_token: str,
+    /,
+    *,
+    block_size: ByteCount,
+    settings: Settings,
+    parity: ParityPlan | None = None,
+) -> StoredHeader:
+    """Return the header of a new repository whose digest key follows from its identity."""
     assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
     key = blake3(identity_token.encode(), derive_key_context=_KEY_CONTEXT).hexdigest()
-    return Header(
+    return StoredHeader(
         format=FORMAT,
         repository=identity_token,
         block_size=block_size,
         digest_key=key,
         settings=None if settings == Settings() else settings,
+        features=() if parity is None else (PARITY,),
+        parity=parity,
     )
 
 
-def encode_header(header: Header, /) -> bytes:
+def encode_header(header: StoredHeader, /) -> bytes:
     """Return the bytes of `repository.json` and of its copies."""
     body = msgspec.json.format(_json.encode(header), indent=2) + b"\n"
-    return body + object_digest(header.key, body).encode() + b"\n"
+    return body + object_digest(_header_key(header), body).encode() + b"\n"
 
 
-def decode_header(content: bytes, /) -> Header:
+def _header_key(header: StoredHeader) -> bytes:
+    if ENCRYPTION in header.features:
+        # Damage has to show before there is a key; `authenticator` shows who wrote it.
+        token = header.repository.encode()
+        return blake3(token, derive_key_context=_CHECKSUM_CONTEXT).digest()
+    return bytes.fromhex(header.digest_key)
+
+
+def decode_header(content: bytes, /) -> StoredHeader:
     """Return what `repository.json` says.
 
     Raises:
@@ -220,16 +274,20 @@ def decode_header(content: bytes, /) -> Header:
         RepositoryForeignError: it is not ours, or not as it was written.
     """
     body = content[: content.rfind(b"}") + 1] + b"\n"
-    stated: dict[str, msgspec.Raw] = {}
+    fields = StoredHeader.__struct_encode_fields__
     try:
         stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         number = msgspec.json.decode(stated.get("format", b"0"), type=int)
-        header = None if number != FORMAT else msgspec.json.decode(body, type=Header)
+        stated_features = stated.get("features", b"[]") if number == FORMAT else b"[]"
+        features = msgspec.json.decode(stated_features, type=tuple[str, ...])
+        unknown = [name for name in stated if name not in fields] if number == FORMAT else []
+        unknown += [name for name in features if name not in FEATURES]
+        fits = number == FORMAT and not unknown
+        header = msgspec.json.decode(body, type=StoredHeader) if fits else None
     except ValueError:  # msgspec's errors are ValueErrors
-        number, header = 0, None
+        number, header, unknown = 0, None, []
     if number > FORMAT:
         raise RepositoryNewerError(number, FORMAT)
-    unknown = sorted(stated.keys() - set(Header.__struct_encode_fields__)) if number else []
     if unknown:
         raise RepositoryFeatureError(unknown[0])
     if header is None or not _is_sound(header, content):
@@ -237,13 +295,15 @@ def decode_header(content: bytes, /) -> Header:
     return header
 
 
-def _is_sound(header: Header, content: bytes) -> bool:
+def _is_sound(header: StoredHeader, content: bytes) -> bool:
     try:
-        whole = len(header.key) == SEAL_SIZE and content == encode_header(header)
+        whole = len(_header_key(header)) == SEAL_SIZE and content == encode_header(header)
     except ValueError:  # a key that is no hexadecimal
         return False
     fits = BLOCK_SIZE_MIN <= header.block_size <= BLOCK_SIZE_MAX
-    return whole and fits and header.block_size % PIECES == 0
+    agrees = (header.parity is not None) == (PARITY in header.features)
+    hidden = bool(header.digest_key) != (ENCRYPTION in header.features)
+    return whole and fits and agrees and hidden and header.block_size % PIECES == 0
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:

@@ -35,7 +35,6 @@ from reference_engine.repository.reclaim_entries import (
     ObjectsSweptEntry,
     PointsExpiredEntry,
 )
-from reference_engine.repository.settings import Settings
 from reference_engine.repository.survey import Survey
 
 SILENCE_MAX: Final = Duration(24 * HOUR)
@@ -64,7 +63,7 @@ class Reclaim:
 
     def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
         self._store, self._header, self._log = store, header, log
-        self._settings = header.settings or Settings()
+        self._settings = header.settings
         self._survey = Survey(store, header)
         self._late: tuple[str, ...] = ()
         """What appeared after it was swept: late writes of runs that had ended."""

@@ -31,7 +31,8 @@ from reference_engine.verification.findings import ObjectFinding, Part, PointDam
 QUARANTINE: Final = "quarantine/"
 _NUMBERED: Final = re.compile(r"(?:copies/)?(?:packs|maps)/(.+)-[0-9]+")
 _STAGED: Final = re.compile(r"(?:copies/)?points/(.+?)(?:[.][0-9]+)?")
-_CARE: Final = (MENDS, WANTED, QUARANTINE)
+_CARE: Final = (MENDS, WANTED, QUARANTINE, "keys/", "copies/keys/")
+"""What no point refers to, and what is looked at elsewhere."""
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +121,7 @@ class Check:
                 self._found.pop(name, None)
                 self.survey.objects.pop(name, None)
         self._note(tuple(self.survey.objects.values()))
+        self._note(await self._mended())
         _, wanted = await outstanding(self._repository.store, self._repository.header.key)
         return CheckResult(
             objects=tuple(self._found[name] for name in sorted(self._found)),
@@ -129,6 +131,19 @@ class Check:
             points=len(await self._repository.commits()),
             wanted=len(wanted),
             given_up=self._given_up,
+        )
+
+    async def _mended(self) -> tuple[ObjectFinding, ...]:
+        """Return what parity has restored while it was read."""
+        mended = self._repository.mended
+        present = {*await self._repository.store.names("packs/")} if mended else {""}
+        return tuple(
+            ObjectFinding(
+                object=name,
+                problem=Problem.DAMAGED if name in present else Problem.MISSING,
+                cause=f"{sectors} sectors are gone, and are restored from parity",
+            )
+            for name, sectors in mended.items()
         )
 
     def lost(self) -> tuple[Lost, ...]:
