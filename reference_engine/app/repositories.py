@@ -12,12 +12,12 @@ from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, Runtime
-from reference_engine.repository.codec import HEADER_NAME
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.header import HEADER_NAME
 from reference_engine.repository.keys.errors import NoEncryptedRepositoryError, NotEncryptedError
 from reference_engine.repository.opening import PLAIN, Features, is_key_object
 from reference_engine.repository.repository import NO_SETTINGS, Repository

@@ -59,9 +59,10 @@ is ever rewritten.
 
 | module | owns |
 |---|---|
-| `codec` | the bytes of header, log entries and manifests |
+| `header` | what a repository says of itself |
+| `codec` | the bytes of log entries and manifests |
 | `pages`, `columns` | the bytes of pages and index segments |
-| `reclaim_entries`, `history` | what entries say, and what they come to |
+| `reclaim_entries`, `key_entries`, `history` | what entries say, and what they come to |
 | `log` | reading the history, appending to it |
 | `publish` | one object, durable and ours, whatever became of the answers |
 | `block_map` | which stored block stands at which place of a disk |

@@ -13,7 +13,7 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, RandomStream
 from reference_engine.repository.codec import Entry
 from reference_engine.repository.history import History
-from reference_engine.repository.keys.changes import KeyChange, KeyChangedEntry
+from reference_engine.repository.key_entries import KeyChange, KeyChangedEntry
 from reference_engine.repository.keys.errors import (
     KeyRetiredError,
     LastSlotError,

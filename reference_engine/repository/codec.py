@@ -1,4 +1,4 @@
-"""The bytes of the repository's header, log entries and manifests; `FORMAT.md` in code.
+"""The bytes of the repository's log entries and manifests; `FORMAT.md` in code.
 
 Input is checked here and nowhere else: what decodes is usable.
 """
@@ -17,7 +17,6 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PAGE_BLOCKS,
-    PIECES,
     Root,
 )
 from reference_engine.repository.columns import Columns
@@ -25,11 +24,8 @@ from reference_engine.repository.errors import (
     LogDamagedError,
     ManifestDamagedError,
     RepositoryFeatureError,
-    RepositoryForeignError,
-    RepositoryNewerError,
 )
-from reference_engine.repository.keys.changes import KeyChangedEntry
-from reference_engine.repository.parity import ParityPlan
+from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
@@ -37,72 +33,15 @@ from reference_engine.repository.reclaim_entries import (
     PointsExpiredEntry,
     RunClosedEntry,
 )
-from reference_engine.repository.settings import Settings
 
-FORMAT: Final = 2
-HEADER_NAME: Final = "repository.json"
-HEADER_COPIES: Final = ("copies/repository-1.json", "copies/repository-2.json")
-BLOCK_SIZE_MIN: Final = 16
-BLOCK_SIZE_MAX: Final = 8 << 20
 MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
-ENCRYPTION: Final = "encryption"
-PARITY: Final = "parity"
-FEATURES: Final = (ENCRYPTION, PARITY)
-"""What this program knows beyond the plain format."""
-
-_KEY_CONTEXT: Final = "twinshot repository format 2: content digests"
-_CHECKSUM_CONTEXT: Final = "twinshot repository format 2: header"
 METADATA_LEVEL: Final = 1
 _ROOT_COLUMNS: Final = (("<u4", 1), ("u1", DIGEST_SIZE), ("u1", DIGEST_SIZE)) + (("<u4", 1),) * 3
 """Page numbers, content digests, seals, object numbers, offsets, stored lengths."""
 
 FRAME_MAX: Final = 8 << 20
 """What one frame holds at most, decompressed."""
-
-
-class StoredHeader(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `repository.json` says; without features it is what the first program wrote."""
-
-    format: int
-    repository: str
-    block_size: ByteCount
-    digest_key: str = ""
-    """64 hexadecimal digits; empty in an encrypted repository, where it is a secret."""
-
-    settings: Settings | None = None
-    """None where there is nothing to say: the bytes are those of before there were any."""
-
-    features: tuple[str, ...] = ()
-    """What a program must know to read and write here, in alphabetical order."""
-
-    parity: ParityPlan | None = None
-    authenticator: str = ""
-    """Of an encrypted repository: what only an owner of the master key can write."""
-
-
-class Header:
-    """The header of an opened repository, with the key of every digest in it."""
-
-    def __init__(self, stored: StoredHeader, /, *, key: bytes) -> None:
-        self.stored = stored
-        self.key = key
-        """Never shown: in an encrypted repository it is a secret."""
-
-    @property
-    def repository(self) -> str:
-        """The token that the repository was created with."""
-        return self.stored.repository
-
-    @property
-    def block_size(self) -> ByteCount:
-        """How many bytes a block holds."""
-        return self.stored.block_size
-
-    @property
-    def settings(self) -> Settings:
-        """What the repository was told when it was made."""
-        return self.stored.settings or Settings()
 
 
 class RunOpenedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="run-opened", tag_field="kind"):
@@ -228,82 +167,6 @@ def index_name(session: str, number: int, /) -> str:
 def index_session(name: str, /) -> str:
     """Return the session that a portion of the index, so named, belongs to."""
     return name.removeprefix("index/").rpartition("-")[0]
-
-
-def plain_header(
-    identity_token: str,
-    /,
-    *,
-    block_size: ByteCount,
-    settings: Settings,
-    parity: ParityPlan | None = None,
-) -> StoredHeader:
-    """Return the header of a new repository whose digest key follows from its identity."""
-    assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
-    key = blake3(identity_token.encode(), derive_key_context=_KEY_CONTEXT).hexdigest()
-    return StoredHeader(
-        format=FORMAT,
-        repository=identity_token,
-        block_size=block_size,
-        digest_key=key,
-        settings=None if settings == Settings() else settings,
-        features=() if parity is None else (PARITY,),
-        parity=parity,
-    )
-
-
-def encode_header(header: StoredHeader, /) -> bytes:
-    """Return the bytes of `repository.json` and of its copies."""
-    body = msgspec.json.format(_json.encode(header), indent=2) + b"\n"
-    return body + object_digest(_header_key(header), body).encode() + b"\n"
-
-
-def _header_key(header: StoredHeader) -> bytes:
-    if ENCRYPTION in header.features:
-        # Damage has to show before there is a key; `authenticator` shows who wrote it.
-        token = header.repository.encode()
-        return blake3(token, derive_key_context=_CHECKSUM_CONTEXT).digest()
-    return bytes.fromhex(header.digest_key)
-
-
-def decode_header(content: bytes, /) -> StoredHeader:
-    """Return what `repository.json` says.
-
-    Raises:
-        RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
-        RepositoryForeignError: it is not ours, or not as it was written.
-    """
-    body = content[: content.rfind(b"}") + 1] + b"\n"
-    fields = StoredHeader.__struct_encode_fields__
-    try:
-        stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        number = msgspec.json.decode(stated.get("format", b"0"), type=int)
-        stated_features = stated.get("features", b"[]") if number == FORMAT else b"[]"
-        features = msgspec.json.decode(stated_features, type=tuple[str, ...])
-        unknown = [name for name in stated if name not in fields] if number == FORMAT else []
-        unknown += [name for name in features if name not in FEATURES]
-        fits = number == FORMAT and not unknown
-        header = msgspec.json.decode(body, type=StoredHeader) if fits else None
-    except ValueError:  # msgspec's errors are ValueErrors
-        number, header, unknown = 0, None, []
-    if number > FORMAT:
-        raise RepositoryNewerError(number, FORMAT)
-    if unknown:
-        raise RepositoryFeatureError(unknown[0])
-    if header is None or not _is_sound(header, content):
-        raise RepositoryForeignError(f"{HEADER_NAME} is not a repository's")
-    return header
-
-
-def _is_sound(header: StoredHeader, content: bytes) -> bool:
-    try:
-        whole = len(_header_key(header)) == SEAL_SIZE and content == encode_header(header)
-    except ValueError:  # a key that is no hexadecimal
-        return False
-    fits = BLOCK_SIZE_MIN <= header.block_size <= BLOCK_SIZE_MAX
-    agrees = (header.parity is not None) == (PARITY in header.features)
-    hidden = bool(header.digest_key) != (ENCRYPTION in header.features)
-    return whole and fits and agrees and hidden and header.block_size % PIECES == 0
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:

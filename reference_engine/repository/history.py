@@ -13,7 +13,7 @@ from reference_engine.repository.codec import (
     RunOpenedEntry,
     manifest_copy_name,
 )
-from reference_engine.repository.keys.changes import KeyChangedEntry
+from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,

@@ -8,7 +8,9 @@ import msgspec
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, RandomStream
-from reference_engine.repository.codec import (
+from reference_engine.repository.envelope import Sealing, Tagging
+from reference_engine.repository.errors import RepositoryForeignError
+from reference_engine.repository.header import (
     ENCRYPTION,
     FEATURES,
     Header,
@@ -16,8 +18,6 @@ from reference_engine.repository.codec import (
     encode_header,
     plain_header,
 )
-from reference_engine.repository.envelope import Sealing, Tagging
-from reference_engine.repository.errors import RepositoryForeignError
 from reference_engine.repository.keys import derivation
 from reference_engine.repository.keys.errors import KeyNeededError
 from reference_engine.repository.keys.keyring import Keyring

@@ -18,7 +18,7 @@ from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.codec import Entry, Header
+from reference_engine.repository.codec import Entry
 from reference_engine.repository.errors import (
     AppendOnlyError,
     LastPointError,
@@ -26,6 +26,7 @@ from reference_engine.repository.errors import (
     PointUnknownError,
     ReclaimRefusedError,
 )
+from reference_engine.repository.header import Header
 from reference_engine.repository.history import History, OpenRun
 from reference_engine.repository.log import COLLISIONS_MAX, Log
 from reference_engine.repository.manifests import read_manifest

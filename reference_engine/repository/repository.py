@@ -10,16 +10,10 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, Inline
 from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import (
-    HEADER_COPIES,
-    HEADER_NAME,
     Entry,
-    Header,
     Manifest,
     PointCommittedEntry,
     RunOpenedEntry,
-    StoredHeader,
-    decode_header,
-    encode_header,
     object_digest,
 )
 from reference_engine.repository.errors import (
@@ -29,6 +23,14 @@ from reference_engine.repository.errors import (
     RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,
+)
+from reference_engine.repository.header import (
+    HEADER_COPIES,
+    HEADER_NAME,
+    Header,
+    StoredHeader,
+    decode_header,
+    encode_header,
 )
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory

@@ -10,7 +10,6 @@ from typing import Final
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
-from reference_engine.repository.codec import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.envelope import (
     HEAD_SIZE,
     SEGMENT,
@@ -24,6 +23,7 @@ from reference_engine.repository.envelope import (
     sealed,
 )
 from reference_engine.repository.group_parity import PackGroups
+from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.parity import SECTOR_MAX, ParityPlan, mended, parity_of
 from reference_engine.repository.publish import publish, publish_own
 

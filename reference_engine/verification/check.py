@@ -10,8 +10,6 @@ import msgspec
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import Epoch, MachineId, RunTag
 from reference_engine.repository.codec import (
-    HEADER_COPIES,
-    HEADER_NAME,
     Entry,
     PointCommittedEntry,
     RunOpenedEntry,
@@ -20,6 +18,7 @@ from reference_engine.repository.codec import (
     index_session,
     log_name,
 )
+from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress

@@ -6,16 +6,18 @@ from typing import Final, NamedTuple
 from reference_engine.model.errors import CorruptionError, RefusedError, TransientError
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import (
-    HEADER_COPIES,
-    HEADER_NAME,
     PointCommittedEntry,
     copy_name,
-    decode_header,
     decode_manifest,
     decode_record,
-    encode_header,
     log_name,
     object_digest,
+)
+from reference_engine.repository.header import (
+    HEADER_COPIES,
+    HEADER_NAME,
+    decode_header,
+    encode_header,
 )
 from reference_engine.repository.keys.slots import decode_slot, slot_names
 from reference_engine.repository.mending import MENDS, WANTED

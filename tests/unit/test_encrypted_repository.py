@@ -12,12 +12,12 @@ from backports.zstd import zstd_version
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError, RefusedError, TwinshotError
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.repository.codec import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.errors import (
     RepositoryExistsError,
     RepositoryFeatureError,
     RepositoryForeignError,
 )
+from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.keys.errors import (
     KeyNeededError,
     KeyRetiredError,

@@ -11,7 +11,7 @@ from reference_engine.app.output import Output, sized
 from reference_engine.app.repo.init_command import said_of
 from reference_engine.app.repositories import open_repository
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.codec import FORMAT
+from reference_engine.repository.header import FORMAT
 from reference_engine.repository.parity import ParityPlan
 
 
