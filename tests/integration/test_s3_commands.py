@@ -132,11 +132,11 @@ def test_an_encrypted_repository_with_parity_may_be_in_a_bucket(
     at = ("--repo", served.address)
     key = ("--password-file", tmp_path / "words")
     options = ("--encrypt", "--no-recovery-key", "--parity", "6%", "--pack-parity", 4)
-    assert served.run("repo", "init", *at, *options, *key)[0] == 0
-    assert "already" in served.refused(2, "repo", "init", *at, *options, *key)
+    assert served.run("repo", "init", served.address, *options, *key)[0] == 0
+    assert "already" in served.refused(2, "repo", "init", served.address, *options, *key)
     served.records(*served.backup(), *key)
     assert served.run("verify", *at, *key)[0] == 0
-    served.records("repo", "key", "add", *at, *key, "--new-key-file", tmp_path / "key")
+    served.records("repo", "key", "add", served.address, *key, "--new-key-file", tmp_path / "key")
     target = tmp_path / "back.raw"
 
     by_file = ("--key-file", tmp_path / "key")

@@ -29,10 +29,11 @@ class Vault(Place):
         self.key, self.paper = root / "server.key", root / "paper.txt"
         self.at = ("--repo", self.repo)
         self.by = (*self.at, "--password-file", self.words)
+        self.own = (self.repo, "--password-file", self.words)
 
     def create(self, *options: object) -> None:
         """Create the repository."""
-        tokens = ("repo", "init", *self.by, "--encrypt", "--recovery-key", self.paper, *options)
+        tokens = ("repo", "init", *self.own, "--encrypt", "--recovery-key", self.paper, *options)
         assert self.run(*tokens)[0] == 0
 
 
@@ -65,7 +66,7 @@ def test_a_key_comes_from_wherever_it_is_kept(
 ) -> None:
     """A file, a command, a variable, a key file, or the recovery key in place of a passphrase."""
     vault.create()
-    vault.records("repo", "key", "add", *vault.by, "--new-key-file", vault.key)
+    vault.records("repo", "key", "add", *vault.own, "--new-key-file", vault.key)
     command = f"{sys.executable} -c 'print(\"{CANARY}\")'"
     for options in (
         ("--password-command", command),
@@ -100,7 +101,7 @@ def test_without_its_key_nothing_is_read(vault: Vault, command: tuple[str, ...])
     wrong = (*vault.at, "--password-file", vault.wrong)
     assert "wrong key" in vault.refused(12, *command, *wrong)
     vault.refused(12, "backup", vault.source, *wrong)
-    vault.refused(12, "repo", "key", "add", *wrong, "--new-key-file", vault.key)
+    vault.refused(12, "repo", "key", "add", vault.repo, *wrong[2:], "--new-key-file", vault.key)
     assert vault.files() == before
 
 
@@ -111,9 +112,9 @@ def test_keys_are_listed_added_removed_and_rotated(vault: Vault) -> None:
     new = vault.root / "new"
     new.write_text(OTHER)
     added = vault.records(
-        "repo", "key", "add", *vault.by, "--new-password-file", new, "--label", "Grace"
+        "repo", "key", "add", *vault.own, "--new-password-file", new, "--label", "Grace"
     )[-1]["key"]
-    listed = vault.records("repo", "key", "list", *vault.by)
+    listed = vault.records("repo", "key", "list", *vault.own)
     by_label = {each["label"]: each for each in listed if each["type"] == "key"}
 
     assert {label: each["kind"] for label, each in by_label.items()} == {
@@ -123,18 +124,21 @@ def test_keys_are_listed_added_removed_and_rotated(vault: Vault) -> None:
     }
     assert by_label["Grace"]["id"] == added
     assert [label for label, each in by_label.items() if each["opened"]] == ["first"]
+    options = ("--password-file", new)
+    remove = ("repo", "key", "remove", vault.repo)
     for label in ("first", "recovery"):
-        options = (*vault.at, "--password-file", new)
-        vault.records("repo", "key", "remove", by_label[label]["id"][:8], *options)
+        vault.records(*remove, by_label[label]["id"][:8], *options)
     vault.refused(12, "points", *vault.by)
-    assert "last key" in vault.refused(2, "repo", "key", "remove", added, *options)
-    assert "no key 'zz'" in vault.refused(2, "repo", "key", "remove", "zz", *options)
-    vault.records("repo", "key", "rotate", *options, "--new-key-file", vault.key)
-    vault.refused(12, "points", *options)
-    held = (*vault.at, "--key-file", vault.key)
-    vault.records("repo", "key", "rotate", "--master", *held, "--new-password-file", vault.words)
-    vault.refused(12, "points", *held)
-    assert len(vault.records("repo", "key", "list", *vault.by)) == 2
+    assert "last key" in vault.refused(2, *remove, added, *options)
+    assert "no key 'zz'" in vault.refused(2, *remove, "zz", *options)
+    vault.records("repo", "key", "rotate", vault.repo, *options, "--new-key-file", vault.key)
+    vault.refused(12, "points", *vault.at, *options)
+    held = ("--key-file", vault.key)
+    vault.records(
+        "repo", "key", "rotate", vault.repo, "--master", *held, "--new-password-file", vault.words
+    )
+    vault.refused(12, "points", *vault.at, *held)
+    assert len(vault.records("repo", "key", "list", *vault.own)) == 2
     vault.records("backup", vault.source, *vault.by)
     assert vault.run("verify", *vault.by)[0] == 0
 
@@ -149,14 +153,14 @@ def test_a_plain_repository_in_the_place_of_an_encrypted_one_is_refused(
     before = vault.files()
 
     assert "not encrypted" in vault.refused(2, "backup", vault.source, *vault.by)
-    assert "no keys" in vault.refused(2, "repo", "key", "list", *vault.at)
+    assert "no keys" in vault.refused(2, "repo", "key", "list", vault.repo)
     monkeypatch.setenv("TWINSHOT_PASSWORD", CANARY)
-    assert "without --encrypt" in vault.refused(2, "repo", "init", "--repo", vault.root / "new")
+    assert "without --encrypt" in vault.refused(2, "repo", "init", vault.root / "new")
     assert "not encrypted" in vault.refused(2, "backup", vault.source, *vault.at)
     assert vault.files() == before
 
 
-ADD = ("repo", "key", "add", "--password-file", "words")
+ADD = ("repo", "key", "add", "repository", "--password-file", "words")
 BAD = (
     (("points", "--password-file", "absent"), "cannot be read"),
     (("points", "--password-file", "."), "cannot be read"),
@@ -190,7 +194,7 @@ def test_unusable_keys_are_named_in_one_sentence(
     monkeypatch.chdir(vault.root)
     before = vault.files()
 
-    sentence = vault.refused(2, *tokens, *vault.at)
+    sentence = vault.refused(2, *tokens, *(vault.at if tokens[0] == "points" else ()))
     assert said in sentence
     assert "canary" not in sentence
     assert vault.files() == before
@@ -225,7 +229,7 @@ def test_a_repository_that_cannot_be_made_as_asked_is_not_made(
     before = vault.files()
 
     assert said in vault.refused(
-        12 if "no-recovery" in tokens[1] else 2, "repo", "init", *vault.at, *tokens
+        12 if "no-recovery" in tokens[1] else 2, "repo", "init", vault.repo, *tokens
     )
     assert vault.files() == before
 
@@ -233,22 +237,22 @@ def test_a_repository_that_cannot_be_made_as_asked_is_not_made(
 def test_a_place_that_is_taken_is_no_place_for_a_new_repository(vault: Vault) -> None:
     """Neither over a repository nor beside somebody's documents; and no key file is left."""
     vault.create()
-    init = ("repo", "init", "--encrypt", "--new-key-file", vault.key, "--no-recovery-key")
-    assert "already" in vault.refused(2, *init, *vault.at)
+    options = ("--encrypt", "--new-key-file", vault.key, "--no-recovery-key")
+    assert "already" in vault.refused(2, "repo", "init", vault.repo, *options)
     (vault.root / "file").write_text("")
-    assert vault.run(*init, "--repo", vault.root / "file")[0] == 4
+    assert vault.run("repo", "init", vault.root / "file", *options)[0] == 4
     documents = vault.root / "documents"
     documents.mkdir()
     (documents / "Thesis final.doc").write_text("")
 
-    assert "Thesis" in vault.refused(2, *init, "--repo", documents)
+    assert "Thesis" in vault.refused(2, "repo", "init", documents, *options)
     assert not vault.key.exists()
 
 
 def test_key_files_are_for_their_owner_only(vault: Vault) -> None:
     """Nobody else on the machine can read what opens the repository."""
     vault.create()
-    vault.records("repo", "key", "add", *vault.by, "--new-key-file", vault.key)
+    vault.records("repo", "key", "add", *vault.own, "--new-key-file", vault.key)
 
     assert vault.key.stat().st_mode & 0o777 == 0o600
     assert vault.paper.stat().st_mode & 0o777 == 0o600
@@ -259,11 +263,11 @@ def test_no_command_ever_writes_a_secret(vault: Vault) -> None:
     new = vault.root / "new"
     new.write_text(OTHER)
     tokens: list[tuple[object, ...]] = [
-        ("repo", "init", *vault.by, "--encrypt", "--recovery-key", vault.paper, "--parity", "6%"),
+        ("repo", "init", *vault.own, "--encrypt", "--recovery-key", vault.paper, "--parity", "6%"),
         ("backup", vault.source, *vault.by),
-        ("repo", "key", "add", *vault.by, "--new-key-file", vault.key),
-        ("repo", "key", "add", *vault.by, "--new-password-file", new),
-        ("repo", "key", "list", *vault.by),
+        ("repo", "key", "add", *vault.own, "--new-key-file", vault.key),
+        ("repo", "key", "add", *vault.own, "--new-password-file", new),
+        ("repo", "key", "list", *vault.own),
         ("points", *vault.by),
         ("points", *vault.at, "--password-file", vault.wrong),
         ("points", *vault.at, "--key-file", vault.words),
@@ -275,8 +279,8 @@ def test_no_command_ever_writes_a_secret(vault: Vault) -> None:
         ),
         ("verify", *vault.at, "--key-file", vault.key),
         ("restore", "latest", *vault.at, "--password-file", vault.paper, "--to", "/no/where.raw"),
-        ("repo", "key", "rotate", *vault.at, "--key-file", vault.key, "--new-key-file", "/no/key"),
-        ("repo", "key", "rotate", "--master", *vault.by, "--new-password-file", new),
+        ("repo", "key", "rotate", vault.repo, "--key-file", vault.key, "--new-key-file", "/no/key"),
+        ("repo", "key", "rotate", "--master", *vault.own, "--new-password-file", new),
         ("points", *vault.by),
     ]
     said = []
@@ -298,7 +302,7 @@ def test_no_command_ever_writes_a_secret(vault: Vault) -> None:
 def test_a_lost_run_of_sectors_is_restored_from_parity(vault: Vault) -> None:
     """`verify` says what was mended, and a restore is right without anybody's help."""
     vault.source.write_bytes(disk(3, 8 << 20))
-    vault.records("repo", "init", *vault.at, "--parity", "6%")
+    vault.records("repo", "init", vault.repo, "--parity", "6%")
     vault.records("backup", vault.source, *vault.at)
     [pack] = (vault.repo / "packs").iterdir()
     content = bytearray(pack.read_bytes())
@@ -347,7 +351,7 @@ def typed(tokens: list[object], answers: list[str]) -> tuple[int, str]:
 
 def test_at_a_terminal_a_person_is_asked(vault: Vault) -> None:
     """The passphrase twice and unseen, the recovery key shown once and typed back."""
-    init = ["repo", "init", *vault.at, "--encrypt"]
+    init = ["repo", "init", vault.repo, "--encrypt"]
     code, shown = typed(init, [CANARY, CANARY, "not that", "="])
     assert code == 0, shown
     assert CANARY not in shown
@@ -356,7 +360,7 @@ def test_at_a_terminal_a_person_is_asked(vault: Vault) -> None:
     assert typed(["points", *vault.at], ["wrong"])[0] == 12
     recovery = next(line.strip() for line in shown.splitlines() if line.count("-") == 13)
     assert typed(["points", *vault.at], [recovery])[0] == 0
-    code, shown = typed(["repo", "init", "--repo", vault.root / "x", "--encrypt"], ["one", "two"])
+    code, shown = typed(["repo", "init", vault.root / "x", "--encrypt"], ["one", "two"])
     assert code == 2
     assert "differ" in shown
 
@@ -390,11 +394,11 @@ def test_a_light_installation_says_what_it_lacks(vault: Vault) -> None:
         ("parity", "zfec", ("--parity", "6%")),
     ):
         place = vault.root / extra
-        done = without(package, "repo", "init", "--repo", place, *options)
+        done = without(package, "repo", "init", place, *options)
         assert (done.returncode, done.stdout) == (2, "")
         assert f"pip install 'twinshot[{extra}]'" in done.stderr
         assert not place.exists()
-        assert vault.run("repo", "init", "--repo", place, *options)[0] == 0
+        assert vault.run("repo", "init", place, *options)[0] == 0
         done = without(
             package, "points", "--repo", place, *vault.by[2:] if extra == "crypto" else ()
         )
