@@ -233,6 +233,12 @@ class SegmentedStore(BlobStore):
     async def tidy(self) -> None:
         """Remove what writers that died left behind."""
         await self._store.tidy()
+        for renewed in await self._store.names(_RENEWED):
+            name = renewed.removeprefix(_RENEWED)
+            stored = await self._store.read(name)
+            # It is all that is left of an object that is not there, or not sound.
+            if stored is not None and await self._opened(name, stored) is not None:
+                await self._store.delete(renewed)
 
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending; parity is nobody's business."""

@@ -158,6 +158,7 @@ class Repair:
                 self._replaced.append(name)
             if damaged:
                 await keep_aside(self._store, name, damaged)
+        await self._store.tidy()
 
     async def _find_elsewhere(self, lost: dict[bytes, Lost]) -> None:
         """Look for other places where equal blocks stand, by the index."""

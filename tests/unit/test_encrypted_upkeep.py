@@ -1,4 +1,4 @@
-"""Looking after an encrypted repository with parity: nothing is taken for garbage, all is mended."""
+"""Care for an encrypted repository with parity: no key is garbage, and all is mended."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 from collections.abc import Iterator
@@ -42,9 +42,9 @@ class Vault(Place):
         )
 
     def store(self, edit: int) -> None:
-        """Back up the source with one more place edited."""
+        """Back up the source with one part of it replaced by something new."""
         content = bytearray(self.source.read_bytes())
-        content[edit : edit + 300_000] = disk(edit, 300_000)
+        content[1 << 20 : 1 << 21] = disk(edit)
         self.source.write_bytes(content)
         self.records("backup", self.source, *self.at)
 
@@ -83,7 +83,7 @@ def damaged(path: Path, *, at: int, length: int) -> bytes:
 
 def test_a_prune_takes_parity_with_what_it_frees_and_leaves_the_rest(vault: Vault) -> None:
     """No parity is left without its pack, no pack without parity, no key is garbage."""
-    for edit in (0, 1_000_000, 1_100_000):
+    for edit in range(3):
         vault.store(edit)
     keys = vault.objects("keys")
     before = sum(path.stat().st_size for path in vault.objects("packs").values())
@@ -107,7 +107,7 @@ def test_what_parity_restores_is_found_by_a_check_and_stored_anew_by_a_repair(
 ) -> None:
     """A damaged pack, a lost one, and damaged copies are as they were written afterwards."""
     vault.store(0)
-    vault.store(1_000_000)
+    vault.store(1)
     first, last = [*vault.objects("packs").values()]
     [slot] = vault.objects("copies/keys").values()
     [*_, entry] = vault.objects("log").values()
@@ -203,11 +203,12 @@ def test_a_repair_that_is_cut_off_leaves_every_block_readable(fault: Fault) -> N
             after.objects = store.objects
             await read_and_renew(after, name)
             again = await opened(after)
+            await again.store.tidy()
             for point, image in IMAGES.items():
                 assert await restored(again, point) == image
             assert after.objects == whole.objects, at
             assert not again.mended
-        assert at > 3
+        assert at == 2
 
     asyncio.run(scenario())
 
