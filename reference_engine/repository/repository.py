@@ -203,6 +203,19 @@ class Repository:
         """
         return await self._store.renew(name) if isinstance(self._store, SegmentedStore) else None
 
+    async def unprotected(self, packs: tuple[str, ...], /) -> tuple[str, ...]:
+        """Return those of the packs beside which no parity stands although it should."""
+        store = self._store
+        return await store.unprotected(packs) if isinstance(store, SegmentedStore) else ()
+
+    async def protect(self, name: str, /) -> bool:
+        """Let parity stand beside a pack of `unprotected`; return False where it is not sound.
+
+        Raises:
+            TransientError, RefusedError: the store failed, or cannot be written to.
+        """
+        return isinstance(self._store, SegmentedStore) and await self._store.protect(name)
+
     @property
     def block_size(self) -> ByteCount:
         """How many bytes a block holds."""

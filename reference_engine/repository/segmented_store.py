@@ -32,7 +32,9 @@ _PACKS: Final = "packs/"
 """What there is no second copy of, and more than space would be lost with."""
 
 _RENEWED: Final = "parity/renewed/"
-_MANIFESTS: Final = "points/"
+_BUILT_ON: Final = ("points/", "index/")
+"""What lets points, or later runs, build on the packs before it."""
+
 _HEADS_MAX: Final = 4096
 _MENDED_MAX: Final = 2
 """Whole objects that stay in memory because the stored ones are damaged."""
@@ -74,7 +76,7 @@ class SegmentedStore(BlobStore):
         """Store `content` durably under `name`; return False, changing nothing, if it exists."""
         if _is_clear(name):
             return await self._store.create(name, content)
-        if self._groups is not None and name.startswith(_MANIFESTS):
+        if self._groups is not None and name.startswith(_BUILT_ON):
             await self._groups.close()
         [stored] = await self._executor.offload_all([lambda: sealed(self._sealing, name, content)])
         created = await self._store.create(name, stored)
@@ -208,23 +210,45 @@ class SegmentedStore(BlobStore):
         Raises:
             TransientError, RefusedError: the store failed, or cannot be written to.
         """
-        assert self._parity is not None, name
-        plan, damaged = self._parity, await self._store.read(name)
+        damaged = await self._store.read(name)
         if not await self._mend(name, damaged):
             return None
         whole = self._whole[name]
         if await self._opened(name, whole) is None:
             return None
-        [parity] = await self._executor.offload_all([lambda: parity_of(plan, whole)])
         await publish(self._store, _RENEWED + name, whole)
-        for each, content in ((name, whole), (parity_name(name), parity)):
-            if await self._store.read(each) != content:
-                await self._store.delete(each)
-                await publish_own(self._store, each, content)
-        await self._store.delete(_RENEWED + name)
+        await self._replace(name, whole)
+        await self.protect(name)
         for held in (self._heads, self._whole, self._mended):
             held.pop(name, None)
         return damaged or b""
+
+    async def _replace(self, name: str, content: bytes | bytearray) -> None:
+        if await self._store.read(name) != content:
+            await self._store.delete(name)
+            await publish_own(self._store, name, content)
+
+    async def unprotected(self, packs: tuple[str, ...], /) -> tuple[str, ...]:
+        """Return those of the packs beside which no parity stands although it should."""
+        if self._parity is None:
+            return ()
+        parities = {*await self._store.names(parity_name(_PACKS))}
+        return tuple(name for name in packs if parity_name(name) not in parities)
+
+    async def protect(self, name: str, /) -> bool:
+        """Let the right parity stand beside a pack; return False where the pack is not sound.
+
+        Raises:
+            TransientError, RefusedError: the store failed, or cannot be written to.
+        """
+        assert self._parity is not None, name
+        plan, stored = self._parity, await self._store.read(name)
+        if stored is None or await self._opened(name, stored) is None:
+            return False
+        [parity] = await self._executor.offload_all([lambda: parity_of(plan, stored)])
+        await self._replace(parity_name(name), parity)
+        await self._store.delete(_RENEWED + name)
+        return True
 
     async def make_durable(self, name: str, /) -> None:
         """Let an object that was read survive a power cut."""
@@ -234,11 +258,8 @@ class SegmentedStore(BlobStore):
         """Remove what writers that died left behind."""
         await self._store.tidy()
         for renewed in await self._store.names(_RENEWED):
-            name = renewed.removeprefix(_RENEWED)
-            stored = await self._store.read(name)
-            # It is all that is left of an object that is not there, or not sound.
-            if stored is not None and await self._opened(name, stored) is not None:
-                await self._store.delete(renewed)
+            # Where the pack is not there, or not sound, it is all that is left.
+            await self.protect(renewed.removeprefix(_RENEWED))
 
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending; parity is nobody's business."""

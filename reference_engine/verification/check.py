@@ -23,6 +23,7 @@ from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
+from reference_engine.repository.segmented_store import PARITY, parity_name
 from reference_engine.verification.block_survey import BlockSurvey
 from reference_engine.verification.copy_survey import Copies, metadata, segments
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
@@ -115,7 +116,8 @@ class Check:
         damage = await self.survey.attribute()
         live = {entry.point for entry in await self._repository.commits()}
         for name, finding in (*self._found.items(), *self.survey.objects.items()):
-            if finding.problem is Problem.MISSING and await self._repository.is_swept(name):
+            pack = name.removeprefix(PARITY)
+            if finding.problem is Problem.MISSING and await self._repository.is_swept(pack):
                 # Its points were removed meanwhile.
                 self._found.pop(name, None)
                 self.survey.objects.pop(name, None)
@@ -173,6 +175,9 @@ class Check:
         for name in survey.map_rows:
             expected |= {name, copy_name(name)}
         expected.update(survey.packs.names)
+        for name in map(parity_name, await repository.unprotected(survey.packs.names)):
+            cause = "it is missing: lost sectors of the pack could not be restored"
+            self._note((ObjectFinding(object=name, problem=Problem.MISSING, cause=cause),))
         present = await repository.store.names("")
         for name in present:
             if name.startswith("index/") and index_session(name) in sessions:

@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import RefusedError
 from reference_engine.repository.header import (
     HEADER_COPIES,
@@ -15,12 +14,9 @@ from reference_engine.repository.header import (
     decode_header,
     encode_header,
 )
-from reference_engine.repository.parity import ParityPlan
 from reference_engine.repository.settings import Settings
-from tests.strategies.encrypted_repositories import IMAGES, PARITY, filled, opened
-from tests.strategies.repositories import restored
+from tests.strategies.encrypted_repositories import filled, opened
 from tests.unit.test_file_commands import Place, disk
-from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 
 class Vault(Place):
@@ -115,6 +111,9 @@ def test_what_parity_restores_is_found_by_a_check_and_stored_anew_by_a_repair(
     was = {first: damaged(first, at=100_000, length=50_000), last: last.read_bytes()}
     last.unlink()
     was |= {path: damaged(path, at=50, length=20) for path in (slot, entry, pages)}
+    spare = vault.repo / "parity" / last.relative_to(vault.repo)
+    was[spare] = spare.read_bytes()
+    spare.unlink()
     names = {path.relative_to(vault.repo).as_posix() for path in was}
 
     code, out, _ = vault.run("repo", "check", vault.repo, "--read-data", *vault.by)
@@ -179,47 +178,6 @@ def test_an_encrypted_repository_keeps_promises(vault: Vault) -> None:
     )
     assert vault.records("repo", "info", place, "--key-file", key)[-1]["append_only"]
     vault.refused(2, "repo", "prune", place, "--key-file", key)
-
-
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
-def test_a_repair_that_is_cut_off_leaves_every_block_readable(fault: Fault) -> None:
-    """Whenever the power fails while a damaged pack is stored anew, nothing is lost by it."""
-    plan = ParityPlan(data=PARITY.data, parity=PARITY.parity, group=2)
-
-    async def scenario() -> None:
-        whole = await filled(parity=plan)
-        name = "packs/session-a-1"
-        for at in range(100):
-            store = FaultyStore(dict(whole.objects), at=at, fault=fault)
-            content = store.objects[name]
-            store.objects[name] = content[:100] + b"????" + content[104:]
-            try:
-                await read_and_renew(store, name)
-            except PowerCutError:
-                pass
-            else:
-                break
-            after = MemoryStore()
-            after.objects = store.objects
-            await read_and_renew(after, name)
-            again = await opened(after)
-            await again.store.tidy()
-            for point, image in IMAGES.items():
-                assert await restored(again, point) == image
-            assert after.objects == whole.objects, at
-            assert not again.mended
-        assert at == 2
-
-    asyncio.run(scenario())
-
-
-async def read_and_renew(store: MemoryStore, name: str) -> None:
-    """Read everything, which has to be right, and store the pack anew if it was mended."""
-    repository = await opened(store)
-    for point, image in IMAGES.items():
-        assert await restored(repository, point) == image
-    if name in repository.mended:
-        assert await repository.renew(name) is not None
 
 
 def test_a_header_with_other_promises_is_refused() -> None:

@@ -1,6 +1,7 @@
 """What was lost is restored from parity: sectors, runs of them, whole files."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from reference_engine.repository.repository import INLINE, Repository
 from reference_engine.repository.segmented_store import SegmentedStore
 from tests.strategies.encrypted_repositories import created, features, opened
 from tests.strategies.repositories import block, commit, no_progress, restored
-from tests.unit.test_repository_faults import Fault, FaultyStore
+from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 PLAN = ParityPlan(data=8, parity=2)
 GROUPED = ParityPlan(data=8, parity=2, group=3)
@@ -140,6 +141,53 @@ def test_any_one_pack_of_a_group_may_vanish() -> None:
             with pytest.raises(CorruptionError):
                 await store_over(memory).read_range(name, offset=0, length=1)
             memory.objects.update({name: held, other: whole})
+
+    asyncio.run(scenario())
+
+
+def test_what_later_runs_find_in_the_index_is_in_a_group() -> None:
+    """A run that is killed before its manifest leaves packs that others build on."""
+
+    async def scenario() -> None:
+        memory = MemoryStore()
+        store = store_over(memory)
+        await store.create("packs/s-1", content_of(1000))
+        await store.create("index/s-1", b"where the blocks of packs/s-1 are")
+
+        del memory.objects["packs/s-1"], memory.objects["parity/packs/s-1"]
+        assert await store_over(memory).read("packs/s-1") == content_of(1000)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
+def test_a_pack_that_is_stored_anew_can_be_read_all_the_time(fault: Fault) -> None:
+    """Wherever the power fails, also between the damaged pack's end and the sound one's name."""
+
+    async def scenario() -> None:
+        whole = MemoryStore()
+        content = content_of(300_000)
+        await store_over(whole, PLAN).create("packs/s-1", content)
+        for at in range(100):
+            store = FaultyStore(dict(whole.objects), at=at, fault=fault)
+            stored = store.objects["packs/s-1"]
+            store.objects["packs/s-1"] = stored[:5000] + bytes(9) + stored[5009:]
+            store.objects["parity/packs/s-1"] += b"?"
+            over = store_over(store, PLAN)
+            assert await over.read("packs/s-1") == content
+            with suppress(PowerCutError):
+                assert await over.renew("packs/s-1") is not None
+                break
+            after = MemoryStore()
+            after.objects = store.objects
+            again = store_over(after, PLAN)
+            assert await again.read_range("packs/s-1", offset=0, length=300_000) == content
+            if again.mended:
+                assert await again.renew("packs/s-1") is not None
+            await again.tidy()
+            assert after.objects == whole.objects
+        assert at == 3
+        assert store.objects == whole.objects
 
     asyncio.run(scenario())
 
