@@ -120,6 +120,7 @@ def test_what_parity_restores_is_found_by_a_check_and_stored_anew_by_a_repair(
     assert code == 1
     assert all(name in out for name in names)
     assert "restored from parity" in out
+    assert "LOST" not in out
     untouched = vault.files()
     vault.run("repo", "repair", vault.repo, "--dry-run", *vault.by)
     assert vault.files() == untouched
