@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.files.change_tracking import GivenTracking, NoTracking
 from reference_engine.adapters.files.disk_files import DiskFiles
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
 from reference_engine.app.output import Output, sized
@@ -46,6 +47,7 @@ def backup(
     changed: Path | None = None,
     level: Literal["fast", "default", "best"] = "default",
     limit: str | None = None,
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Back up disk files as one machine; the first time in full, later what differs.
@@ -58,6 +60,7 @@ def backup(
             point. Nothing else is read; what the list leaves out is missed.
         level: How hard to compress.
         limit: How fast to read at most, such as 50MB/s or 20MiB/s.
+        keys: How to open an encrypted repository; `repo init --encrypt` makes one.
         output: Where results go.
     """
     if not files:
@@ -70,6 +73,7 @@ def backup(
         name=name,
         level=Level[level.upper()],
         rate=None if limit is None else read_rate(limit),
+        keys=keys,
     )
     return runtime.run(_backup(request, tracking, runtime, output))
 
@@ -81,6 +85,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     repository: str
     name: str | None
     level: Level
+    keys: KeyOptions
     rate: ByteCount | None
     """Bytes a second that may be read."""
 
@@ -123,7 +128,9 @@ async def _backup(
     # Sources come first: a mistyped path should not leave an empty repository behind.
     machine = await source.describe()
     store = CountingStore(open_store(place))
-    repository = await open_or_create_repository(place, store, runtime=runtime, output=output)
+    repository = await open_or_create_repository(
+        place, store, Keyholder(request.keys), runtime=runtime, output=output
+    )
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
         point = await back_up_files(
             repository,

@@ -69,6 +69,14 @@ _COMMANDS: Final = (
         "reference_engine.app.repo.copy_command:copy",
         "Copy points to a second repository.",
     ),
+    ("repo key add", "reference_engine.app.repo.key_commands:add", "Add a key."),
+    ("repo key list", "reference_engine.app.repo.key_commands:show", "List the keys."),
+    ("repo key remove", "reference_engine.app.repo.key_commands:remove", "Remove a key."),
+    (
+        "repo key rotate",
+        "reference_engine.app.repo.key_commands:rotate",
+        "Replace the key that was used, or the master key.",
+    ),
     (
         "simulate",
         "simulator.campaign.commands:simulate",
@@ -156,9 +164,10 @@ _GROUPS: Final = {
     "scenario": "List, draw, check and begin scenario files.",
     "prove": "Prove that nothing makes a repository lose a point.",
     "repo": "Make repositories and look after them as a whole.",
+    "repo key": "Say who can open an encrypted repository.",
     "bench": "Measure speed and size, and hold results against each other.",
 }
-"""What the first word of commands with two words stands for."""
+"""What the words before the last one stand for; a group comes before the groups in it."""
 
 
 class Options:
@@ -180,12 +189,14 @@ def command_line(options: Options, /) -> App:
         # It is asked for what a console offers, and only where help is wanted.
         console=cast("Console", ConsoleOnDemand()),
     )
-    groups = {name: App(name=name, help=purpose) for name, purpose in _GROUPS.items()}
+    groups = {"": app}
+    for name, purpose in _GROUPS.items():
+        groups[name] = App(name=name.rpartition(" ")[2], help=purpose)
     for name, target, purpose in _COMMANDS:
         group, _, word = name.rpartition(" ")
-        (groups[group] if group else app).command(target, name=word, help=purpose)
-    for each in groups.values():
-        app.command(each)
+        groups[group].command(target, name=word, help=purpose)
+    for name in _GROUPS:
+        groups[name.rpartition(" ")[0]].command(groups[name])
 
     app.meta.suppress_keyboard_interrupt = False
 
@@ -253,7 +264,9 @@ def _usage(error: CycloptsError) -> str:
     if isinstance(error, UnknownCommandError):
         # The error's own text would import every command to list it.
         wanted = (error.unused_tokens or [""])[0]
-        group = " ".join(word for word in error.command_chain or () if word in _GROUPS)
+        chain = tuple(error.command_chain or ())
+        begun = (" ".join(chain[:length]) for length in range(len(chain), 0, -1))
+        group = next((name for name in begun if name in _GROUPS), "")
         names = _words_below(group)
         similar = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(names)}"
@@ -263,9 +276,10 @@ def _usage(error: CycloptsError) -> str:
 
 def _words_below(group: str) -> list[str]:
     """Return what may stand behind a group's name, or first where there is none."""
-    if not group:
-        return list(dict.fromkeys(name.split()[0] for name, _, _ in _COMMANDS))
-    return [name.split()[1] for name, _, _ in _COMMANDS if name.split()[0] == group]
+    above = group.split()
+    words = [name.split() for name, _, _ in _COMMANDS]
+    below = [each[len(above)] for each in words if each[: len(above)] == above]
+    return list(dict.fromkeys(below))
 
 
 def _sentence(message: str) -> str:

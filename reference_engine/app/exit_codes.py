@@ -15,6 +15,7 @@ from reference_engine.model.errors import (
     TwinshotError,
 )
 from reference_engine.repository.errors import RepositoryAbsentError
+from reference_engine.repository.keys.errors import KeyNeededError, KeyRetiredError, WrongKeyError
 
 
 class ExitCode(enum.IntEnum):
@@ -39,6 +40,8 @@ class ExitCode(enum.IntEnum):
     """Another run has taken over."""
 
     WRONG_KEY = 12
+    """The repository is encrypted, and no key was given that opens it."""
+
     INTERNAL = 70
     INTERRUPTED = 130
     PIPE_CLOSED = 141
@@ -48,6 +51,9 @@ _CODES: Final[tuple[tuple[type[TwinshotError], ExitCode], ...]] = (
     (RepositoryAbsentError, ExitCode.NO_REPOSITORY),
     (StoreUnusableError, ExitCode.UNREACHABLE),
     (NoPointError, ExitCode.NOTHING),
+    (KeyNeededError, ExitCode.WRONG_KEY),
+    (KeyRetiredError, ExitCode.WRONG_KEY),
+    (WrongKeyError, ExitCode.WRONG_KEY),
     (SupersededError, ExitCode.LOCKED),
     (DamagedImageError, ExitCode.INPUT),
     (RefusedError, ExitCode.INPUT),

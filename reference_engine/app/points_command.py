@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import open_repository
@@ -18,19 +19,25 @@ from reference_engine.repository.errors import PointRemovedError, PointUnknownEr
 from reference_engine.repository.repository import Repository
 
 
-def points(*, repo: str, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
+def points(
+    *,
+    repo: str,
+    keys: KeyOptions = NO_OPTIONS,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
     """List the recovery points in the order in which they were committed.
 
     Args:
         repo: Directory of the repository, or s3://bucket/prefix.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_list(repo, runtime, output))
+    return runtime.run(_list(repo, keys, runtime, output))
 
 
-async def _list(place: str, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(place, runtime)
+async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) -> ExitCode:
+    repository = await open_repository(place, runtime, Keyholder(keys))
     rows: list[tuple[str, ...]] = []
     damaged = gone = 0
     entries = await repository.commits()

@@ -1,11 +1,12 @@
 """Repositories in directories and buckets: opening one, and making one on first use."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.app.credentials import Keyholder
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
@@ -16,7 +17,11 @@ from reference_engine.repository.errors import (
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.header import HEADER_NAME
+from reference_engine.repository.keys.errors import NoEncryptedRepositoryError, NotEncryptedError
+from reference_engine.repository.opening import PLAIN, Features, is_key_object
 from reference_engine.repository.repository import NO_SETTINGS, Repository
+from reference_engine.repository.segmented_store import parity_name
 from reference_engine.repository.settings import Settings
 
 BLOCK_SIZE: Final = ByteCount(64 * KIB)
@@ -122,32 +127,45 @@ class CountingStore(Store):
         return await self._store.stranger()
 
 
-async def open_repository(place: str, executor: Executor, /) -> Repository:
-    """Open the repository at a place.
+async def open_repository(place: str, executor: Executor, holder: Keyholder, /) -> Repository:
+    """Open the repository at a place, with the key that options, variables or a person give.
 
     Raises:
-        RefusedError: there is none, or it is not usable.
+        RefusedError: there is none, it is not usable, or the key is not right.
         LogDamagedError: its history is not what was written.
     """
-    return (await open_with_store(place, executor)).repository
+    return (await open_with_store(place, executor, holder)).repository
 
 
-async def open_with_store(place: str, executor: Executor, /) -> Opened:
+async def open_with_store(place: str, executor: Executor, holder: Keyholder, /) -> Opened:
     """Open the repository at a place, and say which store it is in.
 
     Raises:
-        RefusedError: there is none, or it is not usable.
-        LogDamagedError: its history is not what was written.
+        RefusedError, LogDamagedError: as `open_repository`.
     """
     # A place that cannot be understood may hold a password: it is not named as the others are.
     store = open_store(place)
     with naming(place):
-        return Opened(await Repository.open(store, executor=executor), store)
+        return Opened(await open_in(store, executor, holder), store)
+
+
+async def open_in(store: BlobStore, executor: Executor, holder: Keyholder, /) -> Repository:
+    """Open the repository in a store.
+
+    Raises:
+        RefusedError, LogDamagedError: as `open_repository`.
+    """
+    repository = await Repository.open(store, executor=executor, unlock=holder.credential)
+    if holder.named and repository.keys is None:
+        # Somebody may have put a plain repository in the place of an encrypted one.
+        raise NotEncryptedError
+    return repository
 
 
 async def open_or_create_repository(
     place: str,
     store: Store,
+    holder: Keyholder,
     /,
     *,
     runtime: Runtime,
@@ -157,21 +175,25 @@ async def open_or_create_repository(
     """Open the repository in a store, or make one where there is nothing; `place` is its name.
 
     Raises:
-        RefusedError: something else is there, or it is not usable.
+        RefusedError: something else is there, it is not usable, or the key is not right.
         LogDamagedError: its history is not what was written.
     """
     with naming(place):
-        try:
-            return await Repository.open(store, executor=runtime)
-        except RepositoryAbsentError:
-            pass
+        with contextlib.suppress(RepositoryAbsentError):
+            return await open_in(store, runtime, holder)
+        if holder.named and await store.stranger() is None:
+            raise NoEncryptedRepositoryError
         try:
             repository = await create_repository(
-                store, NO_SETTINGS, runtime=runtime, block_size=block_size
+                store,
+                NO_SETTINGS,
+                features=lambda: PLAIN,
+                runtime=runtime,
+                block_size=block_size,
             )
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.
-            return await Repository.open(store, executor=runtime)
+            return await open_in(store, runtime, holder)
         output.remark(f"created a repository in {place}")
         return repository
 
@@ -181,16 +203,25 @@ async def create_repository(
     settings: Settings,
     /,
     *,
+    features: Callable[[], Features],
     runtime: Runtime,
     block_size: ByteCount = BLOCK_SIZE,
 ) -> Repository:
     """Make an empty store a repository.
 
+    `features` is asked once it is clear that the place is free.
+
     Raises:
         RepositoryExistsError: it is one already.
         RepositoryForeignError: something else is there.
+        RefusedError: as `features`.
     """
     stranger = await store.stranger()
+    present = await store.names("")
+    if HEADER_NAME in present:
+        raise RepositoryExistsError
+    others = [name for name in present if not is_key_object(name)]
+    stranger = others[0] if stranger is None and others else stranger
     if stranger is not None:
         raise RepositoryForeignError(f"it holds {stranger}")
     return await Repository.create(
@@ -199,4 +230,11 @@ async def create_repository(
         block_size=block_size,
         settings=settings,
         executor=runtime,
+        features=features(),
     )
+
+
+def sizes_of(names: tuple[str, ...], sizes: dict[str, int], /) -> ByteCount:
+    """Return how many bytes these objects take, with the parity that goes when they go."""
+    both = [each for name in names for each in (name, parity_name(name))]
+    return ByteCount(sum(sizes.get(name, 0) for name in both))

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import open_repository
@@ -40,6 +41,7 @@ def restore(
     overwrite: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     in_place: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     accept_damage: Path | None = None,
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Write a point's disks to new images, or one of them onto a disk that exists.
@@ -58,6 +60,7 @@ def restore(
         in_place: Compare what exists with the point, and write only what differs.
         accept_damage: Restore what is left of a damaged point, zeros for the rest (in place: what
             was there), and write to this file, as JSON, what is missing.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     request = Request(
@@ -69,13 +72,14 @@ def restore(
         existing=Existing.REPLACE if overwrite else Existing.REFUSE,
         manner=Manner.UPDATE if in_place else Manner.ANEW,
         holes=accept_damage,
+        keys=keys,
     )
     runtime = AsyncioRuntime(seed=None)
     return runtime.run(_restore(request, runtime, output))
 
 
 async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(request.repository, runtime)
+    repository = await open_repository(request.repository, runtime, Keyholder(request.keys))
     label = select_point(await point_labels(repository), request.point)
     try:
         return await _write(repository, label, request, runtime, output)
@@ -119,6 +123,8 @@ async def _write(
         holes.write()
         code = ExitCode.PARTIAL
         output.say(f"{sized(holes.total)} could not be read; {request.holes} says which")
+    for name, sectors in sorted(repository.mended.items()):
+        output.remark(f"{name}: {sectors} damaged sectors, restored from parity")
     output.summary(point=label.point, disks=len(disks), bytes_lost=holes.total, exit_code=int(code))
     return code
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import open_repository
@@ -18,21 +19,29 @@ from reference_engine.verification.integrity import Verdict, verify_points
 
 
 def verify(
-    point: str | None = None, /, *, repo: str, output: Annotated[Output, Parameter(parse=False)]
+    point: str | None = None,
+    /,
+    *,
+    repo: str,
+    keys: KeyOptions = NO_OPTIONS,
+    output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Read points to the last block and check every digest.
 
     Args:
         point: A point's id or its beginning, a machine's name, or `latest`; all points without it.
         repo: Directory of the repository, or s3://bucket/prefix.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_verify(point, repo, runtime, output))
+    return runtime.run(_verify(point, repo, keys, runtime, output))
 
 
-async def _verify(wanted: str | None, place: str, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(place, runtime)
+async def _verify(
+    wanted: str | None, place: str, keys: KeyOptions, runtime: Runtime, output: Output
+) -> ExitCode:
+    repository = await open_repository(place, runtime, Keyholder(keys))
     labels = await point_labels(repository)
     if not labels:
         raise NoPointError
@@ -61,7 +70,14 @@ async def _verify(wanted: str | None, place: str, runtime: Runtime, output: Outp
     if Verdict.DAMAGED in found:
         code = ExitCode.FINDING
     intact = sum(verdict.verdict is Verdict.INTACT for verdict in verdicts)
-    output.summary(points=len(verdicts), intact=intact, exit_code=int(code))
+    if repository.mended and code is ExitCode.OK:
+        code = ExitCode.FINDING
+    for name, sectors in sorted(repository.mended.items()):
+        output.record("mended", object=name, sectors=sectors)
+        output.say(f"{name}: {sectors} damaged sectors, restored from parity")
+    output.summary(
+        points=len(verdicts), intact=intact, mended=len(repository.mended), exit_code=int(code)
+    )
     return code
 
 

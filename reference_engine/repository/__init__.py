@@ -48,15 +48,21 @@ deleted already. Each rule is one step:
 | a sweep spares what was committed since | `Reclaim.sweep` |
 | only what is swept is deleted | `Reclaim.delete` |
 
+Encryption and parity are features that a header names (`opening`). Both are the matter of one
+store between the engine and the blob store, `segmented_store`: whoever reads and writes objects
+through it knows neither. It cuts them into segments with a tag each, so that damage is found
+wherever a range is read, and is mended there if there is parity.
+
 Invariants: a listed point's manifest has the digest that the log states; a manifest refers only to
 packs that were durable before it; a block is returned only if its digest is right; nothing listed
 is ever rewritten.
 
 | module | owns |
 |---|---|
-| `codec` | the bytes of header, log entries and manifests |
+| `header` | what a repository says of itself |
+| `codec` | the bytes of log entries and manifests |
 | `pages`, `columns` | the bytes of pages and index segments |
-| `reclaim_entries`, `history` | what entries say, and what they come to |
+| `reclaim_entries`, `key_entries`, `history` | what entries say, and what they come to |
 | `log` | reading the history, appending to it |
 | `publish` | one object, durable and ours, whatever became of the answers |
 | `block_map` | which stored block stands at which place of a disk |
@@ -75,5 +81,11 @@ is ever rewritten.
 | `assembling` | a block out of its frames, checked |
 | `mending` | what was lost, and where it was found again |
 | `reader` | reading a point, with every digest checked |
+| `opening` | features: from a header to the store that objects go through |
+| `segmented_store` | sealing on the way in, opening and mending on the way out |
+| `envelope`, `encryption` | the bytes of segments, in clear or under AES-256-GCM |
+| `keys` | secrets, key slots, and what is derived from a master key |
+| `access` | adding, removing and rotating keys, decided by the log |
+| `parity`, `group_parity` | Reed-Solomon within an object, one pack more for several |
 | `repository` | the front door |
 """

@@ -1,4 +1,4 @@
-"""The bytes of the repository's header, log entries and manifests; `FORMAT.md` in code.
+"""The bytes of the repository's log entries and manifests; `FORMAT.md` in code.
 
 Input is checked here and nowhere else: what decodes is usable.
 """
@@ -17,7 +17,6 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PAGE_BLOCKS,
-    PIECES,
     Root,
 )
 from reference_engine.repository.columns import Columns
@@ -25,9 +24,8 @@ from reference_engine.repository.errors import (
     LogDamagedError,
     ManifestDamagedError,
     RepositoryFeatureError,
-    RepositoryForeignError,
-    RepositoryNewerError,
 )
+from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
@@ -35,38 +33,15 @@ from reference_engine.repository.reclaim_entries import (
     PointsExpiredEntry,
     RunClosedEntry,
 )
-from reference_engine.repository.settings import Settings
 
-FORMAT: Final = 2
-HEADER_NAME: Final = "repository.json"
-HEADER_COPIES: Final = ("copies/repository-1.json", "copies/repository-2.json")
-BLOCK_SIZE_MIN: Final = 16
-BLOCK_SIZE_MAX: Final = 8 << 20
 MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
-_KEY_CONTEXT: Final = "twinshot repository format 2: content digests"
 METADATA_LEVEL: Final = 1
 _ROOT_COLUMNS: Final = (("<u4", 1), ("u1", DIGEST_SIZE), ("u1", DIGEST_SIZE)) + (("<u4", 1),) * 3
 """Page numbers, content digests, seals, object numbers, offsets, stored lengths."""
 
 FRAME_MAX: Final = 8 << 20
 """What one frame holds at most, decompressed."""
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `repository.json` says. `digest_key` is 64 hexadecimal digits."""
-
-    format: int
-    repository: str
-    block_size: ByteCount
-    digest_key: str
-    settings: Settings | None = None
-    """None where there is nothing to say: the bytes are those of before there were any."""
-
-    @property
-    def key(self) -> bytes:
-        """The key of every digest in the repository."""
-        return bytes.fromhex(self.digest_key)
 
 
 class RunOpenedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="run-opened", tag_field="kind"):
@@ -97,6 +72,7 @@ Entry = (
     | ObjectsCondemnedEntry
     | ObjectsSweptEntry
     | ObjectsReleasedEntry
+    | KeyChangedEntry
 )
 
 
@@ -191,59 +167,6 @@ def index_name(session: str, number: int, /) -> str:
 def index_session(name: str, /) -> str:
     """Return the session that a portion of the index, so named, belongs to."""
     return name.removeprefix("index/").rpartition("-")[0]
-
-
-def new_header(identity_token: str, /, *, block_size: ByteCount, settings: Settings) -> Header:
-    """Return the header of a new repository; its digest key follows from its identity."""
-    assert BLOCK_SIZE_MIN <= block_size <= BLOCK_SIZE_MAX, block_size
-    key = blake3(identity_token.encode(), derive_key_context=_KEY_CONTEXT).hexdigest()
-    return Header(
-        format=FORMAT,
-        repository=identity_token,
-        block_size=block_size,
-        digest_key=key,
-        settings=None if settings == Settings() else settings,
-    )
-
-
-def encode_header(header: Header, /) -> bytes:
-    """Return the bytes of `repository.json` and of its copies."""
-    body = msgspec.json.format(_json.encode(header), indent=2) + b"\n"
-    return body + object_digest(header.key, body).encode() + b"\n"
-
-
-def decode_header(content: bytes, /) -> Header:
-    """Return what `repository.json` says.
-
-    Raises:
-        RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
-        RepositoryForeignError: it is not ours, or not as it was written.
-    """
-    body = content[: content.rfind(b"}") + 1] + b"\n"
-    stated: dict[str, msgspec.Raw] = {}
-    try:
-        stated = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        number = msgspec.json.decode(stated.get("format", b"0"), type=int)
-        header = None if number != FORMAT else msgspec.json.decode(body, type=Header)
-    except ValueError:  # msgspec's errors are ValueErrors
-        number, header = 0, None
-    if number > FORMAT:
-        raise RepositoryNewerError(number, FORMAT)
-    unknown = sorted(stated.keys() - set(Header.__struct_encode_fields__)) if number else []
-    if unknown:
-        raise RepositoryFeatureError(unknown[0])
-    if header is None or not _is_sound(header, content):
-        raise RepositoryForeignError(f"{HEADER_NAME} is not a repository's")
-    return header
-
-
-def _is_sound(header: Header, content: bytes) -> bool:
-    try:
-        whole = len(header.key) == SEAL_SIZE and content == encode_header(header)
-    except ValueError:  # a key that is no hexadecimal
-        return False
-    fits = BLOCK_SIZE_MIN <= header.block_size <= BLOCK_SIZE_MAX
-    return whole and fits and header.block_size % PIECES == 0
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:

@@ -55,6 +55,20 @@ class RepositoryFeatureError(RefusedError):
         return f"the repository uses {self.feature!r}, which is unknown here; use a newer program"
 
 
+class PackageMissingError(RefusedError):
+    """What the repository uses needs a package that is not installed."""
+
+    def __init__(self, purpose: str, package: str, extra: str, /) -> None:
+        super().__init__(purpose, package, extra)
+        self.purpose, self.package, self.extra = purpose, package, extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.purpose} needs the package {self.package}; "
+            f"install it by: pip install 'twinshot[{self.extra}]'"
+        )
+
+
 class PointUnknownError(RefusedError):
     """No point of this id was ever committed."""
 

@@ -13,6 +13,7 @@ from reference_engine.repository.codec import (
     RunOpenedEntry,
     manifest_copy_name,
 )
+from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
@@ -90,6 +91,8 @@ class History:
                 self._sweep(condemned, spared, number)
             case ObjectsReleasedEntry(condemned=condemned):
                 self.unreleased.pop(condemned, None)
+            case KeyChangedEntry():
+                pass  # Who may read has no say in what there is.
 
     def _end(self, machine: MachineId, epoch: Epoch) -> None:
         if machine in self._open and self._open[machine].tag.epoch == epoch:

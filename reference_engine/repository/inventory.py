@@ -8,13 +8,9 @@ import numpy.typing as npt
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable, Page, PageRow, Places
-from reference_engine.repository.codec import (
-    DiskRoot,
-    Header,
-    Manifest,
-    PointCommittedEntry,
-)
+from reference_engine.repository.codec import DiskRoot, Manifest, PointCommittedEntry
 from reference_engine.repository.fetching import load_page
+from reference_engine.repository.header import Header
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pages import decode_segment
 

@@ -13,7 +13,6 @@ from reference_engine.model.errors import OperationFailedError, RefusedError, Tr
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import (
     Entry,
-    Header,
     LogRecord,
     copy_name,
     decode_record,
@@ -22,6 +21,7 @@ from reference_engine.repository.codec import (
     object_digest,
 )
 from reference_engine.repository.errors import LogDamagedError
+from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
 

@@ -11,7 +11,6 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import BlockMap, NameTable
 from reference_engine.repository.codec import (
     DiskRoot,
-    Header,
     Manifest,
     PointCommittedEntry,
     decode_manifest,
@@ -19,6 +18,7 @@ from reference_engine.repository.codec import (
     staged_record,
 )
 from reference_engine.repository.errors import ManifestDamagedError
+from reference_engine.repository.header import Header
 
 
 async def read_manifest(

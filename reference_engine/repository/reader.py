@@ -27,7 +27,7 @@ from reference_engine.repository.block_map import (
     Page,
     PageRow,
 )
-from reference_engine.repository.codec import Header, Manifest
+from reference_engine.repository.codec import Manifest
 from reference_engine.repository.errors import (
     BlockDamagedError,
     DiskDamagedError,
@@ -42,6 +42,7 @@ from reference_engine.repository.fetching import (
     load_page,
     runs,
 )
+from reference_engine.repository.header import Header
 from reference_engine.repository.mending import Lost, Rescue
 
 CACHE_MAX: Final = ByteCount(8 * MIB)

@@ -18,7 +18,7 @@ from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.model.identity import RecoveryPointId, RunTag
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.codec import Entry, Header
+from reference_engine.repository.codec import Entry
 from reference_engine.repository.errors import (
     AppendOnlyError,
     LastPointError,
@@ -26,6 +26,7 @@ from reference_engine.repository.errors import (
     PointUnknownError,
     ReclaimRefusedError,
 )
+from reference_engine.repository.header import Header
 from reference_engine.repository.history import History, OpenRun
 from reference_engine.repository.log import COLLISIONS_MAX, Log
 from reference_engine.repository.manifests import read_manifest
@@ -35,7 +36,6 @@ from reference_engine.repository.reclaim_entries import (
     ObjectsSweptEntry,
     PointsExpiredEntry,
 )
-from reference_engine.repository.settings import Settings
 from reference_engine.repository.survey import Survey
 
 SILENCE_MAX: Final = Duration(24 * HOUR)
@@ -64,7 +64,7 @@ class Reclaim:
 
     def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
         self._store, self._header, self._log = store, header, log
-        self._settings = header.settings or Settings()
+        self._settings = header.settings
         self._survey = Survey(store, header)
         self._late: tuple[str, ...] = ()
         """What appeared after it was swept: late writes of runs that had ended."""

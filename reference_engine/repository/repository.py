@@ -8,17 +8,12 @@ from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, Inline
+from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import (
-    HEADER_COPIES,
-    HEADER_NAME,
     Entry,
-    Header,
     Manifest,
     PointCommittedEntry,
     RunOpenedEntry,
-    decode_header,
-    encode_header,
-    new_header,
     object_digest,
 )
 from reference_engine.repository.errors import (
@@ -29,15 +24,33 @@ from reference_engine.repository.errors import (
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.header import (
+    HEADER_COPIES,
+    HEADER_NAME,
+    Header,
+    StoredHeader,
+    decode_header,
+    encode_header,
+)
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.opening import (
+    PLAIN,
+    Features,
+    Unlock,
+    is_key_object,
+    no_key,
+    opened,
+    prepared,
+)
 from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reclaim import Reclaim
+from reference_engine.repository.segmented_store import SegmentedStore
 from reference_engine.repository.settings import Settings
 from reference_engine.repository.write_session import WriteSession
 
@@ -57,8 +70,12 @@ class Repository:
         *,
         executor: Executor,
         missing: tuple[str, ...],
+        keys: Keys | None = None,
     ) -> None:
         self._store = store
+        self.keys = keys
+        """The ways into an encrypted repository; None: it is not encrypted."""
+
         self._executor = executor
         self._missing = missing
         self._header = header
@@ -78,42 +95,57 @@ class Repository:
         block_size: ByteCount,
         settings: Settings = NO_SETTINGS,
         executor: Executor = INLINE,
+        features: Features = PLAIN,
     ) -> "Repository":
         """Make an empty store a repository of blocks of `block_size` bytes.
 
         Raises:
+            PackageMissingError: what the features need is not installed.
             RepositoryExistsError: it is one already.
             RepositoryForeignError: the store holds other objects.
         """
-        content = encode_header(
-            new_header(identity_token, block_size=block_size, settings=settings)
-        )
         present = await store.names("")
         # Equal bytes are an earlier attempt of the same call, whose answer was lost.
-        if HEADER_NAME not in present and present:
-            raise RepositoryForeignError(f"it holds {present[0]}")
+        if HEADER_NAME in present and features.encryption is not None:
+            raise RepositoryExistsError
+        others = [name for name in present if not is_key_object(name)]
+        if HEADER_NAME not in present and others:
+            raise RepositoryForeignError(f"it holds {others[0]}")
+        header, unlock = await prepared(
+            store,
+            identity_token,
+            features,
+            block_size=block_size,
+            settings=settings,
+            executor=executor,
+        )
+        content = encode_header(header)
         if not await publish(store, HEADER_NAME, content):
             raise RepositoryExistsError
         for name in HEADER_COPIES:
             await publish_own(store, name, content)
-        return await cls.open(store, executor=executor)
+        return await cls.open(store, executor=executor, unlock=unlock)
 
     @classmethod
-    async def open(cls, store: BlobStore, /, *, executor: Executor = INLINE) -> "Repository":
+    async def open(
+        cls, store: BlobStore, /, *, executor: Executor = INLINE, unlock: Unlock = no_key
+    ) -> "Repository":
         """Open the repository and read its whole history.
 
         `executor` does what burns a core; without one it is done in place. One sound copy of the
-        header is enough.
+        header is enough. `unlock` is asked for a credential if the repository is encrypted.
 
         Raises:
             RepositoryAbsentError: there is none.
             RepositoryForeignError: what is there is not ours.
             RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
+            KeyNeededError, WrongKeyError, KeyRetiredError: the credential is none, or not right.
+            PackageMissingError: what its features need is not installed.
             LogDamagedError: its history is not what was written.
         """
         found: dict[str, bytes] = {}
         refusal: RefusedError = RepositoryAbsentError()
-        sound: tuple[Header, bytes] | None = None
+        sound: tuple[StoredHeader, bytes] | None = None
         for name in (HEADER_NAME, *HEADER_COPIES):
             content = await store.read(name)
             if content is None:
@@ -125,11 +157,13 @@ class Repository:
                 refusal = error if isinstance(refusal, RepositoryAbsentError) else refusal
         if sound is None:
             raise refusal
-        header, content = sound
+        stored, content = sound
+        header, store, keyring = await opened(store, stored, executor=executor, unlock=unlock)
         log = Log(store, header, header_digest=object_digest(header.key, content))
         await log.check_complete()
+        keys = None if keyring is None else Keys(store, log, keyring, executor=executor)
         missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
-        return cls(store, header, log, executor=executor, missing=missing)
+        return cls(store, header, log, executor=executor, missing=missing, keys=keys)
 
     @property
     def identity(self) -> str:
@@ -139,7 +173,7 @@ class Repository:
     @property
     def settings(self) -> Settings:
         """What the repository was told when it was made."""
-        return self._header.settings or NO_SETTINGS
+        return self._header.settings
 
     @property
     def header(self) -> Header:
@@ -155,6 +189,32 @@ class Repository:
         """Return the whole history; entry n has number n + 1."""
         await self._log.refresh()
         return tuple(self._log.history.entries)
+
+    @property
+    def mended(self) -> dict[str, int]:
+        """How many sectors of which objects were restored from parity, as they were read."""
+        return self._store.mended if isinstance(self._store, SegmentedStore) else {}
+
+    async def renew(self, name: str, /) -> bytes | None:
+        """Store an object of `mended` as it was; return the damaged bytes, None where it cannot be.
+
+        Raises:
+            TransientError, RefusedError: the store failed, or cannot be written to.
+        """
+        return await self._store.renew(name) if isinstance(self._store, SegmentedStore) else None
+
+    async def unprotected(self, packs: tuple[str, ...], /) -> tuple[str, ...]:
+        """Return those of the packs beside which no parity stands although it should."""
+        store = self._store
+        return await store.unprotected(packs) if isinstance(store, SegmentedStore) else ()
+
+    async def protect(self, name: str, /) -> bool:
+        """Let parity stand beside a pack of `unprotected`; return False where it is not sound.
+
+        Raises:
+            TransientError, RefusedError: the store failed, or cannot be written to.
+        """
+        return isinstance(self._store, SegmentedStore) and await self._store.protect(name)
 
     @property
     def block_size(self) -> ByteCount:
@@ -262,7 +322,7 @@ class Repository:
     async def _complete_header(self) -> None:
         """Write the copies of the header that a crash left out, or that were lost."""
         for name in self._missing:
-            await publish_own(self._store, name, encode_header(self._header))
+            await publish_own(self._store, name, encode_header(self._header.stored))
         self._missing = ()
 
     async def reader(self, point: RecoveryPointId, /) -> PointReader:

@@ -24,8 +24,8 @@ from reference_engine.repository.block_map import (
     may_be_overlaid,
     piece_masks,
 )
-from reference_engine.repository.codec import Header
 from reference_engine.repository.dedup import KnownBlocks
+from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.index_writer import IndexWriter
 from reference_engine.repository.known_index import KnownIndex

@@ -9,13 +9,9 @@ import numpy.typing as npt
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable, Root
-from reference_engine.repository.codec import (
-    Header,
-    PointCommittedEntry,
-    copy_name,
-    manifest_copy_name,
-)
+from reference_engine.repository.codec import PointCommittedEntry, copy_name, manifest_copy_name
 from reference_engine.repository.errors import ReclaimRefusedError
+from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.manifests import read_manifest, run_of_staged
 from reference_engine.repository.mending import MENDS, listed

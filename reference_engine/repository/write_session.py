@@ -22,7 +22,6 @@ from reference_engine.repository.block_map import (
 )
 from reference_engine.repository.codec import (
     Entry,
-    Header,
     Manifest,
     PointCommittedEntry,
     encode_manifest,
@@ -30,6 +29,7 @@ from reference_engine.repository.codec import (
 )
 from reference_engine.repository.errors import RunClosedError
 from reference_engine.repository.fetching import load_page
+from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.log import Log

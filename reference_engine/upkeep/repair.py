@@ -27,7 +27,8 @@ from reference_engine.repository.pack import Frames, Level, PackWriter
 from reference_engine.repository.pages import page_seal
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
-from reference_engine.upkeep.replacing import put_right, set_aside
+from reference_engine.repository.segmented_store import parity_name
+from reference_engine.upkeep.replacing import keep_aside, put_right, set_aside
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, ObjectFinding, Problem
 
@@ -83,6 +84,7 @@ class Repair:
         await self._mend_maps()
         await self._check.read(EVERYTHING, progress=progress(self._check.survey.unique_bytes))
         before = await self._check.result()
+        await self._renew()
         lost = {each.digest: each for each in self._check.lost()}
         await self._find_elsewhere(lost)
         for other in others:
@@ -148,6 +150,20 @@ class Repair:
                 return None
             merged[start:end] = sound[0]
         return bytes(merged)
+
+    async def _renew(self) -> None:
+        """Store packs as they were that parity had to restore, and parity that is missing."""
+        unprotected = await self._repository.unprotected(self._check.survey.packs.names)
+        for name in sorted(self._repository.mended):
+            damaged = await self._repository.renew(name)
+            if damaged is not None:
+                self._replaced.append(name)
+            if damaged:
+                await keep_aside(self._store, name, damaged)
+        for name in unprotected:
+            if await self._repository.protect(name):
+                self._replaced.append(parity_name(name))
+        await self._store.tidy()
 
     async def _find_elsewhere(self, lost: dict[bytes, Lost]) -> None:
         """Look for other places where equal blocks stand, by the index."""

@@ -35,7 +35,16 @@ async def set_aside(store: BlobStore, name: str, /) -> None:
     """
     found = await store.read(name)
     if found is not None:
-        number = 1
-        while not await publish(store, f"{QUARANTINE}{name}-{number}", found):
-            number += 1
+        await keep_aside(store, name, found)
         await store.delete(name)
+
+
+async def keep_aside(store: BlobStore, name: str, damaged: bytes, /) -> None:
+    """Have the bytes that were under `name` in quarantine.
+
+    Raises:
+        TransientError, RefusedError: as `put_right`.
+    """
+    number = 1
+    while not await publish(store, f"{QUARANTINE}{name}-{number}", damaged):
+        number += 1

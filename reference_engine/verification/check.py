@@ -10,8 +10,6 @@ import msgspec
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import Epoch, MachineId, RunTag
 from reference_engine.repository.codec import (
-    HEADER_COPIES,
-    HEADER_NAME,
     Entry,
     PointCommittedEntry,
     RunOpenedEntry,
@@ -20,10 +18,12 @@ from reference_engine.repository.codec import (
     index_session,
     log_name,
 )
+from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
+from reference_engine.repository.segmented_store import PARITY, parity_name
 from reference_engine.verification.block_survey import BlockSurvey
 from reference_engine.verification.copy_survey import Copies, metadata, segments
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
@@ -31,7 +31,8 @@ from reference_engine.verification.findings import ObjectFinding, Part, PointDam
 QUARANTINE: Final = "quarantine/"
 _NUMBERED: Final = re.compile(r"(?:copies/)?(?:packs|maps)/(.+)-[0-9]+")
 _STAGED: Final = re.compile(r"(?:copies/)?points/(.+?)(?:[.][0-9]+)?")
-_CARE: Final = (MENDS, WANTED, QUARANTINE)
+_CARE: Final = (MENDS, WANTED, QUARANTINE, "keys/", "copies/keys/")
+"""What no point refers to, and what is looked at elsewhere."""
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,11 +116,13 @@ class Check:
         damage = await self.survey.attribute()
         live = {entry.point for entry in await self._repository.commits()}
         for name, finding in (*self._found.items(), *self.survey.objects.items()):
-            if finding.problem is Problem.MISSING and await self._repository.is_swept(name):
+            pack = name.removeprefix(PARITY)
+            if finding.problem is Problem.MISSING and await self._repository.is_swept(pack):
                 # Its points were removed meanwhile.
                 self._found.pop(name, None)
                 self.survey.objects.pop(name, None)
         self._note(tuple(self.survey.objects.values()))
+        self._note(await self._mended())
         _, wanted = await outstanding(self._repository.store, self._repository.header.key)
         return CheckResult(
             objects=tuple(self._found[name] for name in sorted(self._found)),
@@ -129,6 +132,19 @@ class Check:
             points=len(await self._repository.commits()),
             wanted=len(wanted),
             given_up=self._given_up,
+        )
+
+    async def _mended(self) -> tuple[ObjectFinding, ...]:
+        """Return what parity has restored while it was read."""
+        mended = self._repository.mended
+        present = {*await self._repository.store.names("packs/")} if mended else {""}
+        return tuple(
+            ObjectFinding(
+                object=name,
+                problem=Problem.DAMAGED if name in present else Problem.MISSING,
+                cause=f"{sectors} sectors are gone, and are restored from parity",
+            )
+            for name, sectors in mended.items()
         )
 
     def lost(self) -> tuple[Lost, ...]:
@@ -159,6 +175,9 @@ class Check:
         for name in survey.map_rows:
             expected |= {name, copy_name(name)}
         expected.update(survey.packs.names)
+        for name in map(parity_name, await repository.unprotected(survey.packs.names)):
+            cause = "it is missing: lost sectors of the pack could not be restored"
+            self._note((ObjectFinding(object=name, problem=Problem.MISSING, cause=cause),))
         present = await repository.store.names("")
         for name in present:
             if name.startswith("index/") and index_session(name) in sessions:

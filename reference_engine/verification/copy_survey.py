@@ -1,26 +1,31 @@
 """Objects that are kept in several copies, or that can be made anew: is each as it was written?"""
 
 from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from reference_engine.model.errors import CorruptionError, RefusedError, TransientError
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import (
-    HEADER_COPIES,
-    HEADER_NAME,
     PointCommittedEntry,
     copy_name,
-    decode_header,
     decode_manifest,
     decode_record,
-    encode_header,
     log_name,
     object_digest,
 )
+from reference_engine.repository.header import (
+    HEADER_COPIES,
+    HEADER_NAME,
+    decode_header,
+    encode_header,
+)
+from reference_engine.repository.keys.slots import decode_slot, slot_names
 from reference_engine.repository.mending import MENDS, WANTED
 from reference_engine.repository.pages import decode_segment
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.findings import ObjectFinding, Problem
+
+_DIFFERS: Final = "it differs from the other copy"
 
 
 class Copies(NamedTuple):
@@ -61,18 +66,17 @@ async def copies(
             sound = content if sound is None else sound
     for name, content in found.items():
         if content != sound:
-            cause = "it differs from the other copy"
-            findings.append(ObjectFinding(object=name, problem=Problem.DAMAGED, cause=cause))
+            findings.append(ObjectFinding(object=name, problem=Problem.DAMAGED, cause=_DIFFERS))
     return Copies(sound, tuple(findings))
 
 
 async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, ...], Copies]]:
-    """Yield header, every log entry and every manifest: the names of its copies, and their state.
+    """Yield header, log entries, key slots and manifests: the names of its copies, and their state.
 
     Pages are looked at one by one, by `BlockSurvey`.
     """
     header = (HEADER_NAME, *HEADER_COPIES)
-    right = encode_header(repository.header)
+    right = encode_header(repository.header.stored)
     yield header, await copies(repository, header, flaw=_header_flaw)
     key, tip = repository.header.key, object_digest(repository.header.key, right)
     for number in range(1, len(await repository.entries()) + 1):
@@ -82,6 +86,11 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
         if state.sound is None:
             return
         tip = object_digest(key, state.sound)
+    for slot in () if repository.keys is None else await repository.keys.slots():
+        state = await copies(repository, slot_names(slot.slot), flaw=_slot_flaw)
+        # A checksum tells damage, not who wrote it: of two that differ, neither replaces the other.
+        doubtful = any(each.cause == _DIFFERS for each in state.findings)
+        yield slot_names(slot.slot), Copies(None if doubtful else state.sound, state.findings)
     for entry in await repository.commits():
         names = (entry.manifest, copy_name(entry.manifest))
         yield names, await copies(repository, names, flaw=_manifest_flaw(repository, entry))
@@ -91,6 +100,14 @@ def _header_flaw(content: bytes) -> str:
     try:
         decode_header(content)
     except RefusedError as error:
+        return str(error)
+    return ""
+
+
+def _slot_flaw(content: bytes) -> str:
+    try:
+        decode_slot(content)
+    except ValueError as error:  # msgspec's errors are ValueErrors
         return str(error)
     return ""
 

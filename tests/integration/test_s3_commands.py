@@ -124,6 +124,29 @@ def test_a_bucket_holds_the_second_copy_and_is_mended_from_the_first(
 
 
 @pytest.mark.s3
+def test_an_encrypted_repository_with_parity_may_be_in_a_bucket(
+    served: Client, tmp_path: Path
+) -> None:
+    """Keys and parity are objects like others; a wrong key is told there as anywhere."""
+    (tmp_path / "words").write_text("open sesame\n")
+    at = ("--repo", served.address)
+    key = ("--password-file", tmp_path / "words")
+    options = ("--encrypt", "--no-recovery-key", "--parity", "6%", "--pack-parity", 4)
+    assert served.run("repo", "init", served.address, *options, *key)[0] == 0
+    assert "already" in served.refused(2, "repo", "init", served.address, *options, *key)
+    served.records(*served.backup(), *key)
+    assert served.run("verify", *at, *key)[0] == 0
+    served.records("repo", "key", "add", served.address, *key, "--new-key-file", tmp_path / "key")
+    target = tmp_path / "back.raw"
+
+    by_file = ("--key-file", tmp_path / "key")
+    assert served.run("restore", "latest", *at, *by_file, "--to", target)[0] == 0
+    assert target.read_bytes() == served.content
+    (tmp_path / "words").write_text("open barley\n")
+    served.refused(12, "points", *at, *key)
+
+
+@pytest.mark.s3
 def test_a_bucket_must_exist(served: Client) -> None:
     """A bucket is made by people; a mistyped one is no empty repository."""
     served.address = "s3://no-such-bucket/web"

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.app.repo.findings import report
@@ -21,6 +22,7 @@ def check(
     /,
     *,
     read_data: Annotated[bool | str, Parameter(negative=(), show_default=False)] = False,
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Check every copy of all metadata, every pack's length, and on request every block.
@@ -30,11 +32,12 @@ def check(
     Args:
         repo: Directory of the repository, or s3://bucket/prefix.
         read_data: Read all blocks too, or of seven parts the second: --read-data=2/7.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     part = _part(read_data)
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_check(repo, part, runtime, output))
+    return runtime.run(_check(repo, part, Keyholder(keys), runtime, output))
 
 
 def _part(wanted: bool | str) -> Part | None:  # noqa: FBT001 - how the command line says it
@@ -48,8 +51,10 @@ def _part(wanted: bool | str) -> Part | None:  # noqa: FBT001 - how the command 
     return Part(number=int(match[1]), count=int(match[2]))
 
 
-async def _check(place: str, part: Part | None, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(place, runtime)
+async def _check(
+    place: str, part: Part | None, holder: Keyholder, runtime: Runtime, output: Output
+) -> ExitCode:
+    repository = await open_repository(place, runtime, holder)
     check = Check(repository)
     with output.steps("looking at points", len(await repository.commits())) as step:
         await check.structure(lambda done: step(done, ""))

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
@@ -31,6 +32,7 @@ def copy(
     machine: str | None = None,
     points: str | None = None,
     level: Literal["fast", "default", "best"] = "default",
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Copy points to a second repository: those that it lacks, oldest first, each whole or not.
@@ -39,15 +41,20 @@ def copy(
 
     Args:
         source: Directory of the repository, or s3://bucket/prefix.
-        target: The second one, anywhere; made when it does not exist.
+        target: The second one, anywhere; made when it does not exist. Encrypted, it is
+            opened by TWINSHOT_TO_PASSWORD, TWINSHOT_TO_PASSWORD_FILE, TWINSHOT_TO_PASSWORD_COMMAND
+            or TWINSHOT_TO_KEY_FILE.
         machine: Copy points of this machine only.
         points: Copy these points only: ids or their beginnings, separated by commas.
         level: How hard to compress.
+        keys: How to open an encrypted source.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
     chosen = (machine, points)
-    return runtime.run(_copy(source, target, chosen, Level[level.upper()], runtime, output))
+    return runtime.run(
+        _copy(source, target, chosen, Level[level.upper()], Keyholder(keys), runtime, output)
+    )
 
 
 async def _copy(  # noqa: PLR0917 - what the command line says
@@ -55,16 +62,18 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     target: str,
     chosen: tuple[str | None, str | None],
     level: Level,
+    holder: Keyholder,
     runtime: Runtime,
     output: Output,
 ) -> ExitCode:
-    ours = await open_repository(source, runtime)
+    ours = await open_repository(source, runtime, holder)
     labels = _chosen(await point_labels(ours), *chosen)
     wanted = {label.point for label in labels}
     asked = tuple(entry for entry in await ours.commits() if entry.point in wanted)
     theirs = await open_or_create_repository(
         target,
         open_store(target),
+        second_key("TO"),
         runtime=runtime,
         output=output,
         block_size=ours.block_size,

@@ -7,6 +7,7 @@ import msgspec
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.points_command import shown
@@ -15,6 +16,7 @@ from reference_engine.app.repositories import (
     Opened,
     naming,
     open_with_store,
+    sizes_of,
 )
 from reference_engine.catalogue.points import PointLabel, PointNotFoundError, select_point
 from reference_engine.catalogue.retention import (
@@ -48,6 +50,7 @@ def prune(
     remove: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     allow_last: Annotated[bool, Parameter(negative=())] = False,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Remove the points that no rule keeps, and free the space that no point needs.
@@ -69,6 +72,7 @@ def prune(
         remove: A point to remove whatever the rules say, by its id or the beginning of it.
         allow_last: Let --remove take a machine's last point.
         dry_run: Say what would be removed and freed, and change nothing.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     counts = (keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
@@ -94,6 +98,7 @@ def prune(
         allow_last=allow_last,
         dry_run=dry_run,
         now=Instant(int(dt.datetime.now(dt.UTC).timestamp() * 1_000_000)),
+        keys=keys,
     )
     runtime = AsyncioRuntime(seed=None)
     return runtime.run(_prune(request, runtime, output))
@@ -109,10 +114,11 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     allow_last: bool
     dry_run: bool
     now: Instant
+    keys: KeyOptions
 
 
 async def _prune(request: _Request, runtime: Runtime, output: Output) -> ExitCode:
-    opened = await open_with_store(request.place, runtime)
+    opened = await open_with_store(request.place, runtime, Keyholder(request.keys))
     with naming(request.place):
         if opened.repository.settings.append_only:
             raise AppendOnlyError
@@ -230,8 +236,8 @@ async def _free(
         done = 0
         with output.steps("deleting", len(unneeded)) as step:
             reclaimed = await reclaim.reclaim(at=request.now, progress=advance)
-    freed = sum(sizes.get(name, 0) for name in reclaimed.deleted)
-    waiting = sum(sizes.get(name, 0) for name in reclaimed.waiting)
+    freed = sizes_of(reclaimed.deleted, sizes)
+    waiting = sizes_of(reclaimed.waiting, sizes)
     would = "would be " if request.dry_run else ""
     output.say(
         f"{len(going)} points {would}removed, {kept} kept; {sized(freed)} {would}freed in "

@@ -5,13 +5,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.app.repo.findings import report, report_damage
-from reference_engine.app.repositories import naming, open_repository, open_store
+from reference_engine.app.repositories import naming, open_in, open_repository, open_store
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.reader import Progress
-from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.dry_store import DryStore
 from reference_engine.upkeep.repair import Repair, Repaired
 
@@ -22,9 +22,11 @@ def repair(
     *,
     source: Annotated[str | None, Parameter(name="--from")] = None,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
+    keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
-    """Read everything and mend what can be mended: from copies, equal blocks, another repository.
+    """Read everything and mend what can be mended: from copies, parity, equal blocks,
+    another repository.
 
     Nothing is removed: damaged objects that a sound one replaces go to quarantine. What is still
     lost is stored anew by the next backup whose source has it, and mends older points too.
@@ -32,24 +34,28 @@ def repair(
     Args:
         repo: Directory of the repository, or s3://bucket/prefix.
         source: A second repository with some of the same points, made by `repo copy`.
+            Encrypted, it is opened by TWINSHOT_FROM_PASSWORD, TWINSHOT_FROM_PASSWORD_FILE,
+            TWINSHOT_FROM_PASSWORD_COMMAND or TWINSHOT_FROM_KEY_FILE.
         dry_run: Only say what would be done.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_repair(repo, source, dry_run, runtime, output))
+    return runtime.run(_repair(repo, source, dry_run, Keyholder(keys), runtime, output))
 
 
-async def _repair(
+async def _repair(  # noqa: PLR0917 - what the command line says
     place: str,
     source: str | None,
     dry: bool,  # noqa: FBT001 - as the command line has it
+    holder: Keyholder,
     runtime: Runtime,
     output: Output,
 ) -> ExitCode:
     store = open_store(place)
     with naming(place):
-        repository = await Repository.open(DryStore(store) if dry else store, executor=runtime)
-    others = () if source is None else (await open_repository(source, runtime),)
+        repository = await open_in(DryStore(store) if dry else store, runtime, holder)
+    others = () if source is None else (await open_repository(source, runtime, second_key("FROM")),)
     repair = Repair(repository, token=runtime.random("repair").token())
     points = len(await repository.commits())
     with (

@@ -6,27 +6,35 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.app.repositories import Opened, naming, open_with_store
+from reference_engine.app.repositories import Opened, naming, open_with_store, sizes_of
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.inventory import Holding, Inventory
 
 
-def stats(repo: str, /, *, output: Annotated[Output, Parameter(parse=False)]) -> ExitCode:
+def stats(
+    repo: str,
+    /,
+    *,
+    keys: KeyOptions = NO_OPTIONS,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
     """Say how much points hold, how little of it is stored, and what a prune would free.
 
     Args:
         repo: Directory of the repository, or s3://bucket/prefix.
+        keys: How to open an encrypted repository.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_stats(repo, runtime, output))
+    return runtime.run(_stats(repo, Keyholder(keys), runtime, output))
 
 
-async def _stats(place: str, runtime: Runtime, output: Output) -> ExitCode:
-    opened = await open_with_store(place, runtime)
+async def _stats(place: str, holder: Keyholder, runtime: Runtime, output: Output) -> ExitCode:
+    opened = await open_with_store(place, runtime, holder)
     with naming(place):
         return await _report(opened, output)
 
@@ -56,7 +64,7 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         needed = await inventory.needed()
         unneeded = await opened.repository.reclaim.unneeded((), progress=advance)
     sizes = await opened.store.sizes("")
-    free = sum(sizes.get(name, 0) for name in unneeded)
+    free = sizes_of(unneeded, sizes)
     packed = sum(sizes.get(name, 0) for name in everything.packs)
     stored = sum(sizes.values())
     for name, holding in rows:

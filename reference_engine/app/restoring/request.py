@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from reference_engine.adapters.targets.nbd import is_nbd
+from reference_engine.app.credentials import KeyOptions
 from reference_engine.app.output import sized
 from reference_engine.formats.output_file import Existing
 from reference_engine.model.errors import InputRefusedError
@@ -38,6 +39,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     manner: Manner
     holes: Path | None
     """Where a damaged point's losses are to be written down; None: a damaged point is refused."""
+
+    keys: KeyOptions
 
     @property
     def is_onto(self) -> bool:

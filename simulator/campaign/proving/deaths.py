@@ -12,7 +12,7 @@ import msgspec
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import SECOND, Duration
-from reference_engine.repository.codec import HEADER_NAME
+from reference_engine.repository.header import HEADER_NAME
 from simulator.campaign.proving.children import Ended, in_child
 from simulator.campaign.proving.operations import (
     Found,

@@ -1,0 +1,154 @@
+"""What stands between a header and a repository that can be used: its key, and its features."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+
+from reference_engine.model.units import ByteCount
+from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.runtime import Executor, RandomStream
+from reference_engine.repository.envelope import Sealing, Tagging
+from reference_engine.repository.errors import RepositoryForeignError
+from reference_engine.repository.header import (
+    ENCRYPTION,
+    FEATURES,
+    Header,
+    StoredHeader,
+    encode_header,
+    plain_header,
+)
+from reference_engine.repository.keys import derivation
+from reference_engine.repository.keys.errors import KeyNeededError
+from reference_engine.repository.keys.keyring import Keyring
+from reference_engine.repository.keys.material import Credential, Secret
+from reference_engine.repository.keys.slots import Access, add_slot
+from reference_engine.repository.keys.unlocking import unlocked
+from reference_engine.repository.parity import ParityPlan, check_installed
+from reference_engine.repository.segmented_store import SegmentedStore
+from reference_engine.repository.settings import Settings
+
+Unlock = Callable[[], Credential]
+"""Returns what opens the repository; called only if it is encrypted."""
+
+_KEY_OBJECTS: Final = ("keys/", "copies/keys/")
+
+
+def no_key() -> Credential:
+    """Have no credential.
+
+    Raises:
+        KeyNeededError: always.
+    """
+    raise KeyNeededError
+
+
+class NewKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """How a repository that is to be created will be opened."""
+
+    accesses: tuple[Access, ...]
+    """At least one."""
+
+    chance: RandomStream
+    """Where keys and salts come from."""
+
+
+class Features(msgspec.Struct, frozen=True, kw_only=True):
+    """What a repository has beyond the plain format."""
+
+    encryption: NewKeys | None = None
+    parity: ParityPlan | None = None
+
+
+PLAIN: Final = Features()
+
+
+class Opened(NamedTuple):
+    """A header with its key, the store through which everything goes, and the keyring."""
+
+    header: Header
+    store: BlobStore
+    keyring: Keyring | None
+
+
+def is_key_object(name: str, /) -> bool:
+    """Return whether an object is a copy of a key slot; without a header it means nothing."""
+    return name.startswith(_KEY_OBJECTS)
+
+
+async def prepared(
+    store: BlobStore,
+    token: str,
+    features: Features,
+    /,
+    *,
+    block_size: ByteCount,
+    settings: Settings,
+    executor: Executor,
+) -> tuple[StoredHeader, Unlock]:
+    """Return the header of a new repository, and what opens it; its key slots are durable.
+
+    Slots come before the header: a repository without a key can never be seen.
+
+    Raises:
+        PackageMissingError: what the features need is not installed.
+    """
+    if features.parity is not None:
+        check_installed()
+    header = plain_header(token, block_size=block_size, settings=settings, parity=features.parity)
+    new = features.encryption
+    if new is None:
+        return header, no_key
+    assert new.accesses, "nobody could ever open it"
+    derivation.check_installed()
+    master = Secret.drawn(new.chance)
+    slots = [
+        await add_slot(
+            store, each, (master,), repository=token, chance=new.chance, executor=executor
+        )
+        for each in new.accesses
+    ]
+    names = tuple(name for name in FEATURES if name == ENCRYPTION or name in header.features)
+    bare = msgspec.structs.replace(header, digest_key="", features=names)
+    proof = Keyring(token, (master,), slot=slots[0]).authenticator(encode_header(bare))
+    credential = new.accesses[0].credential
+    return msgspec.structs.replace(bare, authenticator=proof), lambda: credential
+
+
+async def opened(
+    store: BlobStore, stored: StoredHeader, /, *, executor: Executor, unlock: Unlock
+) -> Opened:
+    """Return what a repository with this header is read and written through.
+
+    Raises:
+        KeyNeededError, WrongKeyError: the credential is none, or not right.
+        SlotsDamagedError: no key slot can be read.
+        PackageMissingError: what its features need is not installed.
+    """
+    if not stored.features:
+        return Opened(Header(stored, key=bytes.fromhex(stored.digest_key)), store, None)
+    if stored.parity is not None:
+        if not stored.parity.is_usable:
+            raise RepositoryForeignError("its parity cannot be computed")
+        check_installed()
+    keyring: Keyring | None = None
+    sealing: Sealing
+    if ENCRYPTION in stored.features:
+        derivation.check_installed()
+        from reference_engine.repository.encryption import Encryption  # noqa: PLC0415 - an extra
+
+        bare = msgspec.structs.replace(stored, authenticator="")
+        keyring = await unlocked(
+            store,
+            unlock(),
+            repository=stored.repository,
+            proof=encode_header(bare),
+            authenticator=stored.authenticator,
+            executor=executor,
+        )
+        key, sealing = keyring.digest_key, Encryption(keyring, stored.repository)
+    else:
+        key = bytes.fromhex(stored.digest_key)
+        sealing = Tagging(key)
+    segmented = SegmentedStore(store, sealing, parity=stored.parity, executor=executor)
+    return Opened(Header(stored, key=key), segmented, keyring)

@@ -1,0 +1,79 @@
+"""Small encrypted repositories that are opened quickly, and are the same each time."""
+
+from typing import Final
+
+import numpy as np
+
+from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.units import ByteCount
+from reference_engine.ports.runtime import RandomStream
+from reference_engine.repository.keys.derivation import Cost
+from reference_engine.repository.keys.material import Credential, Passphrase, Secret, SlotKind
+from reference_engine.repository.keys.slots import Access
+from reference_engine.repository.opening import Features, NewKeys
+from reference_engine.repository.parity import ParityPlan
+from reference_engine.repository.repository import Repository
+from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
+
+CHEAP: Final = Cost(memory_kib=8, passes=1, lanes=1)
+WORDS: Final = Passphrase("correct horse battery staple")
+KEY: Final = Secret(bytes(range(32)))
+FIRST: Final = block(1) + block(2) + block(0) + block(1) + block(3)[:20]
+SECOND: Final = FIRST[:70] + b"edit" + FIRST[74:]
+IMAGES: Final = {"a": FIRST, "b": SECOND}
+PARITY: Final = ParityPlan(data=8, parity=2)
+
+
+def chance(seed: int = 1) -> RandomStream:
+    """Return a stream of chance that repeats."""
+    return AsyncioRuntime(seed=seed).random("keys")
+
+
+def by_words(text: str = "another", label: str = "") -> Access:
+    """Return a passphrase that is quickly tried."""
+    return Access(credential=Passphrase(text), kind=SlotKind.PASSPHRASE, label=label, cost=CHEAP)
+
+
+def features(*, parity: ParityPlan | None = None, seed: int = 1) -> Features:
+    """Return an encryption with two slots: a passphrase and a key file."""
+    words = Access(credential=WORDS, kind=SlotKind.PASSPHRASE, label="Ada", cost=CHEAP)
+    file = Access(credential=KEY, kind=SlotKind.FILE, label="server", cost=CHEAP)
+    keys = NewKeys(accesses=(file, words), chance=chance(seed))
+    return Features(encryption=keys, parity=parity)
+
+
+async def created(
+    store: MemoryStore, wanted: Features | None = None, *, token: str = "cd" * 16
+) -> Repository:
+    """Return an empty encrypted repository of small blocks."""
+    return await Repository.create(
+        store,
+        identity_token=token,
+        block_size=BLOCK,
+        features=features() if wanted is None else wanted,
+    )
+
+
+async def opened(store: MemoryStore, credential: Credential = KEY) -> Repository:
+    """Open the repository with one credential."""
+    return await Repository.open(store, unlock=lambda: credential)
+
+
+async def write_both(repository: Repository) -> None:
+    """Commit a full point and an overlaid one."""
+    await commit(repository, FIRST, "a")
+    session = await repository.open_run(VM, token="session-b")  # noqa: S106 - no secret
+    await session.begin_disk(DISK, ByteCount(len(SECOND)), inherit=DISK)
+    changed = ExtentSet.of([(70, 74)])
+    await session.put_blocks(DISK, np.array([1]), SECOND[BLOCK : 2 * BLOCK], changed=changed)
+    await session.stage(point_of(session, {DISK: len(SECOND)}, "b"))
+    await session.commit()
+
+
+async def filled(*, parity: ParityPlan | None = None) -> MemoryStore:
+    """Return an encrypted repository with two points."""
+    store = MemoryStore()
+    await write_both(await created(store, features(parity=parity)))
+    return store
