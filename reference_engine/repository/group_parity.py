@@ -1,9 +1,9 @@
 """Parity over groups of packs: one lost pack of a group is the exclusive or of all the others.
 
-A group is closed when it is full, and before a manifest or a portion of the index is published:
-whatever a point refers to, or a later run builds on, is in a closed group by then. Packs of several
-runs may share one. A group protects as long as all
-of its packs exist; once none of them does, it goes too.
+A group is closed when it is full, and before a manifest, a portion of the index or a list of mended
+blocks is published: whatever a point refers to, or others build on, is in a closed group by then.
+Packs of several runs may share one. A group protects as long as all of its packs exist; once none
+of them does, it goes too.
 """
 
 from collections.abc import Awaitable, Callable

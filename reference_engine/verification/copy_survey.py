@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final, NamedTuple
 
 from reference_engine.model.errors import CorruptionError, RefusedError, TransientError
+from reference_engine.repository.access import Keys
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import (
     PointCommittedEntry,
@@ -86,14 +87,26 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
         if state.sound is None:
             return
         tip = object_digest(key, state.sound)
-    for slot in () if repository.keys is None else await repository.keys.slots():
-        state = await copies(repository, slot_names(slot.slot), flaw=_slot_flaw)
-        # A checksum tells damage, not who wrote it: of two that differ, neither replaces the other.
-        doubtful = any(each.cause == _DIFFERS for each in state.findings)
-        yield slot_names(slot.slot), Copies(None if doubtful else state.sound, state.findings)
+    if repository.keys is not None:
+        async for each in _slots(repository, repository.keys):
+            yield each
     for entry in await repository.commits():
         names = (entry.manifest, copy_name(entry.manifest))
         yield names, await copies(repository, names, flaw=_manifest_flaw(repository, entry))
+
+
+async def _slots(
+    repository: Repository, keys: Keys
+) -> AsyncIterator[tuple[tuple[str, ...], Copies]]:
+    listed = [each for kind in slot_names("") for each in await repository.store.names(kind)]
+    standing = {view.slot for view in await keys.slots()}
+    for slot in sorted({name.rpartition("/")[2] for name in listed}):
+        state = await copies(repository, slot_names(slot), flaw=_slot_flaw)
+        if slot not in standing and state.sound is not None:
+            continue  # It was removed, and opens nothing.
+        # A checksum tells damage, not who wrote it: of two that differ, neither replaces the other.
+        doubtful = any(each.cause == _DIFFERS for each in state.findings)
+        yield slot_names(slot), Copies(None if doubtful else state.sound, state.findings)
 
 
 def _header_flaw(content: bytes) -> str:

@@ -134,13 +134,29 @@ def test_what_parity_restores_is_found_by_a_check_and_stored_anew_by_a_repair(
     assert vault.restores()
 
 
+def test_a_key_of_which_no_copy_is_sound_is_found_by_a_check(vault: Vault) -> None:
+    """Its owner learns of it while another key still opens the repository."""
+    spare = vault.root / "spare"
+    told = vault.records("repo", "key", "add", vault.repo, *vault.by, "--new-key-file", spare)
+    assert vault.run("repo", "check", vault.repo, *vault.by)[0] == 0
+    names = (f"keys/{told[-1]['key']}", f"copies/keys/{told[-1]['key']}")
+    for name in names:
+        damaged(vault.repo / name, at=200, length=50)
+
+    code, out, _ = vault.run("repo", "check", vault.repo, *vault.by)
+    assert code == 1
+    assert all(name in out for name in names)
+
+
 def test_points_are_copied_between_repositories_of_different_keys(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each has its own key; what is beyond parity comes back from the other."""
     vault.store(0)
-    vault.create(vault.second, vault.other_key)
     copy = ("repo", "copy", vault.repo, vault.second, *vault.by)
+    assert "repo init --encrypt" in vault.refused(2, *copy)
+    assert not vault.second.exists(), "nothing is written in clear unless somebody wants it"
+    vault.create(vault.second, vault.other_key)
     assert "TWINSHOT_TO_KEY_FILE" in vault.refused(12, *copy)
     monkeypatch.setenv("TWINSHOT_TO_KEY_FILE", str(vault.key))
     assert "wrong key" in vault.refused(12, *copy)

@@ -145,14 +145,15 @@ def test_any_one_pack_of_a_group_may_vanish() -> None:
     asyncio.run(scenario())
 
 
-def test_what_later_runs_find_in_the_index_is_in_a_group() -> None:
-    """A run that is killed before its manifest leaves packs that others build on."""
+@pytest.mark.parametrize("told", ["index/s-1", "mends/s"])
+def test_what_others_build_on_is_in_a_group(told: str) -> None:
+    """A run that is killed before its manifest, and a repair, leave packs that points use."""
 
     async def scenario() -> None:
         memory = MemoryStore()
         store = store_over(memory)
         await store.create("packs/s-1", content_of(1000))
-        await store.create("index/s-1", b"where the blocks of packs/s-1 are")
+        await store.create(told, b"where the blocks of packs/s-1 are")
 
         del memory.objects["packs/s-1"], memory.objects["parity/packs/s-1"]
         assert await store_over(memory).read("packs/s-1") == content_of(1000)

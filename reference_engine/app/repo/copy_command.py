@@ -19,6 +19,7 @@ from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.errors import PointUnknownError
+from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.copying import CopyPlan, PointCopy, plan_copy
@@ -41,9 +42,9 @@ def copy(
 
     Args:
         source: Directory of the repository, or s3://bucket/prefix.
-        target: The second one, anywhere; made when it does not exist. Encrypted, it is
-            opened by TWINSHOT_TO_PASSWORD, TWINSHOT_TO_PASSWORD_FILE, TWINSHOT_TO_PASSWORD_COMMAND
-            or TWINSHOT_TO_KEY_FILE.
+        target: The second one, anywhere; made when it does not exist, unless the source is
+            encrypted. Encrypted itself, it is opened by TWINSHOT_TO_PASSWORD,
+            TWINSHOT_TO_PASSWORD_FILE, TWINSHOT_TO_PASSWORD_COMMAND or TWINSHOT_TO_KEY_FILE.
         machine: Copy points of this machine only.
         points: Copy these points only: ids or their beginnings, separated by commas.
         level: How hard to compress.
@@ -70,9 +71,16 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     labels = _chosen(await point_labels(ours), *chosen)
     wanted = {label.point for label in labels}
     asked = tuple(entry for entry in await ours.commits() if entry.point in wanted)
+    store = open_store(target)
+    headers = [found for name in (HEADER_NAME, *HEADER_COPIES) for found in await store.names(name)]
+    if ours.keys is not None and not headers:
+        raise InputRefusedError(
+            f"{source} is encrypted, and there is no repository in {target}",
+            "make one first, in clear or not: repo init, or repo init --encrypt",
+        )
     theirs = await open_or_create_repository(
         target,
-        open_store(target),
+        store,
         second_key("TO"),
         runtime=runtime,
         output=output,
