@@ -159,6 +159,10 @@ def copy_name(name: str, /) -> str:
     return f"copies/{name}"
 
 
+COMMITTED_PORTION: Final = 0
+"""Number of the portion that a session writes once its commit stands."""
+
+
 def index_name(session: str, number: int, /) -> str:
     """Return the object name of the `number`-th portion of a session's index, counted from 1."""
     return f"index/{session}-{number}"

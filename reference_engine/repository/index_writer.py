@@ -13,7 +13,7 @@ import numpy.typing as npt
 from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import Digests, NameTable, Places
-from reference_engine.repository.codec import index_name
+from reference_engine.repository.codec import COMMITTED_PORTION, index_name
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
 
@@ -43,10 +43,10 @@ class IndexWriter:
             await self._publish(np.array(durable, np.uint32))
 
     async def publish_rest(self, durable: list[int], /) -> None:
-        """Publish what is left of it when every pack is durable."""
-        await self._publish(np.array(durable, np.uint32))
+        """Publish what is left of it, under a number that tells that the run's commit stands."""
+        await self._publish(np.array(durable, np.uint32), number=COMMITTED_PORTION)
 
-    async def _publish(self, durable: npt.NDArray[np.uint32]) -> None:
+    async def _publish(self, durable: npt.NDArray[np.uint32], *, number: int | None = None) -> None:
         """Publish what is known of durable packs.
 
         Nothing but space depends on it, so a failure is nobody's concern: its blocks are part of
@@ -62,9 +62,10 @@ class IndexWriter:
             return
         # A create that failed may land later, so the packs stay and the number is used up.
         self.spoken_of.update(np.unique(places[told, 0]).tolist())
-        self._own += 1
+        if number is None:
+            number = self._own = self._own + 1
         content = encode_segment(self._key, digests[told], places[told], self._names)
         try:
-            await publish_own(self._store, index_name(self._session, self._own), content)
+            await publish_own(self._store, index_name(self._session, number), content)
         except (TransientError, RefusedError):
             self._added.append((digests[told], places[told]))

@@ -10,7 +10,7 @@ import msgspec
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import Epoch, MachineId, RunTag
 from reference_engine.repository.codec import (
-    Entry,
+    COMMITTED_PORTION,
     PointCommittedEntry,
     RunOpenedEntry,
     copy_name,
@@ -187,7 +187,7 @@ class Check:
             # As long as no point is unreadable, all that points refer to is known.
             if name not in expected and not name.startswith(_CARE):
                 self._note((await self._extra(name, sessions, runs),))
-        self._look_for_lost_entries(entries, present)
+        await self._look_for_lost_entries(present)
         for name in survey.packs.bases:
             match = _NUMBERED.fullmatch(name)
             session = match[1] if match is not None else ""
@@ -201,8 +201,10 @@ class Check:
                 finding = ObjectFinding(object=portion, problem=Problem.MISSING, cause=cause)
                 self._note((finding,))
 
-    def _look_for_lost_entries(self, entries: tuple[Entry, ...], present: tuple[str, ...]) -> None:
+    async def _look_for_lost_entries(self, present: tuple[str, ...]) -> None:
         """Note where objects tell of a commit that the log does not know (any more)."""
+        # Read behind the listing: a run may have committed meanwhile.
+        entries = await self._repository.entries()
         runs: dict[str, tuple[MachineId, Epoch]] = {}
         committed: set[tuple[MachineId, Epoch]] = set()
         for entry in entries:
@@ -211,9 +213,9 @@ class Check:
             elif isinstance(entry, PointCommittedEntry):
                 committed.add((entry.machine, entry.epoch))
         for name in present:
-            session = name.removeprefix("index/")
-            if session != name and session in runs and runs[session] not in committed:
-                # An index is written only when the point was committed.
+            session = index_session(name) if name.startswith("index/") else ""
+            told = session in runs and name == index_name(session, COMMITTED_PORTION)
+            if told and runs[session] not in committed:
                 cause = f"the log lacks the entry that committed the point of {name}"
                 last = log_name(len(entries) + 1)
                 self._note((ObjectFinding(object=last, problem=Problem.MISSING, cause=cause),))

@@ -32,10 +32,10 @@ def test_a_portion_is_read_once_and_forgotten_with_its_object() -> None:
         await commit(repository, block(1) + block(2), "a")
         await commit(repository, block(3) + block(2), "b")
         await commit(repository, block(1) + block(3), "c")
-        assert store.portions == ["index/session-a-1", "index/session-b-1"]
+        assert store.portions == ["index/session-a-0", "index/session-b-0"]
         assert not [name for name in store.objects if name.startswith("packs/session-c")]
 
-        del store.objects["index/session-a-1"]
+        del store.objects["index/session-a-0"]
         again = await commit(repository, block(5) + block(1), "d")
         assert again.bytes_sent == 2 * len(block(1))
         assert await restored(repository, "d") == block(5) + block(1)

@@ -138,7 +138,7 @@ def test_half_a_repository_and_foreign_files_are_told_apart(
 
 
 def test_a_log_that_lost_its_end_in_both_copies_is_missed(stored: Place) -> None:
-    """The index of a point is written behind its entry: without it, an entry was there."""
+    """The last portion of an index is written behind the commit: it tells of the lost entry."""
     for path in (stored.repo / "log", stored.repo / "copies" / "log"):
         max(path.iterdir()).unlink()
     code, records = called(stored, "repo", "check", stored.repo)

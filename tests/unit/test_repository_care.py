@@ -456,7 +456,7 @@ def test_a_repair_that_is_cut_off_costs_nothing_and_is_finished_by_the_next() ->
         await three_points(other)
         for name in ("log/0000000003", "copies/points/b", "maps/session-a-1", "repository.json"):
             injured.objects[name] = b"?" + injured.objects[name][1:]
-        del injured.objects["packs/session-b-1"], injured.objects["index/session-a-1"]
+        del injured.objects["packs/session-b-1"], injured.objects["index/session-a-0"]
         before = await outcome(injured, images)
         for left in range(100):
             objects = dict(injured.objects)
