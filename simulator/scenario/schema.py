@@ -349,12 +349,14 @@ def _machines(scenario: Scenario) -> set[str]:
 def _expectations(
     scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
 ) -> Iterator[Complaint]:
+    every = _machines(scenario)
     machines = {machine.name: number for number, machine in enumerate(scenario.machines)}
     for index, expectation in enumerate(expect):
         here = (*place, index)
-        number = machines.get(expectation.machine)
-        if number is None:
+        if expectation.machine not in every:
             yield (*here, "machine"), f"there is no machine {expectation.machine!r}"
+        number = machines.get(expectation.machine)
+        if number is None:  # when a machine that comes later is due nobody knows yet
             continue
         slots = slot_count(scenario, number)
         if expectation.slot is not None and expectation.slot > slots:

@@ -54,11 +54,15 @@ class StampImage:
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def differs(self, other: "StampImage", /) -> Cells:
-        """Return the cells in which the two images differ, ascending; sizes may differ too."""
-        assert self.page == other.page or self.cells != other.cells
+        """Return the cells in which the two images differ, ascending.
+
+        Of images of two sizes, cells behind the smaller one's end count as never written there.
+        """
         if self.page != other.page:
-            every = np.arange(max(self.cells, other.cells))
-            return np.flatnonzero(self.read(every) != other.read(every))
+            small, large = sorted((self, other), key=lambda image: image.cells)
+            common, behind = np.arange(small.cells), np.arange(small.cells, large.cells)
+            changed = np.flatnonzero(small.read(common) != large.read(common))
+            return np.concatenate([changed, behind[large.read(behind) != NEVER_WRITTEN]])
         nothing = np.zeros(self.page, np.uint64)
         parts = []
         for number in sorted(self.pages.keys() | other.pages.keys()):

@@ -82,10 +82,11 @@ def test_an_overlaid_image_leaves_the_first_as_it_is(data: st.DataObject, cells:
     assert as_dictionary(laid) == before.as_pairs() | over.as_pairs()
 
 
-def test_a_write_behind_the_end_is_a_mistake() -> None:
-    """There is no cell behind the last one."""
-    with pytest.raises(AssertionError, match="behind the end"):
-        StampDisk(4).write(np.array([4]), np.array([1], np.uint64))
+@pytest.mark.parametrize("cells", SIZES)
+def test_a_write_behind_the_end_is_a_mistake(cells: int) -> None:
+    """There is no cell behind the last one, in a disk of one page or of many."""
+    with pytest.raises((AssertionError, IndexError), match=r"behind the end|out of bounds"):
+        StampDisk(cells).write(np.array([cells]), np.array([1], np.uint64))
 
 
 @given(st.integers(0, 1 << 63), st.sampled_from(CELL_SIZES), stamp_writes(300))

@@ -66,7 +66,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "room-not-watched": ("d42_volume_runs_full_reference_points[slow]", "I18"),
     "resize-not-noticed": ("d59_disk_resize[grows]", "expect:x slot 2"),
     "first-claimant-believed": ("d57_duplicate_identity_reference_points[between-runs]", "I16"),
-    "protected-twice": ("d61_auto_protect_race", "I18"),
+    "protected-twice": ("d61_auto_protect_race", "expect:new~2 slot 1"),
     "lies-overlooked": ("d47_every_block_sampled", "expect:x slot 4"),
     "lie-healed-by-comparison": ("d47_tracker_lies_reference_points", "I2"),
     "doubt-unsaid": ("d47_tracker_lies", "I20"),
