@@ -70,7 +70,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "lies-overlooked": ("d47_every_block_sampled", "expect:x slot 4"),
     "lie-healed-by-comparison": ("d47_tracker_lies_reference_points", "I2"),
     "doubt-unsaid": ("d47_tracker_lies", "I20"),
-    "tracker-ahead-believed": ("d68_lost_flush[loses-2-s14]", "I5"),
+    "tracker-ahead-believed": ("d68_lost_flush[loses-3-s14]", "I5"),
     "wall-clock-believed": ("d71_time_shift_against_immutability[ahead]", "I14"),
     "retention-shortened-for-room": ("d66_repository_full", "I14"),
     "full-repository-given-up": ("d66_repository_full", "expect:x"),
