@@ -131,7 +131,8 @@ def _imported(data: Table, draw: Stream, span: Span) -> Table:
 def _power_cut(data: Table, draw: Stream, span: Span) -> Table:
     return {
         "kind": "repository-power-cut",
-        "loses": draw.between(1, 2),
+        # A point has copies and outlives the loss of two objects; that of three it may not.
+        "loses": draw.between(1, 4),
         "down_for": span(draw.between(5, 600) * SECOND),
         # Right after a commit: then it is the log's last entry, or the index, that is lost.
         "on": {

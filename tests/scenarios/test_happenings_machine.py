@@ -85,9 +85,22 @@ class Cluster(RuleBasedStateMachine):
     @rule(milliseconds=st.sampled_from([1, 20, 150, 700, 2_500, 30_000, 300_000]))
     def wait(self, milliseconds: int) -> None:
         """Let time pass."""
+        self.pass_time(Duration(milliseconds * 1000))
+
+    @precondition(lambda self: self.open)
+    @rule(milliseconds=st.integers(0, 9_000))
+    def wait_for_a_backup(self, milliseconds: int) -> None:
+        """Let time pass into the next backup: what happens between two of them is easily met."""
+        due = self.scenario.protection
+        since = self.night.sim.now() - due.first
+        gap = due.interval - since % due.interval if since >= 0 else -since
+        self.pass_time(Duration(gap + milliseconds * 1000))
+
+    def pass_time(self, duration: Duration) -> None:
+        """Let the night go on for so long."""
 
         async def passing() -> None:
-            await self.night.sim.sleep(Duration(milliseconds * 1000))
+            await self.night.sim.sleep(duration)
 
         self.night.sim.run(passing())
 

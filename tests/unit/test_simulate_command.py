@@ -510,5 +510,5 @@ def test_an_interrupt_leaves_no_half_report(
         _, err = ran.communicate()
 
     assert ran.returncode == 130
-    assert err == "twinshot: interrupted; nothing partial is visible\n"
+    assert err == "twinshot: interrupted; nothing incomplete passes for whole\n"
     assert place.files() == before
