@@ -11,6 +11,7 @@ from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.model.errors import CorruptionError, TwinshotError
 from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.codec import copy_name
 from simulator.campaign.proving.judgement import judge
 from simulator.campaign.proving.ledger import Contents, Ledger, Violation
 from simulator.campaign.proving.processes import (
@@ -21,7 +22,7 @@ from simulator.campaign.proving.processes import (
     reclaim,
     settle_dead_run,
 )
-from simulator.campaign.proving.storage import Storage
+from simulator.campaign.proving.storage import ROOT, Storage
 from simulator.facade.file_system import FileSystemFacade
 from simulator.faults.storage import SHORT
 from simulator.kernel.stepping import SteppedTask
@@ -215,7 +216,11 @@ class RandomRun:
         if drawn < 4:
             manifests = [path for path in storage.files.files() if "/points/" in path]
             if manifests:
-                storage.faults.hide(manifests[chance.below(len(manifests))], 200_000)
+                # Both copies: of one alone nobody would take any notice.
+                name = manifests[chance.below(len(manifests))].removeprefix(f"{ROOT}/")
+                own = name.removeprefix("copies/")
+                for hidden in (own, copy_name(own)):
+                    storage.faults.hide(f"{ROOT}/{hidden}", 200_000)
         elif drawn < 6:
             storage.clock.offset = chance.between(-_TEN_YEARS_S, _TEN_YEARS_S)
         elif drawn < 7:

@@ -3,13 +3,17 @@
 import contextlib
 from typing import Any
 
+import numpy as np
+
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.model.errors import TransientError
 from reference_engine.repository import log, publish
 from reference_engine.repository.codec import LogRecord, encode_record, log_name
+from reference_engine.repository.index_writer import IndexWriter
 from reference_engine.repository.log import Log
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import PackWriter
+from reference_engine.repository.storing import BlockStorer
 from reference_engine.repository.write_session import WriteSession
 from simulator.campaign.planted_bugs import Patch
 
@@ -212,25 +216,30 @@ class _Forgetful:
         return True
 
 
-def index_before_commit() -> list[Patch]:
-    """Other runs find blocks of a run that is not committed, and may never be."""
-    flush, commit = PackWriter.flush, WriteSession.commit
-    del flush
+def index_before_packs() -> list[Patch]:
+    """Other runs find blocks in packs that are not durable, and may never be."""
+    publish_portion, put = IndexWriter._publish, WriteSession.put_blocks  # noqa: SLF001 - a planted bug
 
-    async def publish_then_commit(self: Any) -> None:
-        await self._storer.publish_index()
-        await commit(self)
+    async def publish_all(self: Any, _: Any, **number: Any) -> None:
+        packs = [places[:, 0] for _, places in self._added]
+        if packs:
+            await publish_portion(self, np.concatenate(packs), **number)
 
-    stage = WriteSession.stage
+    async def publish_at_once(self: Any, *blocks: Any, **changed: Any) -> Any:
+        fresh = await put(self, *blocks, **changed)
+        await self._storer._index._publish(())  # noqa: SLF001
+        return fresh
 
-    async def publish_then_stage(self: Any, point: Any, /) -> None:
-        await self._storer.publish_index()
-        await stage(self, point)
+    return [(IndexWriter, "_publish", publish_all), (WriteSession, "put_blocks", publish_at_once)]
 
-    return [
-        (WriteSession, "stage", publish_then_stage),
-        (WriteSession, "commit", publish_then_commit),
-    ]
+
+def listed_packs_discarded() -> list[Patch]:
+    """A run that is abandoned deletes packs that others may have found in its index."""
+
+    async def discard(self: Any) -> None:
+        await self.packs.discard(keep=set())
+
+    return [(BlockStorer, "discard", discard)]
 
 
 def visible_entry_trusted() -> list[Patch]:
