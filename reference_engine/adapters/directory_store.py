@@ -28,6 +28,9 @@ _NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
 _TEMPORARY: Final = "~incoming-"
 """`~` is no part of any object's name, so a left-over temporary is never taken for an object."""
 
+_TIDIED_MAX: Final = 4
+"""How often a temporary that somebody tidied away is written again without a word."""
+
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space or raise the quota",
@@ -211,6 +214,9 @@ class DirectoryStore(BlobStore):
         made: list[str] = []
         try:
             await self._make_directory(_parent(path), made)
+            for _ in range(_TIDIED_MAX):
+                with contextlib.suppress(FileNotFoundError):
+                    return await self._link_whole(path, content)
             return await self._link_whole(path, content)
         except OSError:
             # Only who made the root too is alone in it, and may take directories away again.

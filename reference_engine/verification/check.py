@@ -187,22 +187,25 @@ class Check:
             # As long as no point is unreadable, all that points refer to is known.
             if name not in expected and not name.startswith(_CARE):
                 self._note((await self._extra(name, sessions, runs),))
-        await self._look_for_lost_entries(present)
+        committed = await self._look_for_lost_entries(present)
         for name in survey.packs.bases:
             match = _NUMBERED.fullmatch(name)
             session = match[1] if match is not None else ""
             if session in sessions and name not in indexed:
                 portion = next(
                     free
-                    for number in itertools.count(1)
+                    for number in itertools.count(COMMITTED_PORTION if session in committed else 1)
                     if (free := index_name(session, number)) not in expected
                 )
                 cause = f"it is missing, which costs space only: {name} is in no index"
                 finding = ObjectFinding(object=portion, problem=Problem.MISSING, cause=cause)
                 self._note((finding,))
 
-    async def _look_for_lost_entries(self, present: tuple[str, ...]) -> None:
-        """Note where objects tell of a commit that the log does not know (any more)."""
+    async def _look_for_lost_entries(self, present: tuple[str, ...]) -> set[str]:
+        """Note where objects tell of a commit that the log does not know (any more).
+
+        Return the sessions whose commit it knows.
+        """
         # Read behind the listing: a run may have committed meanwhile.
         entries = await self._repository.entries()
         runs: dict[str, tuple[MachineId, Epoch]] = {}
@@ -219,6 +222,7 @@ class Check:
                 cause = f"the log lacks the entry that committed the point of {name}"
                 last = log_name(len(entries) + 1)
                 self._note((ObjectFinding(object=last, problem=Problem.MISSING, cause=cause),))
+        return {session for session, run in runs.items() if run in committed}
 
     async def _extra(self, name: str, sessions: set[str], runs: set[RunTag]) -> ObjectFinding:
         """Return what an object is that nothing refers to."""

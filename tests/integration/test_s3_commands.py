@@ -266,6 +266,7 @@ def test_other_addresses_are_not_directories(client: Client) -> None:
     assert "s3://bucket/prefix" in client.refused(2, *client.backup())
 
 
+@pytest.mark.s3
 def test_a_bucket_is_pruned(served: Client) -> None:
     """Points go, their objects go with them, and what is kept restores."""
     served.records("repo", "init", served.address)
