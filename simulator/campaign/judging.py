@@ -98,7 +98,7 @@ def _content(
 ) -> DiskContent:
     """Return how the disk's stamps become bytes, as large as the disk was at the cut."""
     content = contents_of(night)[record.disk]
-    stamp = night.truth.host_cuts[record.snapshot].stamp
+    stamp = cut_of(night.truth, point, record).stamp
     size = ByteCount(night.truth.size(record.disk, stamp))
     assert image.cells == -(-size // content.cell), (point.id, record.disk)
     return content if size == content.size else content.resized(size)
