@@ -302,6 +302,14 @@ class SimMachine:
             found = next(name for name in cut.images if name == disk)
             cut.images[found] = cut.images[found].overlaid(cells, stamps)
 
+    def take_stamp(self) -> int:
+        """Give something that is no write a place of its own in the write order.
+
+        A cut before it and one behind it differ then, though nothing was written in between.
+        """
+        self.stamp += 1
+        return self.stamp
+
     def _new_stamps(self, count: int) -> Stamps:
         first = self.stamp + 1
         self.stamp += count

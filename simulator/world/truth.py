@@ -40,7 +40,10 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk's size after its machine's write `stamp`, until the next one."""
+    """A disk's size from `stamp` of its machine's order on, until the next one.
+
+    A resize has a stamp of its own, so that a cut is before it or behind it.
+    """
 
     stamp: int
     size: int
@@ -90,7 +93,7 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """Every later size of a disk."""
 
     def size(self, disk: DiskId, stamp: int, /) -> int:
-        """Return the disk's size right after this write of its machine."""
+        """Return the disk's size at this stamp of its machine."""
         later = [shape.size for shape in self.shapes.get(disk, []) if shape.stamp <= stamp]
         return later[-1] if later else self.sizes[disk]
 
