@@ -82,23 +82,25 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> None:
     what it made be taken away.
 
     Raises:
-        TransientError: something did not answer; the next run clears it.
+        TransientError: something did not answer, or a node that may hold something was not heard;
+            the rest is cleared, and the next run clears that.
     """
     left = await ports.host.leftovers(machine)
     latest = await ports.repository.latest(machine)
     needed = None if latest is None else latest.tracker
     spare = [point for point, _ in left.reference_points if point != needed]
     held = (left.frozen_guest, left.saved_by) != (None, None)
-    if not (left.snapshots or left.guest_snapshots or left.frozen_maps or spare or held):
-        return
-    if left.saved_by is not None:
-        await resume_wherever(ports, machine, left.saved_by)
-    if left.frozen_guest is not None:
-        await thaw_wherever(ports, left.frozen_guest)
-    token = ports.runtime.random(f"fence/{machine}").token()
-    fence = await ports.repository.open_run(machine, token=f"{token}{ports.runtime.now():x}")
-    ports.tracer(RunsFenced(at=ports.runtime.now(), run=fence.run))
-    await clear_leftovers(ports, machine, upto=fence.run.epoch)
+    if left.snapshots or left.guest_snapshots or left.frozen_maps or spare or held:
+        if left.saved_by is not None:
+            await resume_wherever(ports, machine, left.saved_by)
+        if left.frozen_guest is not None:
+            await thaw_wherever(ports, left.frozen_guest)
+        token = ports.runtime.random(f"fence/{machine}").token()
+        fence = await ports.repository.open_run(machine, token=f"{token}{ports.runtime.now():x}")
+        ports.tracer(RunsFenced(at=ports.runtime.now(), run=fence.run))
+        await clear_leftovers(ports, machine, upto=fence.run.epoch)
+    if left.unheard:
+        raise HostUnreachableError(left.unheard[0])
 
 
 async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:

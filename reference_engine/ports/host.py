@@ -68,6 +68,9 @@ class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     saved_by: RunTag | None = None
     """The run for which the machine was saved, where it has not been resumed."""
 
+    unheard: tuple[NodeName, ...] = ()
+    """Nodes that are up and did not answer: what they hold of ours is in no other field."""
+
 
 class Host(Protocol):
     """What a Hyper-V host can be asked for."""

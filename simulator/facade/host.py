@@ -366,4 +366,7 @@ class HostFacade:
             ),
             frozen_guest=found.guest.frozen_by,
             saved_by=None if found.saved is None else found.saved.run,
+            unheard=tuple(
+                node for node in world.nodes if world.running(node) and node in world.cut_off
+            ),
         )
