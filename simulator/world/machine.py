@@ -280,8 +280,9 @@ class SimMachine:
     def cut(self, run: RunTag, /) -> tuple[ShadowCopy, Instant]:
         """Take the guest's own snapshot in this instant: this is Tg."""
         assert self.guest.at_rest
-        self._shadows += 1
-        snapshot = GuestSnapshotId(f"{self.id}-shadow-{self._shadows}")
+        # Real ones are GUIDs: not even two copies of one machine give the same.
+        while (snapshot := self._next_shadow()) in self._truth.guest_cuts:
+            pass
         keeps = self.guest.kind is GuestKind.VSS and self.back_end is BackEnd.HOST_SNAPSHOT
         shadow = ShadowCopy(snapshot, run, self.disks, keeps=keeps)
         clock = self._clock()
@@ -293,6 +294,10 @@ class SimMachine:
             images=dict(shadow.images),
         )
         return shadow, clock
+
+    def _next_shadow(self) -> GuestSnapshotId:
+        self._shadows += 1
+        return GuestSnapshotId(f"{self.id}-shadow-{self._shadows}")
 
     def recover_inside(self, snapshot: GuestSnapshotId, images: dict[str, Cells], /) -> None:
         """Let the guest's writers change their snapshot after the cut (VSS auto-recovery)."""
