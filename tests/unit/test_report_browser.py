@@ -82,6 +82,9 @@ def test_a_reader_can_zoom_choose_find_and_order(tmp_path: Path) -> None:
       find.value = "sql-01";
       find.dispatchEvent(new Event("input"));
       out.found = document.getElementById("shown").textContent;
+      find.value = "sql-01 tracker-lost";
+      find.dispatchEvent(new Event("input"));
+      out.reason = document.getElementById("shown").textContent;
       const skew = document.querySelectorAll("#point-table th")[8];
       skew.click();
       const ordered = [...document.querySelectorAll("#point-table tbody tr:not([hidden])")]
@@ -104,6 +107,7 @@ def test_a_reader_can_zoom_choose_find_and_order(tmp_path: Path) -> None:
         "told": "changed",
         "none": "0 of 156",
         "found": "13 of 156",
+        "reason": "1 of 156",
         "ordered": "true",
     }
 

@@ -256,7 +256,8 @@
     const wanted = find.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
     for (const row of rows) {
-      const text = row.textContent.toLowerCase();
+      const hints = [...row.querySelectorAll("[title]")].map((cell) => cell.title);
+      const text = [row.textContent, ...hints].join(" ").toLowerCase();
       const isKind = !show.value || row.dataset.shape === show.value;
       row.hidden = !(isKind && wanted.every((word) => text.includes(word)));
       shown += row.hidden ? 0 : 1;
