@@ -163,14 +163,18 @@ COMMITTED_PORTION: Final = 0
 """Number of the portion that a session writes once its commit stands."""
 
 
-def index_name(session: str, number: int, /) -> str:
+INDEX: Final = "index/"
+ANCHORS: Final = "anchors/"
+
+
+def index_name(session: str, number: int, /, *, kind: str = INDEX) -> str:
     """Return the object name of the `number`-th portion of a session's index, counted from 1."""
-    return f"index/{session}-{number}"
+    return f"{kind}{session}-{number}"
 
 
 def index_session(name: str, /) -> str:
-    """Return the session that a portion of the index, so named, belongs to."""
-    return name.removeprefix("index/").rpartition("-")[0]
+    """Return the session that a portion of the index or of anchors, so named, belongs to."""
+    return name.partition("/")[2].rpartition("-")[0]
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import Digests, NameTable, Places
-from reference_engine.repository.codec import COMMITTED_PORTION, index_name
+from reference_engine.repository.codec import COMMITTED_PORTION, INDEX, index_name
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
 
@@ -24,8 +24,18 @@ PORTION_PACKS: Final = 16
 class IndexWriter:
     """The index of one session."""
 
-    def __init__(self, store: BlobStore, key: bytes, names: NameTable, /, *, session: str) -> None:
-        self._store, self._key, self._names, self._session = store, key, names, session
+    def __init__(
+        self,
+        store: BlobStore,
+        key: bytes,
+        names: NameTable,
+        /,
+        *,
+        session: str,
+        kind: str = INDEX,
+    ) -> None:
+        self._store, self._key, self._names = store, key, names
+        self._session, self._kind = session, kind
         self._added: list[tuple[Digests, Places]] = []
         self._own = 0
         self._packs_told = 0
@@ -33,7 +43,7 @@ class IndexWriter:
         """Numbers of the packs that a portion speaks of, or may speak of."""
 
     def add(self, digests: Digests, places: Places, /) -> None:
-        """Take whole blocks that were stored."""
+        """Take whole blocks, or anchors, that were stored."""
         self._added.append((digests, places))
 
     async def publish_due(self, durable: list[int], /) -> None:
@@ -66,6 +76,8 @@ class IndexWriter:
             number = self._own = self._own + 1
         content = encode_segment(self._key, digests[told], places[told], self._names)
         try:
-            await publish_own(self._store, index_name(self._session, number), content)
+            await publish_own(
+                self._store, index_name(self._session, number, kind=self._kind), content
+            )
         except (TransientError, RefusedError):
             self._added.append((digests[told], places[told]))

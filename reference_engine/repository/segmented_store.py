@@ -32,7 +32,7 @@ _PACKS: Final = "packs/"
 """What there is no second copy of, and more than space would be lost with."""
 
 _RENEWED: Final = "parity/renewed/"
-_BUILT_ON: Final = ("points/", "index/", "mends/")
+_BUILT_ON: Final = ("points/", "index/", "anchors/", "mends/")
 """What lets points, or later runs, build on the packs before it."""
 
 _HEADS_MAX: Final = 4096

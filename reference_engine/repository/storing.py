@@ -13,6 +13,7 @@ from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
+from reference_engine.repository.anchors import ShiftedBlocks
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PAGE_BLOCKS,
@@ -24,6 +25,7 @@ from reference_engine.repository.block_map import (
     may_be_overlaid,
     piece_masks,
 )
+from reference_engine.repository.codec import ANCHORS
 from reference_engine.repository.dedup import KnownBlocks
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -55,8 +57,11 @@ class BlockBatch(NamedTuple):
 class Draft:
     """One disk in the making: its map, and what of it was new to the repository."""
 
-    def __init__(self, blocks: BlockMap, /) -> None:
+    def __init__(self, blocks: BlockMap, /, *, anew: bool) -> None:
         self.blocks = blocks
+        self.anew = anew
+        """Whether no point has the disk: most of what another disk holds would be found now."""
+
         self.fresh: list[npt.NDArray[np.int64]] = []
         """Bounds of what was new, in the order in which it came."""
 
@@ -96,6 +101,15 @@ class BlockStorer:
         """Whole blocks of this run, which others may not know before they are durable."""
 
         self._index = IndexWriter(store, header.key, names, session=session)
+        self._anchors = IndexWriter(store, header.key, names, session=session, kind=ANCHORS)
+        self._shifted = ShiftedBlocks(
+            store,
+            names,
+            header.key,
+            block_size=header.block_size,
+            executor=executor,
+            usable=self._usable,
+        )
         self._zero_digests: dict[int, bytes] = {}
         self._lost: tuple[Listed, Digests] | None = None
         self._healed: list[tuple[Digests, Places]] = []
@@ -171,14 +185,19 @@ class BlockStorer:
         fresh = np.zeros(len(numbers), np.bool_)
         if not wanted.any():
             return fresh
-        known, (lost, _) = await self._known_blocks(), await self._all_lost()
+        known, _ = await self._known_blocks(), await self._all_lost()
         found, places = known.find(digests)
-        # Of a frame that has lost a block nobody knows what else will be readable.
-        found &= ~np.isin(frame_keys(places), lost.frames(self._names)) & self._lasting(places)
-        self._borrow([self._names.name(n) for n in np.unique(places[wanted & found, 0]).tolist()])
+        found &= self._usable(places)
+        self._rely_on(places[wanted & found])
         here, own_places = self._own.find(digests)
         places[here] = own_places[here]
         found |= here
+        if draft.anew:
+            whole = (numbers + 1) * self._block_size <= draft.blocks.size
+            there, rows = await self._shifted.find(view, wanted & ~found & whole)
+            self._rely_on(rows[there])
+            places[there] = rows[there]
+            found |= there
         first: dict[bytes, int] = {}
         for index in np.flatnonzero(wanted & ~found).tolist():
             fresh[index] = first.setdefault(digests[index].tobytes(), index) == index
@@ -188,6 +207,8 @@ class BlockStorer:
             for index in at.tolist():
                 self._own.remember(digests[index].tobytes(), tuple(places[index].tolist()))
             self._index.add(digests[at], places[at])
+            if draft.anew:
+                self._anchors.add(*self._shifted.anchored(view, fresh & whole, places))
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
@@ -224,6 +245,18 @@ class BlockStorer:
         if self._known is None:
             self._known = await self._index_of_all.refreshed()
         return self._known
+
+    def _usable(self, places: Places) -> npt.NDArray[np.bool_]:
+        """Return which places new points may refer to."""
+        assert self._lost is not None, "what is lost is looked up first"
+        # Of a frame that has lost a block nobody knows what else will be readable.
+        broken = np.isin(frame_keys(places), self._lost[0].frames(self._names))
+        usable: npt.NDArray[np.bool_] = self._lasting(places) & ~broken
+        return usable
+
+    def _rely_on(self, places: Places) -> None:
+        """Let the point need packs that other sessions wrote."""
+        self._borrow([self._names.name(number) for number in np.unique(places[:, 0]).tolist()])
 
     def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places are in packs that are neither swept nor condemned."""
@@ -295,6 +328,7 @@ class BlockStorer:
         """
         await self.packs.publish_full()
         await self._index.publish_due(self.packs.durable)
+        await self._anchors.publish_due(self.packs.durable)
 
     async def publish_index(self) -> None:
         """Let later runs find all that this one stored, once its packs are durable.
@@ -309,10 +343,11 @@ class BlockStorer:
             with suppress(TransientError, RefusedError):
                 await publish_own(self._store, f"{MENDS}{self._session}", content)
         await self._index.publish_rest(self.packs.durable)
+        await self._anchors.publish_rest(self.packs.durable)
 
     async def discard(self) -> None:
         """Delete the packs of this session, but those that later runs may have found."""
-        await self.packs.discard(keep=self._index.spoken_of)
+        await self.packs.discard(keep=self._index.spoken_of | self._anchors.spoken_of)
 
 
 def _gathered(view: memoryview, at: Numbers, size: int) -> memoryview:

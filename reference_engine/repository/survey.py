@@ -9,7 +9,13 @@ import numpy.typing as npt
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable, Root
-from reference_engine.repository.codec import PointCommittedEntry, copy_name, manifest_copy_name
+from reference_engine.repository.codec import (
+    ANCHORS,
+    INDEX,
+    PointCommittedEntry,
+    copy_name,
+    manifest_copy_name,
+)
 from reference_engine.repository.errors import ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -20,7 +26,8 @@ from reference_engine.repository.pages import packs_of_page
 Keys = npt.NDArray[np.uint64]
 """Pages: number of the object in the upper half, offset in the lower one."""
 
-_KINDS: Final = ("packs/", "maps/", "copies/maps/", "points/", "copies/points/", "index/")
+_LISTS: Final = (INDEX, ANCHORS)
+_KINDS: Final = ("packs/", "maps/", "copies/maps/", "points/", "copies/points/", *_LISTS)
 """What a session leaves; the header and the log are nobody's garbage."""
 
 
@@ -128,7 +135,7 @@ class Survey:
         found: list[str] = []
         for kind in _KINDS:
             unused = [name for name in await self._store.names(kind) if name not in used]
-            if kind == "index/":
+            if kind in _LISTS:
                 unused = [name for name in unused if _session_of(name) not in listed]
             found += [name for name in unused if await self._is_over(history, name)]
         return tuple(found)
@@ -136,7 +143,7 @@ class Survey:
     async def _is_over(self, history: History, name: str) -> bool:
         """Return whether the run that wrote the object can no longer make a point of it."""
         own = name.removeprefix("copies/")
-        if own.startswith(("packs/", "maps/", "index/")):
+        if own.startswith(("packs/", "maps/", *_LISTS)):
             return self._has_ended(history, _session_of(own))
         if not history.open_runs() or history.is_expired_manifest(name):
             return True

@@ -147,7 +147,7 @@ class WriteSession:
         blocks = BlockMap(
             size, block_size=self._block_size, key=self._key, load=self._load, save=self._save
         )
-        self._drafts[disk] = Draft(blocks)
+        self._drafts[disk] = Draft(blocks, anew=inherit is None)
         if inherit is None:
             return
         assert self._base is not None, "only a base point can be inherited from"
@@ -160,7 +160,7 @@ class WriteSession:
                 load=self._load,
                 root=entry.root,
             )
-            self._drafts[disk] = Draft(await before.resized(size, save=self._save))
+            self._drafts[disk] = Draft(await before.resized(size, save=self._save), anew=False)
             await self._rewrite_edge(disk, inherit, before)
         except BaseException:
             del self._drafts[disk]

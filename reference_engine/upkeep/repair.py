@@ -1,6 +1,7 @@
 """Mending a repository: copies from copies, blocks from wherever equal ones stand."""
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -10,7 +11,7 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.block_map import DIGEST_SIZE, NameTable, PageRow
-from reference_engine.repository.codec import copy_name, index_session
+from reference_engine.repository.codec import ANCHORS, copy_name, index_session
 from reference_engine.repository.mending import (
     MEND_SESSION,
     MENDS,
@@ -31,6 +32,9 @@ from reference_engine.repository.segmented_store import parity_name
 from reference_engine.upkeep.replacing import keep_aside, put_right, set_aside
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, ObjectFinding, Problem
+
+_LISTS: Final = (ANCHORS, MENDS, WANTED)
+"""What may go once nothing can be read from it."""
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,7 +246,7 @@ class Repair:
         for each in result.objects:
             if each.object.startswith("index/") and each.problem is not Problem.UNREADABLE:
                 broken[each.object] = each
-            elif each.object.startswith((MENDS, WANTED)) and each.problem is Problem.DAMAGED:
+            elif each.problem is Problem.DAMAGED and each.object.startswith(_LISTS):
                 # Nothing could be read from it, so nothing changes by its going.
                 await set_aside(self._store, each.object)
                 self._replaced.append(each.object)

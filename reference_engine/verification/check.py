@@ -10,7 +10,9 @@ import msgspec
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import Epoch, MachineId, RunTag
 from reference_engine.repository.codec import (
+    ANCHORS,
     COMMITTED_PORTION,
+    INDEX,
     PointCommittedEntry,
     RunOpenedEntry,
     copy_name,
@@ -180,7 +182,7 @@ class Check:
             self._note((ObjectFinding(object=name, problem=Problem.MISSING, cause=cause),))
         present = await repository.store.names("")
         for name in present:
-            if name.startswith("index/") and index_session(name) in sessions:
+            if name.startswith((INDEX, ANCHORS)) and index_session(name) in sessions:
                 expected.add(name)
         known = not survey.is_any_unknown
         for name in present if known else ():

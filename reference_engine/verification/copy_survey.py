@@ -7,6 +7,8 @@ from reference_engine.model.errors import CorruptionError, RefusedError, Transie
 from reference_engine.repository.access import Keys
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import (
+    ANCHORS,
+    INDEX,
     PointCommittedEntry,
     copy_name,
     decode_manifest,
@@ -167,7 +169,7 @@ class Lists(NamedTuple):
 async def segments(repository: Repository, /) -> Lists:
     """Return what is wrong with the lists of blocks: of the index, of what is wanted and mended."""
     found: list[ObjectFinding] = []
-    packs = {prefix: NameTable() for prefix in ("index/", WANTED, MENDS)}
+    packs = {prefix: NameTable() for prefix in (INDEX, ANCHORS, WANTED, MENDS)}
     for prefix, names in packs.items():
         for name in await repository.store.names(prefix):
             try:
@@ -179,4 +181,4 @@ async def segments(repository: Repository, /) -> Lists:
                 found.append(
                     ObjectFinding(object=name, problem=Problem.UNREADABLE, cause=str(error))
                 )
-    return Lists(tuple(found), packs["index/"].names())
+    return Lists(tuple(found), packs[INDEX].names())
