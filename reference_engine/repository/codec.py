@@ -168,9 +168,9 @@ def index_name(session: str, number: int, /) -> str:
     return f"index/{session}-{number}"
 
 
-def index_session(name: str, /) -> str:
-    """Return the session that a portion of the index, so named, belongs to."""
-    return name.removeprefix("index/").rpartition("-")[0]
+def session_of(name: str, /) -> str:
+    """Return the session that wrote a pack, an object of pages or a portion of the index."""
+    return name.partition("/")[2].rpartition("-")[0]
 
 
 def encode_record(key: bytes, record: LogRecord, /) -> bytes:

@@ -15,8 +15,8 @@ from reference_engine.repository.codec import (
     RunOpenedEntry,
     copy_name,
     index_name,
-    index_session,
     log_name,
+    session_of,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.manifests import staged_point
@@ -180,7 +180,7 @@ class Check:
             self._note((ObjectFinding(object=name, problem=Problem.MISSING, cause=cause),))
         present = await repository.store.names("")
         for name in present:
-            if name.startswith("index/") and index_session(name) in sessions:
+            if name.startswith("index/") and session_of(name) in sessions:
                 expected.add(name)
         known = not survey.is_any_unknown
         for name in present if known else ():
@@ -216,7 +216,7 @@ class Check:
             elif isinstance(entry, PointCommittedEntry):
                 committed.add((entry.machine, entry.epoch))
         for name in present:
-            session = index_session(name) if name.startswith("index/") else ""
+            session = session_of(name) if name.startswith("index/") else ""
             told = session in runs and name == index_name(session, COMMITTED_PORTION)
             if told and runs[session] not in committed:
                 cause = f"the log lacks the entry that committed the point of {name}"
