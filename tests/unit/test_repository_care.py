@@ -13,12 +13,13 @@ from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError, OperationFailedError, RefusedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import ByteCount, Instant
+from reference_engine.model.units import ByteCount
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.dry_store import DryStore
 from reference_engine.upkeep.repair import Repair, Repaired
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, Part, Problem
+from tests.strategies.reclaims import NOW, expire, reclaim_without
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -373,13 +374,6 @@ def test_a_leftover_of_a_dead_run_is_no_fault() -> None:
     asyncio.run(scenario())
 
 
-async def removed(store: MemoryStore, point: str) -> None:
-    """Remove a point and give its space back."""
-    reclaim = (await Repository.open(store)).reclaim
-    await reclaim.expire((RecoveryPointId(point),), at=Instant(1), allow_last=False)
-    await reclaim.reclaim(at=Instant(1))
-
-
 def test_what_mends_older_points_outlives_the_point_that_brought_it() -> None:
     """Blocks that were stored anew are needed as long as anybody may look for them."""
 
@@ -391,7 +385,7 @@ def test_what_mends_older_points_outlives_the_point_that_brought_it() -> None:
         await commit(await Repository.open(store), images["c"], "d")
         await commit(await Repository.open(store), images["a"], "e")
         assert set((await outcome(store, images)).values()) == {"right"}
-        await removed(store, "d")
+        await reclaim_without(await Repository.open(store), "d")
 
         assert set((await outcome(store, images)).values()) == {"right"}
         assert (await checked(store)).damage == ()
@@ -405,10 +399,10 @@ def test_a_check_agrees_with_what_a_reclaim_leaves() -> None:
     async def scenario() -> None:
         store = MemoryStore()
         images = await three_points(store)
-        reclaim = (await Repository.open(store)).reclaim
-        await reclaim.expire((RecoveryPointId("b"),), at=Instant(1), allow_last=False)
+        repository = await Repository.open(store)
+        await expire(repository, "b")
         before = await checked(store)
-        await reclaim.reclaim(at=Instant(1))
+        await repository.reclaim.reclaim(at=NOW)
         after = await checked(store)
 
         assert before.is_sound

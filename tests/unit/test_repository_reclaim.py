@@ -27,6 +27,7 @@ from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.verification.integrity import Verdict, verify_points
+from tests.strategies.reclaims import NOW, condemn_without, expire, reclaim_without
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -41,7 +42,6 @@ from tests.strategies.repositories import (
 
 # ruff: noqa: S106 - the token of a run is no secret
 
-NOW = Instant(1_000_000)
 LATER = Instant(NOW + SILENCE_MAX)
 OTHER = MachineId("other")
 FIRST = block(1) + block(2)
@@ -54,12 +54,6 @@ async def two_points(store: MemoryStore) -> Repository:
     await commit(repository, FIRST, "a")
     await commit(repository, SECOND, "b")
     return repository
-
-
-async def expire(repository: Repository, *points: str, allow_last: bool = False) -> None:
-    """Remove these points."""
-    ids = tuple(RecoveryPointId(point) for point in points)
-    await repository.reclaim.expire(ids, at=NOW, allow_last=allow_last)
 
 
 async def staged(repository: Repository, image: bytes, *, point: str) -> WriteSession:
@@ -111,8 +105,7 @@ def test_a_pack_that_another_point_uses_stays() -> None:
         repository = await new_repository(store)
         await commit(repository, FIRST, "a")
         await commit(repository, block(1) + block(5), "b")
-        await expire(repository, "a")
-        await repository.reclaim.reclaim(at=NOW)
+        await reclaim_without(repository, "a")
 
         assert "packs/session-a-1" in store.objects
         assert await restored(repository, "b") == block(1) + block(5)
@@ -126,8 +119,7 @@ def test_a_second_reclaim_finds_nothing_and_says_nothing() -> None:
     async def scenario() -> None:
         store = MemoryStore()
         repository = await two_points(store)
-        await expire(repository, "a")
-        await repository.reclaim.reclaim(at=NOW)
+        await reclaim_without(repository, "a")
         before = dict(store.objects)
         reclaimed = await repository.reclaim.reclaim(at=NOW)
 
@@ -181,8 +173,7 @@ def test_nothing_is_deleted_while_a_manifest_cannot_be_read() -> None:
             await (await Repository.open(store)).reclaim.reclaim(at=NOW)
         assert store.objects == before
 
-        await expire(repository, "b")
-        await repository.reclaim.reclaim(at=NOW)
+        await reclaim_without(repository, "b")
         assert of_session(store, "session-b") == []
 
     asyncio.run(scenario())
@@ -212,9 +203,7 @@ def test_a_run_that_found_blocks_keeps_them_if_it_commits_before_the_sweep() -> 
         store = MemoryStore()
         repository = await two_points(store)
         session = await staged(repository, FIRST, point="c")
-        await expire(repository, "a")
-        condemned = await repository.reclaim.condemn(at=NOW)
-        assert condemned is not None
+        condemned = await condemn_without(repository, "a")
         await session.commit()
         await repository.reclaim.sweep(condemned)
         await repository.reclaim.delete(condemned)
@@ -233,9 +222,7 @@ def test_a_run_that_found_blocks_copies_them_if_they_were_swept_before_its_commi
         store = MemoryStore()
         repository = await two_points(store)
         session = await staged(await Repository.open(store), FIRST, point="c")
-        await expire(repository, "a")
-        condemned = await repository.reclaim.condemn(at=NOW)
-        assert condemned is not None
+        condemned = await condemn_without(repository, "a")
         await repository.reclaim.sweep(condemned)
         await session.commit()
         await repository.reclaim.delete(condemned)
@@ -263,9 +250,7 @@ def test_a_run_whose_blocks_are_deleted_has_to_start_over() -> None:
         store = MemoryStore()
         repository = await two_points(store)
         session = await staged(await Repository.open(store), FIRST, point="c")
-        await expire(repository, "a")
-        condemned = await repository.reclaim.condemn(at=NOW)
-        assert condemned is not None
+        condemned = await condemn_without(repository, "a")
         await repository.reclaim.sweep(condemned)
         await repository.reclaim.delete(condemned)
         with pytest.raises(BlocksReclaimedError) as caught:
@@ -293,9 +278,7 @@ def test_a_run_whose_base_was_swept_copies_what_it_inherited() -> None:
         await session.begin_disk(DISK, ByteCount(len(FIRST)), inherit=DISK)
         await session.put(DISK, 1, block(9))
         await session.stage(point_of(session, {DISK: len(FIRST)}, "b"))
-        await expire(repository, "a", allow_last=True)
-        condemned = await repository.reclaim.condemn(at=NOW)
-        assert condemned is not None
+        condemned = await condemn_without(repository, "a", allow_last=True)
         await repository.reclaim.sweep(condemned)
         await session.commit()
         await repository.reclaim.delete(condemned)
@@ -313,8 +296,7 @@ def test_a_whole_reclaim_waits_for_runs_that_may_have_found_blocks() -> None:
         store = MemoryStore()
         repository = await two_points(store)
         session = await staged(repository, block(1) + block(7), point="c")
-        await expire(repository, "a")
-        reclaimed = await repository.reclaim.reclaim(at=NOW)
+        reclaimed = await reclaim_without(repository, "a")
         assert "packs/session-a-1" in reclaimed.waiting
         assert [run.tag for run in reclaimed.awaited] == [session.run]
         await session.commit()
@@ -411,8 +393,7 @@ def test_overlaid_pieces_keep_their_packs() -> None:
         await session.put_blocks(DISK, np.array([0]), edited[:BLOCK], changed=changed)
         await session.stage(point_of(session, {DISK: len(FIRST)}, "b"))
         await session.commit()
-        await expire(repository, "a")
-        await repository.reclaim.reclaim(at=NOW)
+        await reclaim_without(repository, "a")
         assert await restored(await Repository.open(store), "b") == edited
 
     asyncio.run(scenario())
@@ -426,8 +407,7 @@ def test_a_point_that_was_removed_while_it_was_read_is_not_called_damaged() -> N
         repository = await two_points(store)
         other = await Repository.open(store)
         reader = await repository.reader(RecoveryPointId("a"))
-        await expire(other, "a")
-        await other.reclaim.reclaim(at=NOW)
+        await reclaim_without(other, "a")
         with pytest.raises(CorruptionError) as caught:
             await reader.read(DISK, ExtentSet.whole(reader.size(DISK)))
         explained = await repository.explained(RecoveryPointId("a"), caught.value)
@@ -449,8 +429,7 @@ def test_an_abandoned_run_is_waited_for_by_nobody() -> None:
         repository = await two_points(MemoryStore())
         session = await staged(repository, FIRST, point="c")
         await session.abandon()
-        await expire(repository, "a")
-        reclaimed = await repository.reclaim.reclaim(at=NOW)
+        reclaimed = await reclaim_without(repository, "a")
         assert "packs/session-a-1" in reclaimed.deleted
         assert reclaimed.awaited == ()
 
