@@ -18,7 +18,6 @@ from reference_engine.adapters.files.disk_files import LOCAL, DiskFiles
 from reference_engine.adapters.files.disk_io import FileDiskIo
 from reference_engine.adapters.files.host import FileHost
 from reference_engine.adapters.memory_store import MemoryStore
-from reference_engine.app.command_line import run
 from reference_engine.app.file_backup import back_up_files
 from reference_engine.formats.opening import open_disk_image
 from reference_engine.model.errors import SnapshotLostError, SourceChangedError
@@ -27,6 +26,7 @@ from reference_engine.model.identity import DiskId, Epoch, MachineId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
+from tests.strategies.command_line import CommandLine
 from tests.strategies.mounts import mounted
 
 MIB = 1 << 20
@@ -40,41 +40,19 @@ def disk(seed: int, size: int = MIB) -> bytearray:
     return content
 
 
-class Place:
+class Place(CommandLine):
     """A directory with a source disk, and room for a repository."""
 
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(capsys)
         self.root = root
         self.source = root / "web.raw"
         self.repo = root / "repository"
-        self.capsys = capsys
         self.source.write_bytes(disk(1))
-
-    def run(self, *tokens: object) -> tuple[int, str, str]:
-        """Return exit code, output and errors of one command line."""
-        self.capsys.readouterr()
-        code = run([str(token) for token in tokens])
-        out, err = self.capsys.readouterr()
-        return code, out, err
-
-    def records(self, *tokens: object) -> list[dict[str, Any]]:
-        """Return what a successful command wrote as JSON Lines."""
-        code, out, err = self.run("--json", *tokens)
-        assert (code, err) == (0, "")
-        return [json.loads(line) for line in out.splitlines()]
 
     def back_up(self) -> dict[str, Any]:
         """Back the source up and return the summary."""
         return self.records("backup", self.source, "--repo", self.repo)[-1]
-
-    def refused(self, code: int, *tokens: object) -> str:
-        """Return the one sentence of a command that must end with `code`."""
-        ended, out, err = self.run(*tokens)
-        assert (ended, out) == (code, ""), err
-        assert err.startswith("twinshot: ")
-        assert err.count("\n") == 1
-        assert "Traceback" not in err
-        return err
 
     def files(self) -> set[str]:
         """Return every file and directory below the root."""

@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reference_engine.app.command_line import run
 from reference_engine.formats.opening import open_disk_image
 from reference_engine.model.recovery_point import Consistency
 from simulator.campaign.trial import Trial, run_trial, subjects_of
 from simulator.scenario.reading import parse_scenario
+from tests.strategies.command_line import CommandLine
 from tests.strategies.mounts import mounted
 from tests.strategies.simulated_clusters import scenario_text
 
@@ -42,11 +42,12 @@ machine = "x"
 FILES: Final = {"report.html", "trace.json", "junit.xml", "result.json", "repository"}
 
 
-class Place:
+class Place(CommandLine):
     """A directory to work in, with a small scenario."""
 
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.root, self.capsys = root, capsys
+        super().__init__(capsys)
+        self.root = root
         self.scenario = self.written("night.toml", QUIET)
         self.out = root / "night"
 
@@ -56,24 +57,11 @@ class Place:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def run(self, *tokens: object) -> tuple[int, str, str]:
-        """Return exit code, output and errors of one command line."""
-        self.capsys.readouterr()
-        code = run([str(token) for token in tokens])
-        out, err = self.capsys.readouterr()
-        return code, out, err
-
-    def records(self, *tokens: object, code: int = 0) -> list[dict[str, Any]]:
-        """Return what a command that ends with `code` wrote as JSON Lines."""
-        ended, out, err = self.run("--json", *tokens)
-        assert (ended, err) == (code, "")
-        return [json.loads(line) for line in out.splitlines()]
-
     def simulated(self, *options: object) -> dict[str, Any]:
         """Simulate the scenario and return the summary."""
         return self.records("simulate", self.scenario, "--out", self.out, *options)[-1]
 
-    def refused(self, *tokens: object, code: int = 2) -> str:
+    def refused_untouched(self, *tokens: object, code: int = 2) -> str:
         """Return the clear text of a command that ends with `code` and leaves no file behind."""
         before = self.files()
         ended, out, err = self.run(*tokens)
@@ -288,7 +276,7 @@ def test_a_foreign_directory_is_left_alone(place: Place, name: str) -> None:
     place.out.mkdir()
     (place.out / name).write_bytes(b"precious")
 
-    text = place.refused("simulate", place.scenario, "--out", place.out)
+    text = place.refused_untouched("simulate", place.scenario, "--out", place.out)
 
     assert "is no report of an earlier run" in text
     assert "--out" in text
@@ -306,7 +294,7 @@ def test_an_empty_directory_may_become_the_report(place: Place) -> None:
 @pytest.mark.parametrize("out", ["night.toml", "night.toml/report", "/proc/report", "/dev/null"])
 def test_a_place_that_cannot_hold_a_report_is_refused(place: Place, out: str) -> None:
     """Nothing is simulated before it is sure where the report goes."""
-    text = place.refused("simulate", place.scenario, "--out", place.root / out)
+    text = place.refused_untouched("simulate", place.scenario, "--out", place.root / out)
 
     assert "name another directory with --out" in text
     assert text.count("\n") == 1
@@ -318,7 +306,7 @@ def test_a_report_that_does_not_fit_leaves_nothing(place: Place, options: str) -
     with mounted(place.root / "small", options):
         out = place.root / "small" / "night"
 
-        text = place.refused("simulate", place.scenario, "--out", out, code=4)
+        text = place.refused_untouched("simulate", place.scenario, "--out", out, code=4)
 
         assert "no space left on device" in text
 
@@ -328,7 +316,7 @@ def test_a_read_only_place_is_refused(place: Place) -> None:
     with mounted(place.root / "sealed", "ro"):
         out = place.root / "sealed" / "night"
 
-        text = place.refused("simulate", place.scenario, "--out", out, code=4)
+        text = place.refused_untouched("simulate", place.scenario, "--out", out, code=4)
 
         assert "read-only file system" in text
 
@@ -374,7 +362,7 @@ def test_a_bad_scenario_is_explained_line_by_line(place: Place, kind: str, comma
     text, complaints = BAD_SCENARIOS[kind]
     file = place.written("bad.toml", text)
 
-    said = place.refused(command, file, "--out", place.out).splitlines()
+    said = place.refused_untouched(command, file, "--out", place.out).splitlines()
 
     for part, complaint in complaints:
         where = f"{file}:{line_of(text, part) if part else 1}: "
@@ -386,7 +374,7 @@ def test_a_missing_scenario_is_said_to_be_missing(place: Place) -> None:
     (place.root / "empty").mkdir()
     paths = (place.root / "gone.toml", place.scenario, place.root / "empty")
 
-    said = place.refused("simulate", *paths, "--out", place.out)
+    said = place.refused_untouched("simulate", *paths, "--out", place.out)
 
     assert "gone.toml: no such file" in said
     assert "empty: there is no scenario file" in said
@@ -397,7 +385,9 @@ def test_a_binary_file_is_no_scenario(place: Place) -> None:
     """Bytes that are no text are refused as such."""
     place.scenario.write_bytes(bytes(range(256)) * 50)
 
-    assert "no scenario file" in place.refused("simulate", place.scenario, "--out", place.out)
+    assert "no scenario file" in place.refused_untouched(
+        "simulate", place.scenario, "--out", place.out
+    )
 
 
 @pytest.mark.parametrize("content", [None, b"", b"Dear Sir or Madam, " * 1000, b"vhdxfile" * 900])
@@ -407,14 +397,14 @@ def test_what_is_no_disk_is_not_put_into_a_guest(place: Place, content: bytes | 
     if content is not None:
         disk.write_bytes(content)
 
-    assert "web.vhdx" in place.refused("simulate", "--disk", disk, "--out", place.out)
+    assert "web.vhdx" in place.refused_untouched("simulate", "--disk", disk, "--out", place.out)
 
 
 def test_an_image_that_a_scenario_names_has_to_be_there(place: Place) -> None:
     """Images are looked for beside the scenario."""
     place.scenario.write_text(QUIET.replace('size = "512 KiB + 512 B"', 'image = "gone.raw"'))
 
-    assert "gone.raw" in place.refused("simulate", place.scenario, "--out", place.out)
+    assert "gone.raw" in place.refused_untouched("simulate", place.scenario, "--out", place.out)
 
 
 @pytest.mark.parametrize(
@@ -436,7 +426,7 @@ def test_what_is_no_result_is_not_replayed(place: Place, content: str | None) ->
     if content is not None:
         file.write_text(content)
 
-    text = place.refused("replay", file, "--out", place.out)
+    text = place.refused_untouched("replay", file, "--out", place.out)
 
     assert f"{file} is no result of an earlier run" in text
 
@@ -444,7 +434,7 @@ def test_what_is_no_result_is_not_replayed(place: Place, content: str | None) ->
 @pytest.mark.parametrize("seed", ["-1", str(2**63), "seven", ""])
 def test_a_seed_is_a_number_from_zero_on(place: Place, seed: str) -> None:
     """Any other seed is refused."""
-    text = place.refused("simulate", place.scenario, "--out", place.out, f"--seed={seed}")
+    text = place.refused_untouched("simulate", place.scenario, "--out", place.out, f"--seed={seed}")
 
     assert "seed" in text
     assert text.count("\n") == 1
@@ -461,11 +451,11 @@ def test_errors_are_records_for_programs(place: Place) -> None:
 
 def test_an_unknown_mutant_gets_the_list(place: Place) -> None:
     """A mistyped name is answered with the names that there are."""
-    text = place.refused("mutants", "skew-not-carried", "scew-not-carried")
+    text = place.refused_untouched("mutants", "skew-not-carried", "scew-not-carried")
 
     assert "'scew-not-carried'" in text
     assert "skew-not-carried" in text
-    assert "at least one" in place.refused("mutants", "--seeds", 0)
+    assert "at least one" in place.refused_untouched("mutants", "--seeds", 0)
 
 
 def test_a_mutant_is_found_by_the_command(place: Place) -> None:
