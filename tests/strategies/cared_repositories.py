@@ -6,12 +6,7 @@ from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.repair import Repair, Repaired
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, Part
-from tests.strategies.repositories import (
-    block,
-    commit,
-    new_repository,
-    restored,
-)
+from tests.strategies.repositories import block, commit, new_repository, restored
 
 
 async def checked(store: MemoryStore, *, part: Part | None = EVERYTHING) -> CheckResult:

@@ -6,14 +6,7 @@ from reference_engine.model.units import Instant
 from reference_engine.repository.reclaim import SILENCE_MAX, Reclaimed
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
-from tests.strategies.repositories import (
-    DISK,
-    block,
-    commit,
-    new_repository,
-    point_of,
-    write,
-)
+from tests.strategies.repositories import DISK, block, commit, new_repository, point_of, write
 
 NOW = Instant(1_000_000)
 LATER = Instant(NOW + SILENCE_MAX)

@@ -26,10 +26,7 @@ from tests.strategies.encrypted_repositories import (
     opened,
     run,
 )
-from tests.strategies.repositories import (
-    commit,
-    restored,
-)
+from tests.strategies.repositories import commit, restored
 from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 

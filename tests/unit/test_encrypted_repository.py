@@ -16,10 +16,7 @@ from reference_engine.repository.errors import (
     RepositoryForeignError,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
-from reference_engine.repository.keys.errors import (
-    KeyNeededError,
-    WrongKeyError,
-)
+from reference_engine.repository.keys.errors import KeyNeededError, WrongKeyError
 from reference_engine.repository.keys.material import Passphrase, Secret
 from reference_engine.repository.repository import Repository
 from tests.strategies.encrypted_repositories import (
@@ -34,14 +31,7 @@ from tests.strategies.encrypted_repositories import (
     run,
     write_both,
 )
-from tests.strategies.repositories import (
-    VM,
-    block,
-    commit,
-    new_repository,
-    restored,
-    write,
-)
+from tests.strategies.repositories import VM, block, commit, new_repository, restored, write
 from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "format-2-encrypted"

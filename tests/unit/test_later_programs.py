@@ -10,18 +10,11 @@ from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import RefusedError
 from reference_engine.model.units import Duration
 from reference_engine.repository.codec import log_name, object_digest
-from reference_engine.repository.errors import (
-    RepositoryFeatureError,
-)
+from reference_engine.repository.errors import RepositoryFeatureError
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
-from tests.strategies.reclaims import (
-    two_points,
-)
-from tests.strategies.repositories import (
-    BLOCK,
-    new_repository,
-)
+from tests.strategies.reclaims import two_points
+from tests.strategies.repositories import BLOCK, new_repository
 
 
 def header_of(store: MemoryStore) -> dict[str, Any]:

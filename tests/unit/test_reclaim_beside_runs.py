@@ -7,10 +7,7 @@ import pytest
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import ConsistencyLostError
 from reference_engine.model.units import ByteCount, Instant
-from reference_engine.repository.errors import (
-    BlocksReclaimedError,
-    RunClosedError,
-)
+from reference_engine.repository.errors import BlocksReclaimedError, RunClosedError
 from reference_engine.repository.repository import Repository
 from tests.strategies.reclaims import (
     FIRST,

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import SupersededError
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.identity import (
-    DiskId,
-    Epoch,
-    MachineId,
-    RecoveryPointId,
-    RunTag,
-)
+from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.errors import (
     RepositoryAbsentError,

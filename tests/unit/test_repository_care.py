@@ -18,13 +18,7 @@ from reference_engine.upkeep.repair import Repair
 from reference_engine.verification.findings import Part, Problem
 from tests.strategies.cared_repositories import checked, outcome, repaired, three_points
 from tests.strategies.reclaims import NOW, expire
-from tests.strategies.repositories import (
-    BLOCK,
-    DISK,
-    VM,
-    block,
-    point_of,
-)
+from tests.strategies.repositories import BLOCK, DISK, VM, block, point_of
 from tests.unit.test_repository_golden import IMAGES, golden
 
 

@@ -12,13 +12,7 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.repository import Repository
 from tests.strategies.cared_repositories import checked, outcome, repaired, three_points
 from tests.strategies.reclaims import reclaim_without
-from tests.strategies.repositories import (
-    BLOCK,
-    DISK,
-    VM,
-    commit,
-    point_of,
-)
+from tests.strategies.repositories import BLOCK, DISK, VM, commit, point_of
 
 
 def test_the_next_backup_heals_what_its_source_still_has() -> None:
