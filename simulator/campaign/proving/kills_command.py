@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.naming import named
 from simulator.campaign.proving.children import Ended
 from simulator.campaign.proving.deaths import Bench, Calls, Outcome, Strike, deaths, workshop
 from simulator.campaign.proving.operations import OPERATIONS, Operation
@@ -124,17 +125,12 @@ def _prove(
 
 
 def _chosen(names: tuple[str, ...], every: int) -> list[Operation]:
-    known = {operation.name: operation for operation in OPERATIONS}
-    for name in names:
-        if name not in known:
-            raise InputRefusedError(
-                f"there is no operation {name!r}", f"choose from {', '.join(known)}"
-            )
+    chosen = [named(name, OPERATIONS, kind="operation") for name in names]
     if every < 1:
         raise InputRefusedError(f"every {every}-th is none", "give at least 1")
     if not hasattr(os, "fork"):
         raise InputRefusedError("this system cannot fork", "run this on Linux")
-    return [known[name] for name in names] or list(OPERATIONS)
+    return chosen or list(OPERATIONS)
 
 
 def _failures(calls: Calls) -> Iterator[Failure]:
