@@ -18,7 +18,7 @@ from reference_engine.upkeep.repair import Repair
 from reference_engine.verification.findings import Part, Problem
 from tests.strategies.cared_repositories import checked, outcome, repaired, three_points
 from tests.strategies.reclaims import NOW, expire
-from tests.strategies.repositories import BLOCK, DISK, VM, block, point_of
+from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
 from tests.unit.test_repository_golden import IMAGES, golden
 
 
@@ -219,6 +219,34 @@ def test_a_leftover_of_a_dead_run_is_no_fault() -> None:
         assert result.is_sound
         assert {each.problem for each in result.objects} == {Problem.LEFTOVER}
         assert RecoveryPointId("dead") not in {each.point for each in result.damage}
+
+    asyncio.run(scenario())
+
+
+class BusyStore(MemoryStore):
+    """A store in which somebody commits a point just before everything is listed."""
+
+    async def names(self, prefix: str, /) -> tuple[str, ...]:
+        """List, having let the other one work first."""
+        if prefix == "":
+            other = MemoryStore()
+            other.objects = self.objects
+            await commit(await Repository.open(other), block(77), "meanwhile")
+        return await super().names(prefix)
+
+
+def test_a_run_that_is_opened_and_commits_meanwhile_is_no_strangers() -> None:
+    """What a run wrote while the check went on is known to be a run's of this repository."""
+
+    async def scenario() -> None:
+        quiet, store = MemoryStore(), BusyStore()
+        await three_points(quiet)
+        store.objects = quiet.objects
+        result = await checked(store)
+
+        assert "points/meanwhile" in store.objects
+        assert result.is_sound
+        assert {each.problem for each in result.objects} <= {Problem.LEFTOVER}
 
     asyncio.run(scenario())
 
