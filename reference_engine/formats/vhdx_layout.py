@@ -16,7 +16,6 @@ from google_crc32c import value as crc32c
 from reference_engine.model.units import KIB, MIB, ByteCount
 
 IDENTIFIER: Final = b"vhdxfile"
-IDENTIFIER_BYTES: Final = 8 + 512
 HEADERS_AT: Final = (64 * KIB, 128 * KIB)
 HEADER_BYTES: Final = 4 * KIB
 REGION_TABLES_AT: Final = (192 * KIB, 256 * KIB)
@@ -26,7 +25,6 @@ FRONT_BYTES: Final = MIB
 
 METADATA_TABLE_BYTES: Final = 64 * KIB
 ENTRIES_MAX: Final = 2047
-ITEM_MAX: Final = MIB
 NO_LOG: Final = bytes(16)
 
 SIZE_MAX: Final = 64 << 40

@@ -57,10 +57,10 @@ async def audit(
         window = ExtentSet.of_pieces(numbers, piece=block, size=size)
         raw = await ports.disk_io.read(source.snapshot, disk, window, through=source.through)
         try:
-            same = await reader.matches(disk, numbers, overlay.applied(window, raw))
+            other = await reader.differing(disk, window, overlay.applied(window, raw))
         except CorruptionError:
             return Audit(sampled=0, population=len(population), wrong=0)  # no word on the tracker
-        wrong = int((~same).sum())
+        wrong = len(other.pieces(block))
     found = Audit(sampled=len(numbers), population=len(population), wrong=wrong)
     ports.tracer(
         BlocksSampled(

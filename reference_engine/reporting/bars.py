@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Final
 
-import jinja2
 import msgspec
+
+from reference_engine.reporting.rendering import template_environment
 
 PACKAGE: Final = "reference_engine.reporting"
 
@@ -53,13 +54,7 @@ class BarPage(msgspec.Struct, frozen=True, kw_only=True):
 
 def render_bars(page: BarPage, /) -> str:
     """Return the page: one HTML document that loads nothing."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(PACKAGE, "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment(PACKAGE)
     environment.filters |= {"per_cent": _per_cent}
     style = resources.files(PACKAGE).joinpath("assets", "page.css").read_text("utf-8")
     return environment.get_template("bars.html.j2").render(

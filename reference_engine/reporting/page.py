@@ -3,7 +3,6 @@
 from importlib import resources
 from typing import Any, Final
 
-import jinja2
 import msgspec
 
 from reference_engine.model.identity import RecoveryPointId
@@ -15,6 +14,7 @@ from reference_engine.reporting.heat_map import block_map, png_address, sent_in_
 from reference_engine.reporting.history import History, history_of
 from reference_engine.reporting.lanes import node_colours
 from reference_engine.reporting.night import HeatRow, Night, PointRow, names_of, night_holds
+from reference_engine.reporting.rendering import template_environment
 from reference_engine.reporting.swimlane import point_shape, swimlane_of
 
 PACKAGE: Final = "reference_engine.reporting"
@@ -59,13 +59,7 @@ class Incident(msgspec.Struct, frozen=True, kw_only=True):
 def render_report(night: Night, /) -> str:
     """Return the page: one HTML document that loads nothing and shows everything."""
     panels = [_panel(row, night) for row in night.heat]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(PACKAGE, "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment(PACKAGE)
     environment.filters |= {
         "clock": figures.clock,
         "precise_clock": figures.precise_clock,

@@ -172,8 +172,8 @@ def index_name(session: str, number: int, /, *, kind: str = INDEX) -> str:
     return f"{kind}{session}-{number}"
 
 
-def index_session(name: str, /) -> str:
-    """Return the session that a portion of the index or of anchors, so named, belongs to."""
+def session_of(name: str, /) -> str:
+    """Return the session that wrote a pack, an object of pages or a portion of the index."""
     return name.partition("/")[2].rpartition("-")[0]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import Digests, NameTable, Places
-from reference_engine.repository.codec import RunOpenedEntry
+from reference_engine.repository.codec import RunOpenedEntry, session_of
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.log import Log
 from reference_engine.repository.pages import decode_segment
@@ -70,7 +70,7 @@ class KnownIndex:
         age = {session: at for at, session in enumerate(opened)}
         found: list[tuple[int, int, str]] = []
         for name in await self._store.names("index/"):
-            session, _, number = name.removeprefix("index/").rpartition("-")
+            session, number = session_of(name), name.rpartition("-")[2]
             if session in age and number.isdecimal():
                 found.append((age[session], int(number), name))
         return [name for _, _, name in sorted(found)]

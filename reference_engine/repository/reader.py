@@ -5,11 +5,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
-from blake3 import blake3
 
 from reference_engine.model.errors import CorruptionError
-from reference_engine.model.extents import ExtentSet
+from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import MIB, ByteCount
@@ -23,7 +21,6 @@ from reference_engine.repository.block_map import (
     BlockMap,
     Digests,
     NameTable,
-    Numbers,
     Page,
     PageRow,
 )
@@ -156,28 +153,6 @@ class PointReader:
                     content[at : at + b - a] = stretch.content[a - low : b - low]
         return bytes(content)
 
-    async def matches(
-        self, disk: DiskId, numbers: Numbers, content: bytes, /
-    ) -> npt.NDArray[np.bool_]:
-        """Return for each of these blocks, ascending, whether it holds `content`, by digest.
-
-        Raises:
-            ManifestDamagedError: a page of the disk's map is damaged.
-        """
-        blocks, view, same = self._maps[disk], memoryview(content), np.zeros(len(numbers), np.bool_)
-        at = 0
-        for page_number, part, inside in blocks.spans(numbers):
-            page = await blocks.page(page_number)
-            for place, slot in zip(range(part.start, part.stop), inside.tolist(), strict=True):
-                piece = view[at : at + blocks.length(int(numbers[place]))]
-                at += len(piece)
-                if page.places[slot, 0] == 0:
-                    same[place] = not any(piece)
-                else:
-                    digest = blake3(piece, key=self._key).digest(length=DIGEST_SIZE)
-                    same[place] = digest == page.digests[slot].tobytes()
-        return same
-
     async def stretches(self, disk: DiskId, window: ExtentSet, /) -> AsyncIterator[Stretch]:
         """Yield the blocks that `window` touches and that are no holes, neighbours joined.
 
@@ -256,33 +231,35 @@ class PointReader:
         return digest
 
     async def differing(
-        self, disk: DiskId, offset: ByteCount, content: bytes | memoryview, /
+        self, disk: DiskId, window: ExtentSet, content: bytes | memoryview, /
     ) -> ExtentSet:
-        """Return which blocks of `content`, which begins at a block's `offset`, are others here.
+        """Return which blocks of `window`, whole blocks that hold `content`, are others here.
 
         Nothing but digests is compared, and nothing but pages is read.
 
         Raises:
             ManifestDamagedError: a page of the disk's map is damaged.
         """
-        assert offset % self._block_size == 0, offset
         view, blocks, size = memoryview(content), self._maps[disk], self._block_size
-        count = -(-len(view) // size)
-        numbers = np.arange(count) + offset // size
-        standing = np.zeros((count, DIGEST_SIZE), np.uint8)
+        assert window == window.aligned(size, size=blocks.size), window
+        assert len(view) == window.total, (len(view), window)
+        numbers = window.pieces(size)
+        if not len(numbers):
+            return EMPTY
+        standing = np.zeros((len(numbers), DIGEST_SIZE), np.uint8)
         for number, part, inside in blocks.spans(numbers):
             standing[part] = (await blocks.page(number)).digests[inside]
-        half = -(-count // 2)
+        half = -(-len(numbers) // 2)
         found = await self._executor.offload_all(
             [
                 lambda at=at: self._assembler.differing(  # type: ignore[misc]
                     view[at * size : (at + half) * size], standing[at : at + half]
                 )
                 for at in (0, half)
-                if at < count
+                if at < len(numbers)
             ]
         )
-        return ExtentSet.of_pieces(numbers[np.concatenate(found)], piece=size, size=self.size(disk))
+        return ExtentSet.of_pieces(numbers[np.concatenate(found)], piece=size, size=blocks.size)
 
     def confirm(self, disk: DiskId, /) -> None:
         """Return if the manifest's map is of the disk that was recorded.

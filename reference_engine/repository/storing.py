@@ -213,7 +213,8 @@ class BlockStorer:
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
         healed = wanted & await self.is_lost(digests)
-        self._healed.append((digests[healed], places[healed]))
+        if healed.any():
+            self._healed.append((digests[healed], places[healed]))
         for number, part, _ in draft.blocks.spans(numbers):
             page = await draft.blocks.page(number)
             ours = np.flatnonzero(wanted[part]) + part.start
@@ -336,7 +337,7 @@ class BlockStorer:
         What was lost before and is stored again mends older points. Nothing else depends on it, so
         a failure is nobody's concern: a repair finds it again.
         """
-        if any(len(digests) for digests, _ in self._healed):
+        if self._healed:
             digests = np.concatenate([digests for digests, _ in self._healed])
             places = np.concatenate([places for _, places in self._healed])
             content = encode_segment(self._key, digests, places, self._names)

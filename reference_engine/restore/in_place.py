@@ -84,13 +84,13 @@ async def update(
         if not ahead:
             await fetch(start, end)
         content = ahead.pop()
-        differing = ExtentSet.of([(start, end)])
+        whole = differing = ExtentSet.of([(start, end)])
         async with runtime.task_group() as group:
             if index + 1 < len(windows):
                 group.spawn(fetch(*windows[index + 1]), name="reading ahead")
             # A page that cannot be read says nothing about its blocks: they are damage, not equal.
             with suppress(CorruptionError):
-                differing = await reader.differing(disk, ByteCount(start), content)
+                differing = await reader.differing(disk, whole, content)
         if differing:
             await writing.write(differing & window, runtime, held=(start, content))
         progress(ByteCount(end - start))

@@ -11,7 +11,7 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.block_map import DIGEST_SIZE, NameTable, PageRow
-from reference_engine.repository.codec import ANCHORS, copy_name, index_session
+from reference_engine.repository.codec import ANCHORS, copy_name, session_of
 from reference_engine.repository.mending import (
     MEND_SESSION,
     MENDS,
@@ -252,9 +252,9 @@ class Repair:
                 self._replaced.append(each.object)
         if not broken:
             return
-        rows = await self._check.survey.whole_blocks({index_session(name) for name in broken})
+        rows = await self._check.survey.whole_blocks({session_of(name) for name in broken})
         for name, finding in broken.items():
-            found = rows.pop(index_session(name), [])
+            found = rows.pop(session_of(name), [])
             if found:
                 await self._put_right(finding, segment(self._key, found))
             elif finding.problem is Problem.DAMAGED:

@@ -23,7 +23,7 @@ from reference_engine.repository.block_map import (
     Page,
     PageRow,
 )
-from reference_engine.repository.codec import copy_name
+from reference_engine.repository.codec import copy_name, session_of
 from reference_engine.repository.errors import BlockDamagedError
 from reference_engine.repository.fetching import load_page, read_page
 from reference_engine.repository.mending import Lost, PlaceName, contains, sound_mends
@@ -201,7 +201,7 @@ class BlockSurvey:
             for number in numbers[page.overlaid[numbers] == 0].tolist():
                 pack, offset, stored, at = page.places[number].tolist()
                 name = self._names.name(pack)
-                session = name.removeprefix("packs/").rpartition("-")[0]
+                session = session_of(name)
                 if session in found:
                     digest = page.digests[number].tobytes()
                     found[session].setdefault(digest, (name, offset, stored, at))

@@ -2,23 +2,22 @@
 
 import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from reference_engine.model.errors import OperationFailedError
-from reference_engine.model.identity import Epoch, MachineId, RunTag
+from reference_engine.model.identity import RunTag
 from reference_engine.repository.codec import (
     ANCHORS,
     COMMITTED_PORTION,
-    INDEX,
     PointCommittedEntry,
     RunOpenedEntry,
     copy_name,
     index_name,
-    index_session,
     log_name,
+    session_of,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
 from reference_engine.repository.manifests import staged_point
@@ -160,14 +159,18 @@ class Check:
     async def _look_around(self, indexed: tuple[str, ...]) -> None:
         """Note what should be there and is not, and what is there and should not be."""
         survey, repository = self.survey, self._repository
+        present = await repository.store.names("")
+        # Read behind the listing: a run may have opened or committed meanwhile.
         entries = await repository.entries()
-        sessions = {
-            session for entry in entries if (session := getattr(entry, "session", None)) is not None
-        }
         runs = {
-            RunTag(machine=entry.machine, epoch=entry.epoch)
+            entry.session: RunTag(machine=entry.machine, epoch=entry.epoch)
             for entry in entries
             if isinstance(entry, RunOpenedEntry)
+        }
+        committed = {
+            RunTag(machine=entry.machine, epoch=entry.epoch)
+            for entry in entries
+            if isinstance(entry, PointCommittedEntry)
         }
         expected = {HEADER_NAME, *HEADER_COPIES}
         for number in range(1, len(entries) + 1):
@@ -180,62 +183,43 @@ class Check:
         for name in map(parity_name, await repository.unprotected(survey.packs.names)):
             cause = "it is missing: lost sectors of the pack could not be restored"
             self._note((ObjectFinding(object=name, problem=Problem.MISSING, cause=cause),))
-        present = await repository.store.names("")
-        for name in present:
-            if name.startswith((INDEX, ANCHORS)) and index_session(name) in sessions:
-                expected.add(name)
+        portions = [name for name in present if name.startswith((INDEX, ANCHORS))]
+        expected.update(name for name in portions if session_of(name) in runs)
         known = not survey.is_any_unknown
         for name in present if known else ():
             # As long as no point is unreadable, all that points refer to is known.
             if name not in expected and not name.startswith(_CARE):
-                self._note((await self._extra(name, sessions, runs),))
-        committed = await self._look_for_lost_entries(present)
+                self._note((await self._extra(name, runs),))
+        for name in portions:
+            session = session_of(name)
+            told = session in runs and name == index_name(session, COMMITTED_PORTION)
+            if told and runs[session] not in committed:
+                cause = f"the log lacks the entry that committed the point of {name}"
+                last = log_name(len(entries) + 1)
+                self._note((ObjectFinding(object=last, problem=Problem.MISSING, cause=cause),))
         for name in survey.packs.bases:
-            match = _NUMBERED.fullmatch(name)
-            session = match[1] if match is not None else ""
-            if session in sessions and name not in indexed:
+            session = session_of(name)
+            if session in runs and name not in indexed:
+                first = COMMITTED_PORTION if runs[session] in committed else 1
                 portion = next(
                     free
-                    for number in itertools.count(COMMITTED_PORTION if session in committed else 1)
+                    for number in itertools.count(first)
                     if (free := index_name(session, number)) not in expected
                 )
                 cause = f"it is missing, which costs space only: {name} is in no index"
                 finding = ObjectFinding(object=portion, problem=Problem.MISSING, cause=cause)
                 self._note((finding,))
 
-    async def _look_for_lost_entries(self, present: tuple[str, ...]) -> set[str]:
-        """Note where objects tell of a commit that the log does not know (any more).
-
-        Return the sessions whose commit it knows.
-        """
-        # Read behind the listing: a run may have committed meanwhile.
-        entries = await self._repository.entries()
-        runs: dict[str, tuple[MachineId, Epoch]] = {}
-        committed: set[tuple[MachineId, Epoch]] = set()
-        for entry in entries:
-            if isinstance(entry, RunOpenedEntry):
-                runs[entry.session] = (entry.machine, entry.epoch)
-            elif isinstance(entry, PointCommittedEntry):
-                committed.add((entry.machine, entry.epoch))
-        for name in present:
-            session = index_session(name) if name.startswith("index/") else ""
-            told = session in runs and name == index_name(session, COMMITTED_PORTION)
-            if told and runs[session] not in committed:
-                cause = f"the log lacks the entry that committed the point of {name}"
-                last = log_name(len(entries) + 1)
-                self._note((ObjectFinding(object=last, problem=Problem.MISSING, cause=cause),))
-        return {session for session, run in runs.items() if run in committed}
-
-    async def _extra(self, name: str, sessions: set[str], runs: set[RunTag]) -> ObjectFinding:
+    async def _extra(self, name: str, runs: Mapping[str, RunTag]) -> ObjectFinding:
         """Return what an object is that nothing refers to."""
         match = _NUMBERED.fullmatch(name)
-        ours = match is not None and (match[1] in sessions or match[1].startswith(MEND_SESSION))
+        ours = match is not None and (match[1] in runs or match[1].startswith(MEND_SESSION))
         staged = _STAGED.fullmatch(name)
         if staged is not None:
             store, header = self._repository.store, self._repository.header
             record = await staged_point(store, header, name)
             # A manifest of a run that the log does not know tells of a log that was lost.
-            known = record is not None and record.run in runs
+            known = record is not None and record.run in runs.values()
             ours = known and record is not None and record.id == staged[1]
         if ours:
             cause = "no point refers to it"

@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from reference_engine.model.errors import InputRefusedError
 from simulator.campaign import planted_bugs as bugs
 from simulator.campaign import planted_faults as faults
 from simulator.campaign import planted_gaps as gaps
+from simulator.campaign.naming import named
 from simulator.campaign.planted_bugs import Patch
 
 
@@ -362,10 +362,7 @@ def mutant_named(name: str, /) -> Mutant:
     Raises:
         InputRefusedError: there is none.
     """
-    known = {mutant.name: mutant for mutant in MUTANTS}
-    if name not in known:
-        raise InputRefusedError(f"there is no mutant {name!r}", f"choose from {', '.join(known)}")
-    return known[name]
+    return named(name, MUTANTS, kind="mutant")
 
 
 def with_mutant(name: str | None, /) -> AbstractContextManager[None]:

@@ -11,10 +11,8 @@ from reference_engine.jobs.volume_use import VolumeUse
 from reference_engine.model.errors import (
     GuestSnapshotLostError,
     LeftoversRemainError,
-    TrackerUnusableError,
     TransientError,
 )
-from reference_engine.model.extents import EMPTY
 from reference_engine.model.identity import Epoch
 from reference_engine.model.recovery_point import TransferKind, TransferReason
 from reference_engine.reconcile.freeze import FreezeDriver
@@ -22,7 +20,7 @@ from reference_engine.reconcile.overlay import NOTHING
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.sync.pipeline import copy_disk, needed
 from reference_engine.tracking import trust
-from simulator.campaign.planted_bugs import Patch, describing
+from simulator.campaign.planted_bugs import Patch, describing, lost_map_taken_as_empty
 
 
 async def _nothing(*_: object, **__: object) -> None:
@@ -60,19 +58,7 @@ def version_ignored() -> list[Patch]:
             *args, trackers=tuple(replace(each, intact=True) for each in trackers), **kwargs
         )
 
-    return [(trust, "choose_transfer", intact), *_lost_is_empty()]
-
-
-def _lost_is_empty() -> list[Patch]:
-    original = copying._tracked  # noqa: SLF001 - a planted bug
-
-    async def tracked(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return await original(*args, **kwargs)
-        except TrackerUnusableError:
-            return EMPTY, ()
-
-    return [(copying, "_tracked", tracked)]
+    return [(trust, "choose_transfer", intact), *lost_map_taken_as_empty()]
 
 
 def change_ignored() -> list[Patch]:

@@ -223,16 +223,7 @@ class World:
         machine.migrating = False
         self.place(machine, target, why="live-migration")
         machine.canary()
-        self.emit(
-            MigrationEnded(
-                at=self.sim.now(),
-                machine=machine.id,
-                source=source,
-                target=target,
-                blackout=began,
-                succeeded=True,
-            )
-        )
+        self._say_migrated(machine, source, target, began, succeeded=True)
 
     def _still_migrating(self, machine: SimMachine, source: NodeName, target: NodeName) -> bool:
         return machine.migrating and machine.node == source and self.member(target)
@@ -244,6 +235,17 @@ class World:
             machine.blackout = False
             machine.migrating = False
             machine.settled = True
+        self._say_migrated(machine, source, target, began, succeeded=False)
+
+    def _say_migrated(
+        self,
+        machine: SimMachine,
+        source: NodeName,
+        target: NodeName,
+        began: Instant,
+        *,
+        succeeded: bool,
+    ) -> None:
         self.emit(
             MigrationEnded(
                 at=self.sim.now(),
@@ -251,7 +253,7 @@ class World:
                 source=source,
                 target=target,
                 blackout=began,
-                succeeded=False,
+                succeeded=succeeded,
             )
         )
 

@@ -1,61 +1,39 @@
 """The commands keep repositories in buckets, or say in one sentence why they cannot."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from reference_engine.app.command_line import run
 from reference_engine.app.repositories import open_store
 from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
 from tests.servers.object_server import BUCKET, READER, ObjectServer, variables
+from tests.strategies.command_line import CommandLine
 
 MIB = 1 << 20
 
 
-class Client:
+class Client(CommandLine):
     """The command line, with a disk to back up and an address in a bucket."""
 
     def __init__(
         self, root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        super().__init__(capsys)
         self.source = root / "web.raw"
         noise = np.random.default_rng(1).bytes(MIB)
         self.content = noise[:446] + bytes(64) + b"\x55\xaa" + noise[512:]
         self.source.write_bytes(self.content)
         self.address = f"s3://{BUCKET}/{root.name}"
-        self._capsys, self.monkeypatch = capsys, monkeypatch
+        self.monkeypatch = monkeypatch
 
     def set(self, **values: str) -> None:
         """Set variables of the environment."""
         for name, value in values.items():
             self.monkeypatch.setenv(name, value)
-
-    def run(self, *tokens: object) -> tuple[int, str, str]:
-        """Return exit code, output and errors of one command line."""
-        self._capsys.readouterr()
-        code = run([str(token) for token in tokens])
-        out, err = self._capsys.readouterr()
-        return code, out, err
-
-    def records(self, *tokens: object) -> list[dict[str, Any]]:
-        """Return what a successful command wrote as JSON Lines."""
-        code, out, err = self.run("--json", *tokens)
-        assert (code, err) == (0, "")
-        return [json.loads(line) for line in out.splitlines()]
-
-    def refused(self, code: int, *tokens: object) -> str:
-        """Return the one sentence of a command that must end with `code`."""
-        ended, out, err = self.run(*tokens)
-        assert (ended, out) == (code, ""), err
-        assert err.startswith("twinshot: ")
-        assert err.count("\n") == 1
-        return err
 
     def backup(self) -> tuple[object, ...]:
         """Return the command line of a backup."""

@@ -18,7 +18,7 @@ from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import ConsistencyLostError, RefusedError
 from reference_engine.model.identity import MachineId, RecoveryPointId
 from reference_engine.model.units import ByteCount, Instant
-from reference_engine.repository.codec import index_session
+from reference_engine.repository.codec import session_of
 from reference_engine.repository.reclaim import SILENCE_MAX
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
@@ -259,10 +259,9 @@ async def needed(store: MemoryStore) -> set[str]:
         await restored(repository, str(entry.point))
     seen |= {f"copies/{name}" for name in seen if name.startswith("maps/")}
     # Every portion of an index may be read as long as a pack of its session is there.
-    packs = [name.removeprefix("packs/") for name in seen if name.startswith("packs/")]
-    sessions = {name.rpartition("-")[0] for name in packs}
+    sessions = {session_of(name) for name in seen if name.startswith("packs/")}
     portions = [name for name in store.objects if name.startswith("index/")]
-    return seen | {name for name in portions if index_session(name) in sessions}
+    return seen | {name for name in portions if session_of(name) in sessions}
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,5 +1,7 @@
 """Small encrypted repositories that are opened quickly, and are the same each time."""
 
+import asyncio  # noqa: TID251 - the store is awaited on asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import numpy as np
@@ -15,7 +17,16 @@ from reference_engine.repository.keys.slots import Access
 from reference_engine.repository.opening import Features, NewKeys
 from reference_engine.repository.parity import ParityPlan
 from reference_engine.repository.repository import Repository
-from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
+from tests.strategies.repositories import (
+    BLOCK,
+    DISK,
+    VM,
+    block,
+    commit,
+    no_progress,
+    point_of,
+    restored,
+)
 
 CHEAP: Final = Cost(memory_kib=8, passes=1, lanes=1)
 WORDS: Final = Passphrase("correct horse battery staple")
@@ -77,3 +88,22 @@ async def filled(*, parity: ParityPlan | None = None) -> MemoryStore:
     store = MemoryStore()
     await write_both(await created(store, features(parity=parity)))
     return store
+
+
+async def check(store: MemoryStore, credential: Credential = KEY) -> Repository:
+    """Make sure that every point is there and right."""
+    repository = await opened(store, credential)
+    assert [str(point.id) for point in await repository.points()] == list(IMAGES)
+    for point, image in IMAGES.items():
+        assert await restored(repository, point) == image
+        await no_progress(repository, point)
+    return repository
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    """Run a scenario to its end."""
+
+    async def scenario() -> None:
+        await work()
+
+    asyncio.run(scenario())

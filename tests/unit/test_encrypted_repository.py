@@ -1,11 +1,9 @@
 """An encrypted repository shows nothing, opens for its keys only, and never locks its owner out."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import pytest
 from backports.zstd import zstd_version
 
@@ -18,37 +16,22 @@ from reference_engine.repository.errors import (
     RepositoryForeignError,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
-from reference_engine.repository.keys.errors import (
-    KeyNeededError,
-    KeyRetiredError,
-    LastSlotError,
-    SlotUnknownError,
-    WrongKeyError,
-)
-from reference_engine.repository.keys.material import Credential, Passphrase, Secret
+from reference_engine.repository.keys.errors import KeyNeededError, WrongKeyError
+from reference_engine.repository.keys.material import Passphrase, Secret
 from reference_engine.repository.repository import Repository
 from tests.strategies.encrypted_repositories import (
     IMAGES,
-    KEY,
     PARITY,
     WORDS,
-    by_words,
-    chance,
+    check,
     created,
     features,
     filled,
     opened,
+    run,
     write_both,
 )
-from tests.strategies.repositories import (
-    VM,
-    block,
-    commit,
-    new_repository,
-    no_progress,
-    restored,
-    write,
-)
+from tests.strategies.repositories import VM, block, commit, new_repository, restored, write
 from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "format-2-encrypted"
@@ -64,16 +47,6 @@ def golden() -> MemoryStore:
     return store
 
 
-async def check(store: MemoryStore, credential: Credential = KEY) -> Repository:
-    """Make sure that every point is there and right."""
-    repository = await opened(store, credential)
-    assert [str(point.id) for point in await repository.points()] == list(IMAGES)
-    for point, image in IMAGES.items():
-        assert await restored(repository, point) == image
-        await no_progress(repository, point)
-    return repository
-
-
 async def seen(store: MemoryStore) -> str:
     """Return what becomes of reading everything: `right`, `reported`, or wrong data."""
     try:
@@ -84,15 +57,6 @@ async def seen(store: MemoryStore) -> str:
     except (CorruptionError, RefusedError):
         return "reported"
     return "right"
-
-
-def run(work: Callable[[], Awaitable[None]]) -> None:
-    """Run a scenario to its end."""
-
-    async def scenario() -> None:
-        await work()
-
-    asyncio.run(scenario())
 
 
 def test_a_stored_repository_is_read() -> None:
@@ -272,182 +236,6 @@ def test_an_existing_repository_is_not_created_again() -> None:
     run(scenario)
 
 
-def test_a_key_is_added_and_removed() -> None:
-    """A new slot opens everything; a removed one opens nothing; the last one stays."""
-
-    async def scenario() -> None:
-        store = await filled()
-        keys = (await opened(store)).keys
-        assert keys is not None
-        new = await keys.add(by_words("third", "Bob"), chance=chance(3))
-        views = {view.slot: view for view in await keys.slots()}
-        assert sorted(view.label for view in views.values()) == ["Ada", "Bob", "server"]
-        assert [view.label for view in views.values() if view.opened] == ["server"]
-        await check(store, Passphrase("third"))
-
-        for slot in views:
-            if slot != new:
-                await keys.remove(slot)
-        for credential in (KEY, WORDS):
-            with pytest.raises(WrongKeyError):
-                await opened(store, credential)
-        with pytest.raises(LastSlotError):
-            await keys.remove(new)
-        with pytest.raises(SlotUnknownError):
-            await keys.remove("nobody")
-        await check(store, Passphrase("third"))
-
-    run(scenario)
-
-
-def test_two_engines_cannot_take_the_last_two_keys_away() -> None:
-    """Each removes another one, and the log lets only the first of them."""
-
-    async def scenario() -> None:
-        store = await filled()
-        one, two = (await opened(store)).keys, (await opened(store)).keys
-        assert one is not None
-        assert two is not None
-        first, second = [view.slot for view in await one.slots()]
-        held = dict(store.objects)
-        await one.remove(first)
-        # The other engine still sees both slots, as a store that lists late would have it.
-        store.objects.update({n: c for n, c in held.items() if n.endswith(first)})
-        with pytest.raises(LastSlotError):
-            await two.remove(second)
-
-    run(scenario)
-
-
-def test_a_slot_whose_removal_was_cut_short_opens_no_more() -> None:
-    """The log's word counts, not whether the object is still there."""
-
-    async def scenario() -> None:
-        store = await filled()
-        keys = (await opened(store)).keys
-        assert keys is not None
-        words = next(view.slot for view in await keys.slots() if view.label == "Ada")
-        held = dict(store.objects)
-        await keys.remove(words)
-        store.objects.update({n: c for n, c in held.items() if n.endswith(words)})
-        with pytest.raises(WrongKeyError):
-            await opened(store, WORDS)
-        await keys.remove(words)
-        assert not [name for name in store.objects if name.endswith(words)]
-
-    run(scenario)
-
-
-def test_a_new_master_key_seals_what_comes_and_opens_what_was() -> None:
-    """After a rotation one slot is left; old points and new ones are read, and blocks found."""
-
-    async def scenario() -> None:
-        store = await filled()
-        keys = (await opened(store)).keys
-        assert keys is not None
-        held = dict(store.objects)
-        await keys.rotate_master(by_words("new"), chance=chance(4))
-        repository = await check(store, Passphrase("new"))
-        assert repository.keys is not None
-        assert len(await repository.keys.slots()) == 1
-        session = await commit(repository, IMAGES["b"], "c")
-        assert session.bytes_sent == 0
-        assert await restored(await opened(store, Passphrase("new")), "c") == IMAGES["b"]
-        # A copy of the old slot, kept by whoever the rotation was meant to lock out.
-        store.objects.update({n: c for n, c in held.items() if "keys/" in n})
-        with pytest.raises((KeyRetiredError, CorruptionError)):
-            await opened(store)
-
-    run(scenario)
-
-
-def test_of_two_rotations_at_once_one_wins() -> None:
-    """The other one is told so, and its slot seals nothing that nobody else could read."""
-
-    async def scenario() -> None:
-        store = await filled()
-        one, two = (await opened(store)).keys, (await opened(store)).keys
-        assert one is not None
-        assert two is not None
-        await one.rotate_master(by_words("one"), chance=chance(5))
-        with pytest.raises(KeyRetiredError):
-            await two.rotate_master(by_words("two"), chance=chance(6))
-        await check(store, Passphrase("one"))
-        with pytest.raises(KeyRetiredError):
-            await opened(store, Passphrase("two"))
-
-    run(scenario)
-
-
-Change = Callable[[Repository], Awaitable[object]]
-
-
-async def _add(repository: Repository) -> object:
-    assert repository.keys is not None
-    return await repository.keys.add(by_words("new"), chance=chance(3))
-
-
-async def _replace(repository: Repository) -> object:
-    assert repository.keys is not None
-    return await repository.keys.replace(by_words("new"), chance=chance(3))
-
-
-async def _rotate(repository: Repository) -> object:
-    assert repository.keys is not None
-    return await repository.keys.rotate_master(by_words("new"), chance=chance(3))
-
-
-class CutStore(FaultyStore):
-    """A store in which deletions count as changing calls as well."""
-
-    async def delete(self, name: str, /) -> None:
-        """Delete the object, unless this is the call at which the power is cut."""
-        self.left -= 1
-        if self.left != -1:
-            return await super().delete(name)
-        self.hit = name
-        if self.fault is Fault.CUT_AFTER:
-            await super().delete(name)
-        raise PowerCutError
-
-
-@pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER])
-@pytest.mark.parametrize("change", [_add, _replace, _rotate])
-def test_a_change_of_keys_that_is_cut_short_locks_nobody_out(change: Change, fault: Fault) -> None:
-    """Whenever the power fails, the old key or the new one opens, and all can be repeated."""
-
-    async def scenario() -> None:
-        prepared = (await filled()).objects
-        cuts = 0
-        for at in range(100):
-            store = CutStore(dict(prepared), at=at, fault=fault)
-            repository = await opened(store)
-            try:
-                await change(repository)
-            except PowerCutError:
-                cuts += 1
-            if not store.hit:
-                break
-            after = MemoryStore()
-            after.objects = store.objects
-            opens = []
-            for credential in (KEY, Passphrase("new")):
-                try:
-                    await check(after, credential)
-                except (RefusedError, CorruptionError):
-                    continue
-                opens.append(credential)
-            assert opens, (at, store.hit)
-            again = await opened(after, opens[-1])
-            assert again.keys is not None
-            await again.keys.rotate_master(by_words("again"), chance=chance(8))
-            repository = await check(after, Passphrase("again"))
-            await commit(repository, IMAGES["a"], "c")
-        assert cuts >= 3
-
-    run(scenario)
-
-
 @pytest.mark.parametrize("fault", [Fault.CUT_BEFORE, Fault.CUT_AFTER, Fault.ANSWER_LOST])
 def test_a_fault_at_any_write_leaves_points_absent_or_whole(fault: Fault) -> None:
     """With encryption and parity, as without them."""
@@ -498,23 +286,6 @@ def test_what_an_abandoned_run_stored_is_deleted_with_its_parity() -> None:
         assert left == {*both, *(f"copies/{name}" for name in both)}
         with pytest.raises(RefusedError):
             await repository.point(RecoveryPointId("x"))
-
-    run(scenario)
-
-
-def test_slots_say_who_they_are_for_and_nothing_else() -> None:
-    """A slot's clear part has no label, and both copies have the same bytes and one length."""
-
-    async def scenario() -> None:
-        store = await filled()
-        names = [name for name in store.objects if name.startswith("keys/")]
-        assert len(names) == 2
-        for name in names:
-            content = store.objects[name]
-            assert store.objects[f"copies/{name}"] == content
-            assert len(content) == 4096
-            shown = msgspec.json.decode(content[:-65])
-            assert shown["repository"] == "cd" * 16
 
     run(scenario)
 

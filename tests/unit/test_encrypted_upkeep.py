@@ -15,8 +15,8 @@ from reference_engine.repository.header import (
     encode_header,
 )
 from reference_engine.repository.settings import Settings
+from tests.strategies.disk_places import Place, disk
 from tests.strategies.encrypted_repositories import filled, opened
-from tests.unit.test_file_commands import Place, disk
 
 
 class Vault(Place):

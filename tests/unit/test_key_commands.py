@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_file_commands import Place, disk
+from tests.strategies.disk_places import Place, disk
 
 CANARY = "canary-5e1f-passphrase"
 OTHER = "canary-77ab-successor"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.test_file_commands import MIB, Place, disk, place
+from tests.strategies.disk_places import MIB, Place, disk, place
 
 __all__ = ["place"]
 

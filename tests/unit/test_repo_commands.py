@@ -2,24 +2,22 @@
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import datetime as dt
-import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from reference_engine.adapters.directory_store import DirectoryStore
-from reference_engine.app.command_line import run
 from reference_engine.model.identity import MachineId
 from reference_engine.model.units import HOUR, ByteCount, Duration, Instant
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
+from tests.strategies.command_line import CommandLine
 from tests.strategies.repositories import BLOCK, DISK, block, no_progress, point_of, restored, write
 
 # ruff: noqa: S106 - the token of a run is no secret
@@ -28,34 +26,13 @@ DAY = 24 * HOUR
 NOW = int(dt.datetime.now(dt.UTC).timestamp() * 1_000_000)
 
 
-class Place:
+class Place(CommandLine):
     """A directory with a repository of small blocks, and the command line."""
 
     def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        super().__init__(capsys)
         self.root = root
         self.repo = root / "repository"
-        self.capsys = capsys
-
-    def run(self, *tokens: object) -> tuple[int, str, str]:
-        """Return exit code, output and errors of one command line."""
-        self.capsys.readouterr()
-        code = run([str(token) for token in tokens])
-        out, err = self.capsys.readouterr()
-        return code, out, err
-
-    def records(self, *tokens: object) -> list[dict[str, Any]]:
-        """Return what a successful command wrote as JSON Lines."""
-        code, out, err = self.run("--json", *tokens)
-        assert (code, err) == (0, "")
-        return [json.loads(line) for line in out.splitlines()]
-
-    def refused(self, code: int, *tokens: object) -> str:
-        """Return the one sentence of a command that must end with `code`."""
-        ended, out, err = self.run(*tokens)
-        assert (ended, out) == (code, ""), err
-        assert err.startswith("twinshot: ")
-        assert err.count("\n") == 1
-        return err
 
     def refused_after_table(self, *tokens: object) -> str:
         """Return the one sentence of a command that shows its plan and is then refused."""

@@ -6,57 +6,20 @@ import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import sys
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
-from reference_engine.model.errors import CorruptionError, OperationFailedError, RefusedError
-from reference_engine.model.extents import ExtentSet
+from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import ByteCount, Instant
+from reference_engine.model.units import ByteCount
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.dry_store import DryStore
-from reference_engine.upkeep.repair import Repair, Repaired
-from reference_engine.verification.check import Check, CheckResult
-from reference_engine.verification.findings import EVERYTHING, Part, Problem
-from tests.strategies.repositories import (
-    BLOCK,
-    DISK,
-    VM,
-    block,
-    commit,
-    new_repository,
-    point_of,
-    restored,
-)
+from reference_engine.upkeep.repair import Repair
+from reference_engine.verification.findings import Part, Problem
+from tests.strategies.cared_repositories import checked, outcome, repaired, three_points
+from tests.strategies.reclaims import NOW, expire
+from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
 from tests.unit.test_repository_golden import IMAGES, golden
-
-
-async def checked(store: MemoryStore, *, part: Part | None = EVERYTHING) -> CheckResult:
-    """Return what a check of everything finds."""
-    check = Check(await Repository.open(store))
-    await check.structure(lambda _: None)
-    if part is not None:
-        await check.read(part, progress=lambda _: None)
-    return await check.result()
-
-
-async def repaired(store: MemoryStore, token: str, *others: Repository) -> Repaired:
-    """Return what a repair did."""
-    repair = Repair(await Repository.open(store), token=token)
-    return await repair.run(others, step=lambda _: None, progress=lambda _: lambda _: None)
-
-
-async def outcome(store: MemoryStore, images: dict[str, bytes]) -> dict[str, str]:
-    """Return for each point whether it restores right, wrong, or not."""
-    found: dict[str, str] = {}
-    for point, image in images.items():
-        try:
-            right = await restored(await Repository.open(store), point) == image
-            found[point] = "right" if right else "wrong"
-        except (CorruptionError, RefusedError):
-            found[point] = "refused"
-    return found
 
 
 def flips(objects: dict[str, bytes], step: int) -> Iterator[tuple[str, int, bytes]]:
@@ -161,119 +124,6 @@ def test_a_repair_makes_every_lost_object_anew_but_packs() -> None:
     asyncio.run(scenario())
 
 
-async def three_points(store: MemoryStore) -> dict[str, bytes]:
-    """Fill the store with three points of ten blocks; each changes one of the one before."""
-    repository = await new_repository(store)
-    fills, images = list(range(1, 11)), {}
-    for number, point in enumerate("abc"):
-        fills[number] = 100 + number
-        images[point] = b"".join(block(fill) for fill in fills)
-        await commit(repository, images[point], point)
-    return images
-
-
-def test_the_next_backup_heals_what_its_source_still_has() -> None:
-    """Lost blocks are stored anew, and older points that had them restore again."""
-
-    async def scenario() -> None:
-        store = MemoryStore()
-        images = await three_points(store)
-        store.objects["packs/session-a-1"] = bytes(len(store.objects["packs/session-a-1"]))
-        first = await repaired(store, "repair")
-        assert set((await outcome(store, images)).values()) == {"refused"}
-
-        await commit(await Repository.open(store), images["c"], "d")
-
-        found = await outcome(store, {**images, "d": images["c"]})
-        # What the source has changed since is gone for good from the points before.
-        assert found == {"a": "refused", "b": "refused", "c": "right", "d": "right"}
-        [a, b] = (await checked(store)).damage
-        assert (a.point, a.extents.total) == ("a", 3 * BLOCK - BLOCK)
-        assert (b.point, b.extents.total) == ("b", BLOCK)
-        assert first.wanted == 10
-
-    asyncio.run(scenario())
-
-
-def test_a_tracked_backup_reads_what_was_lost_though_it_did_not_change() -> None:
-    """The session says what of its base is lost, so that a delta brings it again."""
-
-    async def scenario() -> None:
-        store = MemoryStore()
-        images = await three_points(store)
-        frame = store.objects["packs/session-c-1"]
-        store.objects["packs/session-c-1"] = frame[:-1] + bytes([frame[-1] ^ 1])
-        await repaired(store, "repair")
-        session = await (await Repository.open(store)).open_run(VM, token="session-d")
-        await session.begin_disk(DISK, ByteCount(10 * BLOCK), inherit=DISK)
-        lost = await session.lost(DISK)
-
-        assert lost == ExtentSet.of([(2 * BLOCK, 3 * BLOCK)])
-        numbers = lost.pieces(BLOCK)
-        content = images["c"][2 * BLOCK : 3 * BLOCK]
-        fresh = await session.put_blocks(DISK, numbers, content, changed=ExtentSet.of([]))
-        assert fresh.all()
-        await session.stage(point_of(session, {DISK: 10 * BLOCK}, "d"))
-        await session.commit()
-        assert set((await outcome(store, {**images, "d": images["c"]})).values()) == {"right"}
-        assert (await checked(store)).damage == ()
-        assert (await checked(store)).wanted == 0
-
-    asyncio.run(scenario())
-
-
-def test_nothing_is_found_where_something_was_lost() -> None:
-    """A block that seems to be stored in a damaged frame is stored again by any machine."""
-
-    async def scenario() -> None:
-        store = MemoryStore()
-        images = await three_points(store)
-        store.objects["packs/session-a-1"] = bytes(len(store.objects["packs/session-a-1"]))
-        await repaired(store, "repair")
-        session = await (await Repository.open(store)).open_run(VM, token="session-d")
-        await session.begin_disk(DISK, ByteCount(10 * BLOCK), inherit=None)
-
-        fresh = await session.put_blocks(DISK, np.arange(10), images["c"])
-        # The second and third block are in packs that are whole.
-        assert fresh.tolist() == [True, False, False, *[True] * 7]
-
-    asyncio.run(scenario())
-
-
-def test_a_second_repository_gives_back_what_was_lost() -> None:
-    """Blocks of the same point are taken from there, checked, and no source is needed."""
-
-    async def scenario() -> None:
-        store, other = MemoryStore(), MemoryStore()
-        images = await three_points(store)
-        await three_points(other)
-        del store.objects["packs/session-a-1"]
-        done = await repaired(store, "repair", await Repository.open(other))
-
-        assert done.after.damage == ()
-        assert done.wanted == 0
-        assert set((await outcome(store, images)).values()) == {"right"}
-
-    asyncio.run(scenario())
-
-
-def test_a_mend_that_is_lost_too_is_wanted_again() -> None:
-    """Damage may come back; each time the next source heals it."""
-
-    async def scenario() -> None:
-        store = MemoryStore()
-        images = await three_points(store)
-        for token in ("one", "two", "three"):
-            for name in [name for name in store.objects if name.startswith("packs/")]:
-                store.objects[name] = bytes(len(store.objects[name]))
-            await repaired(store, token)
-            await commit(await Repository.open(store), images["c"], token)
-            found = await outcome(store, {"c": images["c"], token: images["c"]})
-            assert set(found.values()) == {"right"}
-
-    asyncio.run(scenario())
-
-
 def test_a_dry_run_changes_nothing_and_says_the_same() -> None:
     """What would be done is found out by doing it in memory."""
 
@@ -373,28 +223,30 @@ def test_a_leftover_of_a_dead_run_is_no_fault() -> None:
     asyncio.run(scenario())
 
 
-async def removed(store: MemoryStore, point: str) -> None:
-    """Remove a point and give its space back."""
-    reclaim = (await Repository.open(store)).reclaim
-    await reclaim.expire((RecoveryPointId(point),), at=Instant(1), allow_last=False)
-    await reclaim.reclaim(at=Instant(1))
+class BusyStore(MemoryStore):
+    """A store in which somebody commits a point just before everything is listed."""
+
+    async def names(self, prefix: str, /) -> tuple[str, ...]:
+        """List, having let the other one work first."""
+        if prefix == "":
+            other = MemoryStore()
+            other.objects = self.objects
+            await commit(await Repository.open(other), block(77), "meanwhile")
+        return await super().names(prefix)
 
 
-def test_what_mends_older_points_outlives_the_point_that_brought_it() -> None:
-    """Blocks that were stored anew are needed as long as anybody may look for them."""
+def test_a_run_that_is_opened_and_commits_meanwhile_is_no_strangers() -> None:
+    """What a run wrote while the check went on is known to be a run's of this repository."""
 
     async def scenario() -> None:
-        store = MemoryStore()
-        images = await three_points(store)
-        store.objects["packs/session-c-1"] = bytes(len(store.objects["packs/session-c-1"]))
-        await repaired(store, "repair")
-        await commit(await Repository.open(store), images["c"], "d")
-        await commit(await Repository.open(store), images["a"], "e")
-        assert set((await outcome(store, images)).values()) == {"right"}
-        await removed(store, "d")
+        quiet, store = MemoryStore(), BusyStore()
+        await three_points(quiet)
+        store.objects = quiet.objects
+        result = await checked(store)
 
-        assert set((await outcome(store, images)).values()) == {"right"}
-        assert (await checked(store)).damage == ()
+        assert "points/meanwhile" in store.objects
+        assert result.is_sound
+        assert {each.problem for each in result.objects} <= {Problem.LEFTOVER}
 
     asyncio.run(scenario())
 
@@ -405,10 +257,10 @@ def test_a_check_agrees_with_what_a_reclaim_leaves() -> None:
     async def scenario() -> None:
         store = MemoryStore()
         images = await three_points(store)
-        reclaim = (await Repository.open(store)).reclaim
-        await reclaim.expire((RecoveryPointId("b"),), at=Instant(1), allow_last=False)
+        repository = await Repository.open(store)
+        await expire(repository, "b")
         before = await checked(store)
-        await reclaim.reclaim(at=Instant(1))
+        await repository.reclaim.reclaim(at=NOW)
         after = await checked(store)
 
         assert before.is_sound

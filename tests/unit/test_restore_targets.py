@@ -20,7 +20,7 @@ from reference_engine.app.restoring.request import window_of
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import ByteCount
 from reference_engine.restore.marked_target import MARK
-from tests.unit.test_file_commands import MIB, Place, content_of, disk, place
+from tests.strategies.disk_places import MIB, Place, content_of, disk, place
 
 __all__ = ["place"]
 

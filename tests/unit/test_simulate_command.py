@@ -11,17 +11,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reference_engine.app.command_line import run
 from reference_engine.formats.opening import open_disk_image
 from reference_engine.model.recovery_point import Consistency
 from simulator.campaign.trial import Trial, run_trial, subjects_of
 from simulator.scenario.reading import parse_scenario
-from tests.strategies.mounts import mounted
-from tests.strategies.simulated_clusters import scenario_text
+from tests.strategies.simulation_places import QUIET, Place, place
 
-QUIET: Final = scenario_text(disks=("512 KiB + 512 B",), duration="40m", bursts_per_hour=600)
-"""Two backups of one small disk."""
-
+__all__ = ["place"]
 VARIANTS: Final = """
 [[variants]]
 id = "crash"
@@ -40,66 +36,6 @@ machine = "x"
 """
 
 FILES: Final = {"report.html", "trace.json", "junit.xml", "result.json", "repository"}
-
-
-class Place:
-    """A directory to work in, with a small scenario."""
-
-    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.root, self.capsys = root, capsys
-        self.scenario = self.written("night.toml", QUIET)
-        self.out = root / "night"
-
-    def written(self, name: str, text: str) -> Path:
-        """Return the path of a new file."""
-        path = self.root / name
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    def run(self, *tokens: object) -> tuple[int, str, str]:
-        """Return exit code, output and errors of one command line."""
-        self.capsys.readouterr()
-        code = run([str(token) for token in tokens])
-        out, err = self.capsys.readouterr()
-        return code, out, err
-
-    def records(self, *tokens: object, code: int = 0) -> list[dict[str, Any]]:
-        """Return what a command that ends with `code` wrote as JSON Lines."""
-        ended, out, err = self.run("--json", *tokens)
-        assert (ended, err) == (code, "")
-        return [json.loads(line) for line in out.splitlines()]
-
-    def simulated(self, *options: object) -> dict[str, Any]:
-        """Simulate the scenario and return the summary."""
-        return self.records("simulate", self.scenario, "--out", self.out, *options)[-1]
-
-    def refused(self, *tokens: object, code: int = 2) -> str:
-        """Return the clear text of a command that ends with `code` and leaves no file behind."""
-        before = self.files()
-        ended, out, err = self.run(*tokens)
-        assert (ended, out) == (code, ""), err
-        assert err.startswith("twinshot: ")
-        assert err.count("twinshot: ") == 1
-        assert "Traceback" not in err
-        assert self.files() == before
-        return err.removeprefix("twinshot: ")
-
-    def files(self) -> dict[str, bytes]:
-        """Return everything below the root, with the content of files."""
-        return {
-            path.relative_to(self.root).as_posix(): path.read_bytes() if path.is_file() else b""
-            for path in self.root.rglob("*")
-        }
-
-    def names(self) -> set[str]:
-        """Return what lies in the root."""
-        return {path.name for path in self.root.iterdir()}
-
-
-@pytest.fixture
-def place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Place:
-    """Return a place without a report."""
-    return Place(tmp_path, capsys)
 
 
 def tried(text: str, seed: int) -> Trial:
@@ -282,18 +218,6 @@ def test_an_earlier_report_is_replaced_as_a_whole(place: Place) -> None:
     assert place.names() == {"night.toml", "night"}
 
 
-@pytest.mark.parametrize("name", ["Thesis final.doc", "report.html", ".hidden"])
-def test_a_foreign_directory_is_left_alone(place: Place, name: str) -> None:
-    """What no earlier run has written is refused as a place for the report, untouched."""
-    place.out.mkdir()
-    (place.out / name).write_bytes(b"precious")
-
-    text = place.refused("simulate", place.scenario, "--out", place.out)
-
-    assert "is no report of an earlier run" in text
-    assert "--out" in text
-
-
 def test_an_empty_directory_may_become_the_report(place: Place) -> None:
     """A directory that was made for the report is a place for it."""
     place.out.mkdir()
@@ -301,171 +225,6 @@ def test_an_empty_directory_may_become_the_report(place: Place) -> None:
     place.simulated()
 
     assert_whole(place.out)
-
-
-@pytest.mark.parametrize("out", ["night.toml", "night.toml/report", "/proc/report", "/dev/null"])
-def test_a_place_that_cannot_hold_a_report_is_refused(place: Place, out: str) -> None:
-    """Nothing is simulated before it is sure where the report goes."""
-    text = place.refused("simulate", place.scenario, "--out", place.root / out)
-
-    assert "name another directory with --out" in text
-    assert text.count("\n") == 1
-
-
-@pytest.mark.parametrize("options", ["size=64k", "nr_inodes=6"])
-def test_a_report_that_does_not_fit_leaves_nothing(place: Place, options: str) -> None:
-    """A full disk is said in one sentence, and no part of the report stays."""
-    with mounted(place.root / "small", options):
-        out = place.root / "small" / "night"
-
-        text = place.refused("simulate", place.scenario, "--out", out, code=4)
-
-        assert "no space left on device" in text
-
-
-def test_a_read_only_place_is_refused(place: Place) -> None:
-    """A report cannot be written where nothing can."""
-    with mounted(place.root / "sealed", "ro"):
-        out = place.root / "sealed" / "night"
-
-        text = place.refused("simulate", place.scenario, "--out", out, code=4)
-
-        assert "read-only file system" in text
-
-
-IMPOSSIBLE: Final = (
-    QUIET.replace('node = "A"\nguest', 'node = "C"\nguest')
-    .replace('volume = "V1", size', 'volume = "V7", size')
-    .replace('coordinator = "B"', 'coordinator = "Q"')
-    .replace('longest = "8s"', 'longest = "2s"')
-)
-
-
-def line_of(text: str, part: str) -> int:
-    """Return the number of the first line that holds `part`."""
-    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
-
-
-BAD_SCENARIOS: Final[dict[str, tuple[str, list[tuple[str, str]]]]] = {
-    "empty": ("", [("", "why"), ("", "duration"), ("", "nodes")]),
-    "garbage": ("PK\x03\x04 what is this", [("PK", "not valid TOML")]),
-    "unknown key": (QUIET + 'colour = "red"\n', [("colour", "machines[0].colour: unknown key")]),
-    "wrong unit": (
-        QUIET.replace('duration = "40m"', 'duration = "40 MiB"'),
-        [("duration", "duration: ")],
-    ),
-    "no unit": (QUIET.replace('"512 KiB + 512 B"', "512"), [("disks", "disks[0].size")]),
-    "impossible": (
-        IMPOSSIBLE,
-        [
-            ('coordinator = "Q"', "volumes[1].coordinator: there is no node 'Q'"),
-            ('node = "C"', "machines[0].node: there is no node 'C'"),
-            ("disks", "machines[0].disks[0].volume: there is no volume 'V7'"),
-            ('longest = "2s"', "skew.longest: is shorter than the shortest"),
-        ],
-    ),
-}
-
-
-@pytest.mark.parametrize("command", ["simulate", "replay"])
-@pytest.mark.parametrize("kind", BAD_SCENARIOS)
-def test_a_bad_scenario_is_explained_line_by_line(place: Place, kind: str, command: str) -> None:
-    """Every mistake is named at once, with file, line and key, and no report is begun."""
-    text, complaints = BAD_SCENARIOS[kind]
-    file = place.written("bad.toml", text)
-
-    said = place.refused(command, file, "--out", place.out).splitlines()
-
-    for part, complaint in complaints:
-        where = f"{file}:{line_of(text, part) if part else 1}: "
-        assert any(line.startswith(where) and complaint in line for line in said), said
-
-
-def test_a_missing_scenario_is_said_to_be_missing(place: Place) -> None:
-    """All paths that name nothing are named at once."""
-    (place.root / "empty").mkdir()
-    paths = (place.root / "gone.toml", place.scenario, place.root / "empty")
-
-    said = place.refused("simulate", *paths, "--out", place.out)
-
-    assert "gone.toml: no such file" in said
-    assert "empty: there is no scenario file" in said
-    assert "night.toml" not in said
-
-
-def test_a_binary_file_is_no_scenario(place: Place) -> None:
-    """Bytes that are no text are refused as such."""
-    place.scenario.write_bytes(bytes(range(256)) * 50)
-
-    assert "no scenario file" in place.refused("simulate", place.scenario, "--out", place.out)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"Dear Sir or Madam, " * 1000, b"vhdxfile" * 900])
-def test_what_is_no_disk_is_not_put_into_a_guest(place: Place, content: bytes | None) -> None:
-    """A missing, empty or foreign file is refused by name before anything runs."""
-    disk = place.root / "web.vhdx"
-    if content is not None:
-        disk.write_bytes(content)
-
-    assert "web.vhdx" in place.refused("simulate", "--disk", disk, "--out", place.out)
-
-
-def test_an_image_that_a_scenario_names_has_to_be_there(place: Place) -> None:
-    """Images are looked for beside the scenario."""
-    place.scenario.write_text(QUIET.replace('size = "512 KiB + 512 B"', 'image = "gone.raw"'))
-
-    assert "gone.raw" in place.refused("simulate", place.scenario, "--out", place.out)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        "",
-        "no JSON",
-        "{}",
-        '{"trials": 3}',
-        '{"trials": [{"schema": "twinshot/result/1"}]}',
-        '{"schema": "twinshot/result/99", "scenario": {}, "seed": 1}',
-        '{"schema": "twinshot/result/1", "scenario": {"why": "not enough"}, "seed": 1}',
-    ],
-)
-def test_what_is_no_result_is_not_replayed(place: Place, content: str | None) -> None:
-    """Somebody else's JSON, another format's and a damaged result are one kind of mistake."""
-    file = place.root / "result.json"
-    if content is not None:
-        file.write_text(content)
-
-    text = place.refused("replay", file, "--out", place.out)
-
-    assert f"{file} is no result of an earlier run" in text
-
-
-@pytest.mark.parametrize("seed", ["-1", str(2**63), "seven", ""])
-def test_a_seed_is_a_number_from_zero_on(place: Place, seed: str) -> None:
-    """Any other seed is refused."""
-    text = place.refused("simulate", place.scenario, "--out", place.out, f"--seed={seed}")
-
-    assert "seed" in text
-    assert text.count("\n") == 1
-
-
-def test_errors_are_records_for_programs(place: Place) -> None:
-    """With --json the last line says why, with the exit code."""
-    code, out, _ = place.run("--json", "simulate", place.root / "gone.toml", "--out", place.out)
-
-    record = json.loads(out.splitlines()[-1])
-    assert (code, record["type"], record["exit_code"]) == (2, "error", 2)
-    assert "gone.toml" in record["message"]
-
-
-def test_an_unknown_mutant_gets_the_list(place: Place) -> None:
-    """A mistyped name is answered with the names that there are."""
-    text = place.refused("mutants", "skew-not-carried", "scew-not-carried")
-
-    assert "'scew-not-carried'" in text
-    assert "skew-not-carried" in text
-    assert "at least one" in place.refused("mutants", "--seeds", 0)
 
 
 def test_a_mutant_is_found_by_the_command(place: Place) -> None:

@@ -2,11 +2,11 @@
 
 from typing import Final
 
-import jinja2
 import msgspec
 
 from reference_engine.model.units import Instant
 from reference_engine.reporting.figures import precise_clock, tick_label, ticks
+from reference_engine.reporting.rendering import template_environment
 from simulator.campaign.explaining.story import Moment, Story
 from simulator.campaign.sweep.page import page_style
 
@@ -27,13 +27,7 @@ class Spot(msgspec.Struct, frozen=True, kw_only=True):
 
 def render_story(story: Story, /) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("simulator.campaign", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment("simulator.campaign")
     environment.filters["precise_clock"] = precise_clock
     axis = _Axis(story)
     marks = [

@@ -4,7 +4,6 @@ import importlib
 import os
 import signal
 import sys
-import time  # noqa: TID251 - how long a child takes is real time
 import traceback
 from collections.abc import Callable
 from typing import Final
@@ -26,15 +25,12 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     complaint: str
     """What it wrote to standard error."""
 
-    took_s: float
-
 
 def in_child(work: Callable[[], tuple[int, bytes]], /) -> Ended:
     """Return how a child process ended that did `work`, which returns its exit code and a report.
 
     Standard output goes nowhere. A child that takes for ever is ended by an alarm.
     """
-    began = time.monotonic()
     report_out, report_in = os.pipe()
     error_out, error_in = os.pipe()
     child = os.fork()
@@ -50,7 +46,6 @@ def in_child(work: Callable[[], tuple[int, bytes]], /) -> Ended:
         code=os.waitstatus_to_exitcode(status),
         report=report,
         complaint=complaint.decode(errors="replace"),
-        took_s=time.monotonic() - began,
     )
 
 

@@ -1,10 +1,11 @@
 """`twinshot prove kills` and `prove errors`: real processes, and every call that they make."""
 
 import errno
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import monotonic  # noqa: TID251 - the rate is real time
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from cyclopts import Parameter
@@ -12,19 +13,26 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.naming import named
 from simulator.campaign.proving.children import Ended
 from simulator.campaign.proving.deaths import Bench, Calls, Outcome, Strike, deaths, workshop
 from simulator.campaign.proving.operations import OPERATIONS, Operation
-from simulator.campaign.proving.os_calls import Failure, kinds_failing
+from simulator.campaign.proving.os_calls import Death, Failure, kinds_failing
 
 GIVING_UP_S: Final = 10
 """How long a command may take on a disk that is full and stays full."""
 
-ERRORS: Final = tuple(
-    (name, getattr(errno, name))
-    for name in ("ENOSPC", "EDQUOT", "EIO", "EROFS", "EMFILE", "ENOMEM", "EINTR")
+ERRORS: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENOMEM,
+    errno.EINTR,
 )
 _ALARMS_SHOWN: Final = 10
+_Fault = TypeVar("_Fault", Death, Failure)
 
 
 class _Tally:
@@ -49,26 +57,15 @@ def kills(
         every: Try only every n-th of the moments.
         output: Where results go.
     """
-    chosen = _chosen(operations, every)
-    tallies: list[_Tally] = []
-    began = monotonic()
-    with workshop() as root, output.steps("prove kills", len(chosen)) as advance:
-        for operation in chosen:
-            bench = Bench(operation, root)
-            before, calls = bench.prepare()
-            tally = _Tally(operation.name, calls.changing)
-            tallies.append(tally)
-            for death in list(deaths(calls))[::every]:
-                ended = bench.strike(death)
-                outcome = bench.judge(before)
-                tally.points += 1
-                tally.restored += len(before.points)
-                where = f"killed {death.moment.value} call {death.call}"
-                if ended.code >= 0:
-                    tally.broken.append(f"{where}: it came to its end with {ended.code}")
-                _note(tally, where, outcome)
-                advance(len(tallies), f"{operation.name}: {tally.points} kills")
-    return _tell(tallies, monotonic() - began, "kills", output)
+    return _prove(
+        "kills",
+        operations,
+        every=every,
+        output=output,
+        calls_of=lambda calls: calls.changing,
+        faults_of=deaths,
+        judge=_judge_kill,
+    )
 
 
 def errors(
@@ -83,55 +80,81 @@ def errors(
         every: Try only every n-th of the failures.
         output: Where results go.
     """
+    return _prove(
+        "errors",
+        operations,
+        every=every,
+        output=output,
+        calls_of=lambda calls: len(calls.kinds),
+        faults_of=_failures,
+        judge=_judge_error,
+    )
+
+
+def _prove(
+    what: str,
+    operations: tuple[str, ...],
+    *,
+    every: int,
+    output: Output,
+    calls_of: Callable[[Calls], int],
+    faults_of: Callable[[Calls], Iterable[_Fault]],
+    judge: Callable[[_Tally, _Fault, Ended, Outcome], str],
+) -> ExitCode:
+    """Try each operation with every n-th of its faults; tell what came of them.
+
+    `judge` notes how the process ended, and returns which fault it was, in words.
+    """
     chosen = _chosen(operations, every)
     tallies: list[_Tally] = []
     began = monotonic()
-    with workshop() as root, output.steps("prove errors", len(chosen)) as advance:
+    with workshop() as root, output.steps(f"prove {what}", len(chosen)) as advance:
         for operation in chosen:
             bench = Bench(operation, root)
             before, calls = bench.prepare()
-            tally = _Tally(operation.name, len(calls.kinds))
+            tally = _Tally(operation.name, calls_of(calls))
             tallies.append(tally)
-            for name, failure in list(_failures(calls))[::every]:
-                ended = bench.strike(failure)
+            for fault in itertools.islice(faults_of(calls), None, None, every):
+                ended = bench.strike(fault)
                 outcome = bench.judge(before)
                 tally.points += 1
                 tally.restored += len(before.points)
-                tally.succeeded += ended.code == 0
-                how = "for ever" if failure.for_ever else "once"
-                where = f"{name} {how} at call {failure.call}"
-                _check_end(tally, where, ended, outcome, failure)
-                _note(tally, where, outcome)
-                advance(len(tallies), f"{operation.name}: {tally.points} failures")
-    return _tell(tallies, monotonic() - began, "errors", output)
+                _note(tally, judge(tally, fault, ended, outcome), outcome)
+                advance(len(tallies), f"{operation.name}: {tally.points} {what}")
+    return _tell(tallies, monotonic() - began, what, output)
 
 
 def _chosen(names: tuple[str, ...], every: int) -> list[Operation]:
-    known = {operation.name: operation for operation in OPERATIONS}
-    for name in names:
-        if name not in known:
-            raise InputRefusedError(
-                f"there is no operation {name!r}", f"choose from {', '.join(known)}"
-            )
+    chosen = [named(name, OPERATIONS, kind="operation") for name in names]
     if every < 1:
         raise InputRefusedError(f"every {every}-th is none", "give at least 1")
     if not hasattr(os, "fork"):
         raise InputRefusedError("this system cannot fork", "run this on Linux")
-    return [known[name] for name in names] or list(OPERATIONS)
+    return chosen or list(OPERATIONS)
 
 
-def _failures(calls: Calls) -> Iterator[tuple[str, Failure]]:
+def _failures(calls: Calls) -> Iterator[Failure]:
     for call, kind in enumerate(calls.kinds, start=1):
-        for name, number in ERRORS:
+        for number in ERRORS:
             if kind in kinds_failing(number):
-                yield name, Failure(call=call, number=number, for_ever=False)
-                yield name, Failure(call=call, number=number, for_ever=True)
+                yield Failure(call=call, number=number, for_ever=False)
+                yield Failure(call=call, number=number, for_ever=True)
 
 
-def _check_end(tally: _Tally, where: str, ended: Ended, outcome: Outcome, failure: Failure) -> None:
+def _judge_kill(tally: _Tally, death: Death, ended: Ended, _: Outcome) -> str:
+    where = f"killed {death.moment.value} call {death.call}"
+    if ended.code >= 0:
+        tally.broken.append(f"{where}: it came to its end with {ended.code}")
+    return where
+
+
+def _judge_error(tally: _Tally, failure: Failure, ended: Ended, outcome: Outcome) -> str:
     """Look at how a command ended whose calls failed."""
+    how = "for ever" if failure.for_ever else "once"
+    where = f"{errno.errorcode[failure.number]} {how} at call {failure.call}"
     complaint = ended.complaint.strip()
     if ended.code == 0:
+        tally.succeeded += 1
         if not outcome.made:
             tally.broken.append(f"{where}: it claims success and has none")
     elif ended.code not in {int(code) for code in ExitCode} or ended.code in {70, 130}:
@@ -144,6 +167,7 @@ def _check_end(tally: _Tally, where: str, ended: Ended, outcome: Outcome, failur
             tally.slowest_s = max(tally.slowest_s, strike.slept_s)
             if strike.slept_s > GIVING_UP_S:
                 tally.broken.append(f"{where}: it tries for {strike.slept_s:.0f} s")
+    return where
 
 
 def _note(tally: _Tally, where: str, outcome: Outcome) -> None:

@@ -3,8 +3,8 @@
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
-from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.mutants import Mutant, planted
+from simulator.campaign.naming import named
 from simulator.campaign.proving import removed_reclaim_rules as reclaim
 from simulator.campaign.proving import removed_rules as rules
 
@@ -65,10 +65,7 @@ def repository_mutant(name: str, /) -> Mutant:
     Raises:
         InputRefusedError: there is none.
     """
-    known = {mutant.name: mutant for mutant in REPOSITORY_MUTANTS}
-    if name not in known:
-        raise InputRefusedError(f"there is no mutant {name!r}", f"choose from {', '.join(known)}")
-    return known[name]
+    return named(name, REPOSITORY_MUTANTS, kind="mutant")
 
 
 def removed(name: str | None, /) -> AbstractContextManager[None]:

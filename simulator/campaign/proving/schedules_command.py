@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.naming import named
 from simulator.campaign.proving.mutants import removed, repository_mutant
 from simulator.campaign.proving.pairs import PAIRS, Pair
 from simulator.campaign.proving.schedules import ScheduleResult, every_schedule, try_schedule
@@ -83,10 +84,7 @@ def pair_named(name: str, /) -> Pair:
     Raises:
         InputRefusedError: there is none.
     """
-    known = {pair.name: pair for pair in PAIRS}
-    if name not in known:
-        raise InputRefusedError(f"there is no pair {name!r}", f"choose from {', '.join(known)}")
-    return known[name]
+    return named(name, PAIRS, kind="pair")
 
 
 def try_order(order: Order, /) -> Tally:

@@ -2,20 +2,13 @@
 
 from importlib import resources
 
-import jinja2
-
+from reference_engine.reporting.rendering import template_environment
 from simulator.campaign.sweep.summary import WANTED, Summary
 
 
 def render_campaign(summary: Summary, /) -> str:
     """Return the page."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("simulator.campaign", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    environment = template_environment("simulator.campaign")
     counts = [count for row in summary.coverage for count in row.counts[:10]]
     return environment.get_template("campaign.html.j2").render(
         summary=summary,
