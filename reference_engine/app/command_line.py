@@ -149,6 +149,11 @@ _COMMANDS: Final = (
         "Measure backup and restore beside other tools.",
     ),
     (
+        "bench damage",
+        "reference_engine.app.bench.damage_command:damage",
+        "Flip bits and kill calls, here and in other tools.",
+    ),
+    (
         "bench simulate",
         "simulator.campaign.speed_command:simulate",
         "Measure how fast nights are simulated.",

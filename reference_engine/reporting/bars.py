@@ -50,6 +50,7 @@ class BarPage(msgspec.Struct, frozen=True, kw_only=True):
     charts: tuple[Chart, ...]
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    heading: str = "Medians, with the range of all runs"
 
 
 def render_bars(page: BarPage, /) -> str:

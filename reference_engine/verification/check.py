@@ -12,6 +12,7 @@ from reference_engine.model.identity import RunTag
 from reference_engine.repository.codec import (
     ANCHORS,
     COMMITTED_PORTION,
+    INDEX,
     PointCommittedEntry,
     RunOpenedEntry,
     copy_name,

@@ -223,7 +223,7 @@ def test_a_result_that_got_worse_ends_with_a_finding(tmp_path: Path, lines: Line
         (("sync", "--peers", "borg=/no/such/borg"), "is no program"),
         (("compare", "/no/such/file", "/no/such/file"), "holds no benchmarks"),
         (("compare", "a", "b", "--fail-above", "much"), "is no percentage"),
-        (("swim",), "choose from sync, simulate, compare"),
+        (("swim",), "choose from sync, damage, simulate, compare"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_sentence(

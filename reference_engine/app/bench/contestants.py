@@ -76,6 +76,12 @@ class Contestant(Protocol):
     def verify(self, place: Place, /) -> Call | None:
         """Return how all that is stored is read and checked."""
 
+    def prune(self, place: Place, /) -> tuple[Call, ...]:
+        """Return how all points but the newest are removed, with the space that they took."""
+
+    def repair(self, place: Place, /) -> tuple[Call, ...]:
+        """Return how a damaged repository is put right by its own means."""
+
 
 def program(name: str, /) -> str | None:
     """Return the path of an installed program."""

@@ -79,6 +79,8 @@ class OwnEngine(Contestant):
 
     def __init__(self, way: Way, /) -> None:
         self._way = way
+        self._ids: tuple[str, ...] = ()
+        """The points, once they were listed: a user has seen them before anything breaks."""
 
     @property
     def name(self) -> str:
@@ -101,6 +103,7 @@ class OwnEngine(Contestant):
 
     def prepare(self, place: Place, /) -> Call | None:
         """Return nothing: the first backup makes the repository, and that is measured with it."""
+        self._ids = ()
         del place
         return None
 
@@ -111,7 +114,7 @@ class OwnEngine(Contestant):
 
     def restore(self, generation: int, newest: int, place: Place, /) -> Call | None:
         """Return how a generation is restored."""
-        point = "latest" if generation == newest else _point(generation, place)
+        point = "latest" if generation == newest else self._point(generation, place)
         return _call(place, "restore", point, *_in(place), "--to", str(place.target / "disk.raw"))
 
     def verify(self, place: Place, /) -> Call | None:
@@ -119,6 +122,24 @@ class OwnEngine(Contestant):
         if self._way.checks_repository:
             return _call(place, "repo", "check", str(place.repository), _READ_DATA)
         return _call(place, "verify", *_in(place))
+
+    def prune(self, place: Place, /) -> tuple[Call, ...]:
+        """Return how all points but the newest are removed."""
+        return (_call(place, "repo", "prune", str(place.repository), "--keep-last", "1"),)
+
+    def repair(self, place: Place, /) -> tuple[Call, ...]:
+        """Return how a damaged repository is put right."""
+        return (_call(place, "repo", "repair", str(place.repository)),)
+
+    def _point(self, generation: int, place: Place) -> str:
+        """Return the id of a generation's point: they are listed in the order of their commits."""
+        if generation >= len(self._ids):
+            said = measure(_call(place, "--json", "points", *_in(place))).said
+            records: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
+            found = [str(record["id"]) for record in records if record.get("type") == "point"]
+            self._ids = tuple(found)
+        missing = f"point-{generation}-is-missing"
+        return self._ids[generation] if generation < len(self._ids) else missing
 
 
 def _in(place: Place) -> tuple[str, str]:
@@ -135,11 +156,3 @@ def _help(command: str) -> str:
         Call(argv=(*_PROGRAM, *command.split(), "--help"), cwd=Path.cwd(), env=_ENVIRONMENT)
     )
     return "" if measured.exit_code else measured.said
-
-
-def _point(generation: int, place: Place) -> str:
-    """Return the id of a generation's point: points are listed in the order of their commits."""
-    said = measure(_call(place, "--json", "points", *_in(place))).said
-    records: list[dict[str, Any]] = [json.loads(line) for line in said.splitlines()]
-    ids = [str(record["id"]) for record in records if record.get("type") == "point"]
-    return ids[generation] if generation < len(ids) else f"point-{generation}-is-missing"

@@ -38,6 +38,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     prepare: Callable[[Place], Arguments | None] = _nothing
     verify: Callable[[Place], Arguments | None] = _nothing
+    prune: tuple[Arguments, ...] = ()
+    repair: tuple[Arguments, ...] = ()
 
 
 class Peer(Contestant):
@@ -62,6 +64,11 @@ class Peer(Contestant):
         """Return None: a peer makes its own repository."""
         return None
 
+    @property
+    def repairs(self) -> bool:
+        """Whether it keeps several points, and can check and repair what it stores."""
+        return bool(self._recipe.repair)
+
     def prepare(self, place: Place, /) -> Call | None:
         """Return how an empty repository is made."""
         return self._call(place, self._recipe.prepare(place))
@@ -79,6 +86,18 @@ class Peer(Contestant):
     def verify(self, place: Place, /) -> Call | None:
         """Return how every stored byte is checked."""
         return self._call(place, self._recipe.verify(place))
+
+    def prune(self, place: Place, /) -> tuple[Call, ...]:
+        """Return how all points but the newest are removed."""
+        return self._calls(place, self._recipe.prune)
+
+    def repair(self, place: Place, /) -> tuple[Call, ...]:
+        """Return how a damaged repository is put right, as the tool's manual says."""
+        return self._calls(place, self._recipe.repair)
+
+    def _calls(self, place: Place, steps: tuple[Arguments, ...]) -> tuple[Call, ...]:
+        calls = (self._call(place, arguments) for arguments in steps)
+        return tuple(call for call in calls if call is not None)
 
     def _call(
         self, place: Place, arguments: Arguments | None, *, cwd: Path | None = None
@@ -111,6 +130,9 @@ _RESTIC: Final = Recipe(
     store=lambda place, number, _: ("backup", "--tag", f"g{number}", str(place.source)),
     restore=_restic_restore,
     verify=lambda _: ("check", "--read-data"),
+    prune=(("forget", "--keep-last", "1", "--group-by", "host", "--prune", "--max-unused", "0"),),
+    # Later versions have `repair packs` and `repair snapshots` too; this is what all of them have.
+    repair=(("rebuild-index",), ("prune",)),
 )
 
 
@@ -128,11 +150,14 @@ _BORG: Final = Recipe(
         "BORG_REPO": str(place.repository),
         "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
         "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        "BORG_CHECK_I_KNOW_WHAT_I_AM_DOING": "YES",
     },
     prepare=lambda place: ("init", "--encryption", "none", str(place.repository)),
     store=_borg_store,
     restore=lambda _, number, __: ("extract", "--sparse", f"::g{number}"),
     verify=lambda _: ("check", "--verify-data"),
+    prune=(("prune", "--keep-last", "1"), ("compact", "--threshold", "0")),
+    repair=(("check", "--repair", "--verify-data"),),
 )
 
 

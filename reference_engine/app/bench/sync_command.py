@@ -2,7 +2,6 @@
 
 import contextlib
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -27,9 +26,10 @@ from reference_engine.app.bench.results import machine_information, write_result
 from reference_engine.app.bench.rounds import DAYS, Generations, Rounds, make_generations
 from reference_engine.app.bench.samples import Finding, rows_of
 from reference_engine.app.bench.scaling import Step, costs_per_tib, data_for, space_for
+from reference_engine.app.bench.workplace import full_disk_told, require_room, working_in
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.model.errors import InputRefusedError, OperationFailedError, TransientError
+from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import ByteCount
 
 _SEED: Final = 1
@@ -37,20 +37,6 @@ _USUAL: Final = "1GiB"
 _LARGEST: Final = "64GiB"
 _OUT: Final = Path("reports/bench")
 _STEPS: Final = (64, 16, 4, 1)
-
-
-class NoRoomError(TransientError):
-    """The place of the benchmark has not enough room for its images and repositories."""
-
-    def __init__(self, place: Path, needed: int, free: int, /) -> None:
-        super().__init__(place, needed, free)
-        self.place, self.needed, self.free = place, needed, free
-
-    def __str__(self) -> str:
-        return (
-            f"{self.place} has {sized(self.free)} left and the benchmark needs about "
-            f"{sized(self.needed)}; choose a smaller --size or another --out"
-        )
 
 
 def sync(
@@ -79,7 +65,7 @@ def sync(
     if runs < 1:
         raise InputRefusedError(f"{runs} runs measure nothing", "give at least one")
     largest = disk_size(size or (_LARGEST if scaling else _USUAL))
-    with _working_in(out, keep=keep) as work:
+    with working_in(out, keep=keep) as work:
         if scaling:
             return _scale(largest, work, out, output)
         return _compete(peers, largest, work, runs=runs, out=out, output=output)
@@ -90,7 +76,7 @@ def _compete(
 ) -> ExitCode:
     field = chosen_peers(wanted)
     tools: list[Contestant] = [*_own(), *field.peers]
-    _require_room(work, space_for(usual_use(size), len(tools)))
+    require_room(work, space_for(usual_use(size), len(tools)))
     generations = _images(size, usual_use(size), work, output)
     with _rounds(tools, generations, work, output, runs=runs) as rounds:
         for number in range(runs):
@@ -160,7 +146,7 @@ def _images(
     size: ByteCount, used: ByteCount, work: Path, output: Output, *, days: int = len(DAYS)
 ) -> Generations:
     request = ImageRequest(size=size, used=used, seed=_SEED, layout=layout_here())
-    with output.progress("making the disk", used) as advance, _full_disk_told(work):
+    with output.progress("making the disk", used) as advance, full_disk_told(work):
         first = make_image(work / "day-0.raw", request, advance=advance)
         return make_generations(first, DAYS[:days])
 
@@ -171,7 +157,7 @@ def _rounds(
 ) -> Iterator[Rounds]:
     calls = runs * len(tools) * len(Job)
     done = 0
-    with output.steps("measuring", calls) as advance, _full_disk_told(work):
+    with output.steps("measuring", calls) as advance, full_disk_told(work):
 
         def progress(doing: str) -> None:
             nonlocal done
@@ -179,36 +165,6 @@ def _rounds(
             done += 1
 
         yield Rounds(tools, generations, work, progress=progress)
-
-
-@contextlib.contextmanager
-def _working_in(out: Path, *, keep: bool) -> Iterator[Path]:
-    """Have a directory for images and repositories, which goes again unless it is to be kept."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix="work-", dir=out)).absolute()
-    except OSError as error:
-        reason = str(error.strerror).lower()
-        raise InputRefusedError(f"{out} cannot be used: {reason}", "give another --out") from error
-    try:
-        yield work
-    finally:
-        if not keep:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _full_disk_told(work: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OperationFailedError(f"writing to {work}", str(error.strerror).lower()) from error
-
-
-def _require_room(work: Path, needed: ByteCount) -> None:
-    free = shutil.disk_usage(work).free
-    if free < needed:
-        raise NoRoomError(work.parent, needed, free)
 
 
 def _code(findings: Sequence[Finding]) -> ExitCode:
