@@ -21,6 +21,7 @@ DOCUMENTS: Final = (
 FENCE: Final = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 TYPED: Final = re.compile(r"(?:^|[ /])twinshot ([a-z].*)$", re.MULTILINE)
 SPAN: Final = re.compile(r"`([^`\n]+)`")
+OPTION: Final = re.compile(r"(?:^|[ \[|])(--?[a-z][a-z-]*)")
 GLOBAL: Final = {"--json", "--quiet", "--help"}
 """What any command takes."""
 
@@ -54,9 +55,7 @@ def _mistakes(mention: str) -> list[str]:
             wrong.append(word)
         break
     known = set.union(*({*_options(app)} for app in apps))
-    return wrong + [
-        each for each in re.findall(r"(?<!\S)\[?(--?[a-z][a-z-]*)", mention) if each not in known
-    ]
+    return wrong + [option for option in OPTION.findall(mention) if option not in known]
 
 
 def _options(app: App) -> list[str]:
@@ -100,6 +99,7 @@ def test_the_documents_have_something_to_check() -> None:
     [
         ("repo prune REPO [--keep-last N]", []),
         ("repo prune REPO [--keep-lost N]", ["--keep-lost"]),
+        ("campaign [--seeds A..B|--hours H]", ["--hours"]),
         ("repo prone REPO", ["prone"]),
         ("repo key add|lost REPO", ["add|lost"]),
         ("backup FILE ... --repo REPO", []),

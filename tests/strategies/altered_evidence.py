@@ -9,12 +9,8 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint, TransferKind
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import (
-    PointBecameVisible,
-)
-from reference_engine.trace.engine import (
-    DeltaEnumerated,
-)
+from reference_engine.trace.cluster import PointBecameVisible
+from reference_engine.trace.engine import DeltaEnumerated
 from simulator.oracle.evidence import (
     ApplicationProof,
     DiskProof,

@@ -26,12 +26,7 @@ from reference_engine.trace.cluster import (
     MapMerged,
     ReferencePointDropped,
 )
-from reference_engine.trace.engine import (
-    JobEnded,
-    PointsExpired,
-    RunEnded,
-    RunsFenced,
-)
+from reference_engine.trace.engine import JobEnded, PointsExpired, RunEnded, RunsFenced
 from simulator.oracle.evidence import Evidence, Limits
 from tests.strategies.altered_evidence import (
     difference,
