@@ -196,12 +196,13 @@ class World:
         fails: bool = False,
     ) -> None:
         """Live-migrate: copy memory while the guest runs, stand still, go on on `target`."""
-        source = machine.node
-        if source is None or source == target or machine.migrating or not self.member(target):
-            return
         if self.migration_waits_for_backup:
             while self._backing_up(machine):
                 await self.sim.sleep(Duration(5 * SECOND))
+        # While it waited the machine may have been moved, saved or switched off.
+        source = machine.node
+        if source is None or source == target or machine.migrating or not self.member(target):
+            return
         machine.migrating = True
         self.emit(
             MigrationStarted(at=self.sim.now(), machine=machine.id, source=source, target=target)
