@@ -102,9 +102,9 @@ class Door:
             raise OperationFailedError(operation, answer.cause)
         if answer.kind is AnswerKind.HANG:
             await Wait(sim.event())
-        if answer.delay:
-            work = self._late(work, Duration(answer.delay))
         self._look_for_outage(port, operation, address)
+        if answer.delay:
+            work = self._late(port, operation, address, work, delay=Duration(answer.delay))
         side = _side(port, address)
         await self._through(side, operation)
         result = await self._far_side(f"{port}.{operation}", address.node, work)
@@ -147,11 +147,17 @@ class Door:
             )
         )
 
-    def _late(self, work: Work, delay: Duration) -> Work:
-        """Return work that begins later; it is on its way even if nobody waits for it any more."""
+    def _late(
+        self, port: str, operation: str, address: Address, work: Work, /, *, delay: Duration
+    ) -> Work:
+        """Return work that begins later; it is on its way even if nobody waits for it any more.
+
+        It comes to nothing where the service that was to do it has failed meanwhile.
+        """
 
         async def later() -> Any:
             await self._world.sim.sleep(delay)
+            self._look_for_outage(port, operation, address)
             return await work()
 
         return later
