@@ -31,10 +31,14 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     bars: tuple[Bar, ...]
+    scale: float | None = None
+    """Where the bars end; None: where the longest does."""
 
     @property
     def most(self) -> float:
         """Return the end of the scale."""
+        if self.scale is not None:
+            return self.scale
         return max((bar.most for bar in self.bars), default=0.0) or 1.0
 
 

@@ -13,7 +13,7 @@ from reference_engine.app.bench.changes import ChangeRequest
 from reference_engine.app.bench.contestants import Contestant
 from reference_engine.app.bench.damage_report import broken, figures, render_page, tell
 from reference_engine.app.bench.images import ImageRequest, layout_here, make_image, usual_use
-from reference_engine.app.bench.own import OwnEngine, is_ours, ways
+from reference_engine.app.bench.own import OwnEngine, is_ours, ways, with_parity
 from reference_engine.app.bench.peers import chosen_peers
 from reference_engine.app.bench.results import machine_information
 from reference_engine.app.bench.rounds import make_generations
@@ -62,7 +62,9 @@ def damage(
     # A tool that cannot check what it stored promises nothing that could be broken.
     able = [tool for tool in field.peers if tool.repairs]
     left_out = [tool.name for tool in field.peers if not tool.repairs]
-    tools: list[Contestant] = [OwnEngine(ways()[0]), *able]
+    usual = ways()[0]
+    own = [OwnEngine(way) for way in (usual, with_parity(usual)) if way is not None]
+    tools: list[Contestant] = [*own, *able]
     bytes_of_disk = disk_size(size)
     used = usual_use(bytes_of_disk)
     every: list[Endured] = []

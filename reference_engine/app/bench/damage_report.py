@@ -84,7 +84,9 @@ def render_page(
             alarms=(),
             facts=tuple(facts),
             charts=tuple(
-                Chart(title=said.capitalize(), bars=tuple(map(_bar(part, whole), records)))
+                Chart(
+                    title=said.capitalize(), bars=tuple(map(_bar(part, whole), records)), scale=1.0
+                )
                 for said, part, whole in _MEASURES
             ),
             columns=tuple(column.lower() for column in COLUMNS),

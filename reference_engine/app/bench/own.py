@@ -1,6 +1,7 @@
 """This engine as a contestant: its own command line, as a process of its own."""
 
 import importlib.metadata
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -32,6 +33,17 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
     takes_map: bool
     checks_repository: bool
     starts_as: str | None
+    repository: tuple[str, ...] | None = None
+    """What the repository is made with; None: the first backup makes it as it is by default."""
+
+
+def with_parity(usual: Way, /) -> Way | None:
+    """Return the way with parity beside the packs; None where what that needs is not installed."""
+    if importlib.util.find_spec("zfec") is None:
+        return None
+    return msgspec.structs.replace(
+        usual, name=f"{OWN} parity", what=f"{usual.what}, 6 % parity", repository=("--parity", "6%")
+    )
 
 
 def ways() -> tuple[Way, ...]:
@@ -102,10 +114,11 @@ class OwnEngine(Contestant):
         return self._way.starts_as
 
     def prepare(self, place: Place, /) -> Call | None:
-        """Return nothing: the first backup makes the repository, and that is measured with it."""
+        """Return nothing for the usual way: the first backup makes the repository."""
         self._ids = ()
-        del place
-        return None
+        if self._way.repository is None:
+            return None
+        return _call(place, "repo", "init", str(place.repository), *self._way.repository)
 
     def store(self, generation: int, place: Place, /, *, changed: Path | None) -> Call | None:
         """Return how the source is stored."""
