@@ -61,6 +61,9 @@ class Consistency(Protocol):
     async def pre_images(self, machine: MachineId, disk: DiskId, /, *, run: RunTag) -> PreImages:
         """Return what the guest's diff area, as cut by the host snapshot, holds of this disk.
 
+        What is mounted is what `Host.expose` has shown, by its device: its path is not resolved
+        again, since it may lead elsewhere by now.
+
         Raises:
             GuestSnapshotLostError: the diff area overflowed and the guest dropped its snapshot;
                 the host's snapshot is whole.

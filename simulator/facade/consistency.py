@@ -89,8 +89,8 @@ class ConsistencyFacade:
         chance = self._world.sim.stream("mount", machine, disk, run.epoch)
         await self._world.sim.sleep(Duration(chance.between(200 * MILLISECOND, 4 * SECOND)))
         snapshot.image(disk)
-        if snapshot.machine.mounts_astray:
-            # A mounted file system replays its log, wherever the path has led.
+        if snapshot.leads_astray.get(disk, snapshot.machine.mounts_astray):
+            # A mounted file system replays its log, wherever the path led as it was resolved.
             snapshot.machine.damage(disk)
         cells, stamps, area = snapshot.pre_images[disk]
         piece, size = ByteCount(found.cell), snapshot.sizes[disk]

@@ -285,7 +285,8 @@ class HostFacade:
         kept = self._world.snapshots[snapshot]
         kept.image(disk)
         path = f"/snapshots/{snapshot}/{disk}"
-        return Exposure(path=path, shows=None if kept.machine.mounts_astray else snapshot)
+        kept.leads_astray[disk] = kept.machine.mounts_astray
+        return Exposure(path=path, shows=None if kept.leads_astray[disk] else snapshot)
 
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
         """Return what writers changed inside the checkpoint."""

@@ -43,6 +43,9 @@ class SimSnapshot:
         """For each disk: kept cells, their stamps at Tg, and the diff area's own cells."""
 
         self.shadow_lost = False
+        self.leads_astray: dict[DiskId, bool] = {}
+        """Whether what was exposed of a disk is the one that the guest writes."""
+
         self.exists = True
 
     def image(self, disk: DiskId, /) -> StampImage:
