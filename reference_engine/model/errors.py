@@ -215,6 +215,45 @@ class MachineUnknownError(RefusedError):
         return f"the cluster has no machine {self.machine}; take it out of the schedule"
 
 
+class MachinePresentError(RefusedError):
+    """A machine of the identity that is to be restored is there already."""
+
+    def __init__(self, machine: MachineId, nodes: str, /) -> None:
+        super().__init__(machine, nodes)
+        self.machine, self.nodes = machine, nodes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.machine} is there already (on {self.nodes}); restore it as a new machine, or "
+            "confirm that it may be replaced"
+        )
+
+
+class PathTooLongError(RefusedError):
+    """No path below the host's folder is short enough for a disk."""
+
+    def __init__(self, path: str, longest: int, /) -> None:
+        super().__init__(path, longest)
+        self.path, self.longest = path, longest
+
+    def __str__(self) -> str:
+        return (
+            f"the path {self.path} has {len(self.path)} characters, more than the {self.longest} "
+            "that its host allows; choose a folder with a shorter name there"
+        )
+
+
+class RestoreDiffersError(TransientError):
+    """What a host reads back of a restored disk is not what was written to it."""
+
+    def __init__(self, disk: str, amount: int, /) -> None:
+        super().__init__(disk, amount)
+        self.disk, self.amount = disk, amount
+
+    def __str__(self) -> str:
+        return f"blocks of {self.amount} bytes of {self.disk} read back other than written"
+
+
 class SupersededError(RefusedError):
     """A newer run of the same machine was opened: this one may not commit."""
 

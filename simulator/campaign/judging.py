@@ -151,6 +151,7 @@ def gather(
         proofs=prover.proofs,
         visible=visible,
         later=later,
+        looks=tuple(night.orders.looks),
         live={disk.id: disk.stamps.snapshot() for machine in machines for disk in machine.disks},
         frozen_maps=tuple(_frozen_maps(night)),
         frozen_guests=tuple(machine.id for machine in machines if machine.guest.at_rest),
@@ -180,6 +181,7 @@ def gather(
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
         suspects=_suspects(night),
         lost=frozenset(night.lost),
+        orders=dict(night.orders.given),
         keep_last=night.scenario.repository.keep_last,
         immutable_for=Duration(night.scenario.repository.immutable_for),
         scrubbed=restorer.scrub() if night.damaged else None,
@@ -288,6 +290,7 @@ def _leftovers(night: Night) -> list[str]:
         for snapshot in night.world.snapshots.values()
         if snapshot.exists and snapshot.id not in night.world.foreign
     ]
+    kept += night.order_files
     for machine in night.world.machines.values():
         if machine.guest.shadow is not None:
             kept.append(f"guest snapshot of {MachineId(machine.id)}")

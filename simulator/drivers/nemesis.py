@@ -34,6 +34,7 @@ from simulator.faults.kinds import (
 )
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
+from simulator.faults.orders import MachineRestored, PointMounted
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan
 from simulator.world import moves, newcomers, partitions, room, volumes
 from simulator.world.cluster import World
@@ -58,6 +59,9 @@ class EnginePower(Protocol):
 
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the repository's newest object of a kind."""
+
+    def order(self, ordered: MachineRestored | PointMounted, /) -> None:
+        """Have the engine do what an administrator orders, also after its next start."""
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the repository's newest objects, the oldest of them perhaps only in part."""
@@ -146,7 +150,14 @@ class Nemesis:
             )
         )
         match happening:
-            case EngineCrash() | EngineTwin() | RepositoryPowerCut() | ObjectDamaged():
+            case (
+                EngineCrash()
+                | EngineTwin()
+                | RepositoryPowerCut()
+                | ObjectDamaged()
+                | MachineRestored()
+                | PointMounted()
+            ):
                 self._happen_to_engine(happening)
             case NodeCrash():
                 self._crash(happening)
@@ -184,9 +195,17 @@ class Nemesis:
                     happen_to_machine(world, happening, machine, spawn=self._spawn)
 
     def _happen_to_engine(
-        self, happening: EngineCrash | EngineTwin | RepositoryPowerCut | ObjectDamaged
+        self,
+        happening: EngineCrash
+        | EngineTwin
+        | RepositoryPowerCut
+        | ObjectDamaged
+        | MachineRestored
+        | PointMounted,
     ) -> None:
         match happening:
+            case MachineRestored() | PointMounted():
+                self._engine.order(happening)
             case EngineCrash():
                 self._engine.cut(down_for=Duration(happening.down_for))
             case EngineTwin():

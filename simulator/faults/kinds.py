@@ -21,6 +21,7 @@ from simulator.faults.life_cycle import (
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
+from simulator.faults.orders import MachineRestored, PointMounted
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -322,6 +323,8 @@ Happening = Annotated[
     | UserRevert
     | MachineRenamed
     | MachineStopped
-    | MachineDeleted,
+    | MachineDeleted
+    | MachineRestored
+    | PointMounted,
     Field(discriminator="kind"),
 ]

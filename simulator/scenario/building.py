@@ -8,7 +8,7 @@ import numpy as np
 
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
-from reference_engine.model.machine import BackEnd, GuestKind
+from reference_engine.model.machine import BackEnd, GuestKind, NetworkAdapter
 from reference_engine.model.units import MIB, MILLISECOND, SECOND, ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
@@ -78,6 +78,8 @@ def build_world(
             world.outside.add(name)
             world.agentless.add(name)
             world.maps.untracked.add(name)
+        world.switches[name] = node.switches
+        world.folders[name] = node.folder
         world.clocks[name] = Clock(
             sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
         )
@@ -148,6 +150,9 @@ def _build_machine(
         guest_clock=clock.read,
         canary_per_mille=scenario.canary_percent * 10,
     )
+    if described.switch is not None:
+        address = f"00155d{key_of('address', sim.seed, described.name) & 0xFFFFFF:06x}"
+        built.adapters = (NetworkAdapter(switch=described.switch, address=address),)
     built.obstacles = tuple(_OBSTACLES[each] for each in described.obstacles)
     built.unprotected = tuple(
         f"physical disk {number + 1}" for number in range(described.physical_disks)

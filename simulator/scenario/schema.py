@@ -31,6 +31,10 @@ class Node(Strict):
     member: bool = True
     """False: a host outside of the cluster, without an agent until one appears."""
 
+    switches: tuple[str, ...] = ()
+    folder: str = Field(default="C:\\VMs", max_length=300)
+    """Where it keeps the files of machines that are restored onto it."""
+
 
 class Volume(Strict):
     """A Cluster Shared Volume."""
@@ -83,6 +87,9 @@ class VirtualMachine(Strict):
 
     physical_disks: int = Field(default=0, ge=0, le=16)
     """Disks of a host's storage that it reads directly, and that no snapshot reaches."""
+
+    switch: str | None = None
+    """The virtual switch that it is connected to."""
 
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
@@ -146,6 +153,15 @@ class Expectation(Strict):
     """What must come of a machine's jobs; slots are counted from 1."""
 
     machine: str
+    order: str | None = None
+    """A restore of the machine, to which `outcome` and `cause` belong instead of to its jobs."""
+
+    rewritten: list[str] | None = None
+    """Which fields of the machine's configuration the restore says that it changed."""
+
+    points_left: int | None = Field(default=None, ge=0)
+    """How many points of the machine there are in the end."""
+
     slot: int | None = Field(default=None, ge=1)
     outcome: list[Outcome] | None = None
     consistency: Literal["application", "saved-state", "crash"] | None = None

@@ -87,6 +87,10 @@ class World:
         self.full: set[NodeName] = set()
         """Nodes without memory for another machine."""
 
+        self.switches: dict[NodeName, tuple[str, ...]] = {}
+        self.folders: dict[NodeName, str] = {}
+        """Where each host keeps the files of its machines."""
+
         self.foreign: dict[SnapshotId, tuple[MachineId, ReferencePointId]] = {}
         """Another backup product's checkpoints, each with its reference point."""
 
@@ -150,6 +154,7 @@ class World:
         machine.node = machine.last_node = node
         machine.placements += 1
         machine.settled = True
+        machine.come_up()
         if self.mixed:
             self._change_back_end(machine, self.back_ends[node])
         self.emit(MachinePlaced(at=self.sim.now(), machine=machine.id, node=node, why=why))

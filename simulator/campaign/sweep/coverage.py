@@ -98,6 +98,8 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "outage/tracker": TRACKER,
     "outage/repository": "repository fault",
     "clock-jump": "clock",
+    "machine-restored": LIFE_CYCLE,
+    "point-mounted": OTHER,
     "engine-twin": OTHER,
     "guest-writes": OTHER,
 }

@@ -1,0 +1,145 @@
+"""What an administrator orders of the engine: restores onto hosts, and looks into points.
+
+An order outlives the engine: whoever gave it gives it again when the engine is back, until it has
+ended. That is what a person does, and what a job queue does.
+"""
+
+from typing import Final
+
+import msgspec
+
+from reference_engine.jobs.restoring import leased, restore_machine
+from reference_engine.jobs.surroundings import Policy, Ports
+from reference_engine.model.errors import TwinshotError
+from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import (
+    DiskId,
+    MachineId,
+    NodeName,
+    OrderId,
+    RecoveryPointId,
+    VolumeName,
+)
+from reference_engine.model.restore_order import RestoredAs, RestoreOrder
+from reference_engine.model.units import Duration, Instant
+from reference_engine.ports.machine_import import MachineImport
+from simulator.campaign.restoring import Restorer
+from simulator.faults.orders import MachineRestored, PointMounted
+from simulator.kernel.simulation import Simulation
+from simulator.kernel.task import SimNode, SimTask
+from simulator.oracle.evidence import LaterRestore
+from simulator.oracle.proof import fingerprint
+
+_LOOKS: Final = 8
+"""In how many parts somebody reads a disk of the point that he looks into."""
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine that takes orders: what it works with, and on which machine it runs."""
+
+    ports: Ports
+    policy: Policy
+    node: SimNode
+
+
+class Orders:
+    """Every order of one run, and the work of the engine on those that have not ended."""
+
+    def __init__(self, sim: Simulation, host: MachineImport, /) -> None:
+        self._sim, self._host = sim, host
+        self._engine: Engine | None = None
+        self._open: dict[OrderId, RestoreOrder] = {}
+        self._tasks: list[SimTask] = []
+        self.given: dict[OrderId, RestoreOrder] = {}
+        self.looks: list[LaterRestore] = []
+        """What was read out of points that somebody looked into."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether the engine works on an order, or will as soon as it is back."""
+        return bool(self._open) or any(not task.done and task.node.running for task in self._tasks)
+
+    def work_with(self, engine: Engine, /) -> None:
+        """Have this engine do what has not ended, and what is ordered from now on."""
+        self._engine = engine
+        for order in self._open.values():
+            self._restore(engine, order)
+
+    def ended(self, order: OrderId, /) -> None:
+        """Take note that nobody gives the order again."""
+        self._open.pop(order, None)
+
+    def order(self, ordered: MachineRestored | PointMounted, restorer: Restorer, /) -> None:
+        """Take an order; where the points that it means are not there, it means nothing."""
+        points = [
+            point
+            for point in restorer.visible()
+            if restorer.record(point).machine.id == ordered.machine
+        ]
+        number = ordered.point
+        if number is not None and number > len(points):
+            return
+        point = None if number is None else points[number - 1]
+        match ordered:
+            case MachineRestored():
+                order = RestoreOrder(
+                    id=OrderId(ordered.order),
+                    machine=MachineId(ordered.machine),
+                    point=point,
+                    node=NodeName(ordered.target),
+                    volume=VolumeName(ordered.volume),
+                    restored_as=RestoredAs(ordered.restored_as),
+                    replace=ordered.replace,
+                )
+                self.given[order.id] = self._open[order.id] = order
+                if self._engine is not None and self._engine.node.running:
+                    self._restore(self._engine, order)
+            case PointMounted() if point is not None and self._engine is not None:
+                if self._engine.node.running:
+                    self._spawn(
+                        self._engine, self._look(self._engine, point, ordered), ordered.mount
+                    )
+
+    def _restore(self, engine: Engine, order: RestoreOrder) -> None:
+        work = restore_machine(engine.ports, self._host, engine.policy, order)
+        self._spawn(engine, work, order.id)
+
+    def _spawn(self, engine: Engine, work: object, name: str) -> None:
+        task = self._sim.spawn(work, name=f"order/{name}", node=engine.node)  # type: ignore[arg-type]
+        self._tasks.append(task)
+
+    async def _look(self, engine: Engine, point: RecoveryPointId, mount: PointMounted) -> None:
+        """Read the whole point, part by part, for as long as somebody looks into it."""
+        prints: dict[DiskId, str] = {}
+        unreadable = ""
+        pause = Duration(mount.lasts // _LOOKS)
+        try:
+            async with leased(engine.ports, point, f"mount {mount.mount}") as reader:
+                contents = {disk: bytearray() for disk in reader.disks}
+                for look in range(_LOOKS):
+                    await engine.ports.runtime.sleep(pause)
+                    for disk in reader.disks:
+                        size = reader.size(disk)
+                        part = ExtentSet.of([(size * look // _LOOKS, size * (look + 1) // _LOOKS)])
+                        contents[disk] += await reader.read(disk, part)
+                for disk, content in contents.items():
+                    prints[disk] = fingerprint(
+                        reader.size(disk),
+                        lambda start, end, of=content: bytes(of[start:end]),  # type: ignore[misc]
+                    )
+        except TwinshotError as failure:
+            unreadable = str(failure)
+        self.looks.append(
+            LaterRestore(
+                point=point,
+                target=f"the mount {mount.mount}",
+                fingerprints=prints,
+                unreadable=unreadable,
+            )
+        )
+
+
+def last_order(happenings: tuple[object, ...], duration: Instant, /) -> Instant:
+    """Return until when orders may come: the scenario's end where there are any."""
+    orders = any(isinstance(each, MachineRestored | PointMounted) for each in happenings)
+    return duration if orders else Instant(0)

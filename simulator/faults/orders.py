@@ -1,0 +1,34 @@
+"""The vocabulary of what an administrator has the engine do with points."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from simulator.faults.moments import Timed
+from simulator.faults.quantities import TimeSpan
+
+
+class MachineRestored(Timed):
+    """An administrator orders a machine back from one of its points, onto a host of his choice."""
+
+    kind: Literal["machine-restored"]
+    order: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    machine: str
+    target: str
+    volume: str
+    restored_as: Literal["new", "original"] = "new"
+    replace: bool = False
+    point: int | None = Field(default=None, ge=1)
+    """Which of the points that there are then, counted from the oldest; none: the newest."""
+
+
+class PointMounted(Timed):
+    """Somebody looks for files in a point for a while: the whole of it is read bit by bit."""
+
+    kind: Literal["point-mounted"]
+    mount: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    machine: str
+    point: int = Field(ge=1)
+    """Which of the points that there are then, counted from the oldest."""
+
+    lasts: TimeSpan = Field(default=1_800_000_000, gt=0)
