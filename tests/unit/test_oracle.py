@@ -703,6 +703,8 @@ def night_of_nothing() -> Evidence:
         suspects=frozenset(),
         able=frozenset(),
         keep_last=0,
+        looks=(),
+        orders={},
         immutable_for=Duration(0),
         lost=frozenset(),
         scrubbed=None,
