@@ -247,13 +247,14 @@ class Night:
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the newest object of a kind, on the repository's own disks."""
         names = [name for name in self.kept.objects if name.startswith(f"{objects}/")]
-        if names:
+        copies = [f"copies/{name}" for name in names[-1:] if objects == "maps"]
+        for name in names[-1:] + copies:
             self.damaged = True
-            content = self.kept.objects.pop(names[-1])
+            content = self.kept.objects.pop(name)
             if damage == "flipped":
                 middle = len(content) // 2
                 flipped = bytes([content[middle] ^ 1])
-                self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
+                self.kept.objects[name] = content[:middle] + flipped + content[middle + 1 :]
 
     def order(self, ordered: MachineRestored | PointMounted, /) -> None:
         """Have the engine do what an administrator orders."""

@@ -234,10 +234,13 @@ class CallDisturbed(Strict):
 
 
 class ObjectDamaged(Timed):
-    """The repository's newest object of a kind rots: it is lost, or its bytes change."""
+    """The repository's newest object of a kind rots: it is lost, or its bytes change.
+
+    Of `maps`, of which everything is stored twice, both copies do.
+    """
 
     kind: Literal["object-damaged"]
-    objects: Literal["packs", "points"]
+    objects: Literal["packs", "points", "maps"]
     damage: Literal["lost", "flipped"] = "lost"
 
 
