@@ -22,6 +22,7 @@ from simulator.faults.kinds import (
     NodeCrash,
     NodeDrain,
     NodeFull,
+    NodeLost,
     ObjectDamaged,
     Outage,
     Partition,
@@ -36,7 +37,7 @@ from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.orders import MachineRestored, PointMounted
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan
-from simulator.world import moves, newcomers, partitions, room, volumes
+from simulator.world import lifecycle, moves, newcomers, partitions, room, volumes
 from simulator.world.cluster import World
 from simulator.world.volume import SimVolume
 
@@ -159,7 +160,7 @@ class Nemesis:
                 | PointMounted()
             ):
                 self._happen_to_engine(happening)
-            case NodeCrash():
+            case NodeCrash() | NodeLost():
                 self._crash(happening)
             case NodeFull(node=node, lasts=lasts):
                 self._spawn(
@@ -281,8 +282,11 @@ class Nemesis:
         lasts = Duration(happening.lasts)
         self._spawn(partitions.fail(self._world, port, machine, lasts=lasts), "outage")
 
-    def _crash(self, happening: NodeCrash) -> None:
+    def _crash(self, happening: NodeCrash | NodeLost) -> None:
         world = self._world
+        if isinstance(happening, NodeLost):
+            lifecycle.lose_node(world, NodeName(happening.node))
+            return
         node = self._node(happening.node)
         if node is None:
             return

@@ -141,6 +141,13 @@ class NodeCrash(Timed):
     down_for: TimeSpan = Field(default=600_000_000, gt=0)
 
 
+class NodeLost(Timed):
+    """A node burns down: it never comes back, and the machines on its own volumes are gone."""
+
+    kind: Literal["node-lost"]
+    node: str
+
+
 class Partition(Timed):
     """The network between two sides fails: calls do not arrive, and answers are lost.
 
@@ -305,6 +312,7 @@ Happening = Annotated[
     | ForeignSnapshot
     | ForeignCheckpoint
     | NodeCrash
+    | NodeLost
     | Partition
     | Outage
     | EngineCrash

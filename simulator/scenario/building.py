@@ -93,6 +93,7 @@ def build_world(
             redirected_rate=ByteCount(entry.redirected_mib_s * MIB),
             pinned=entry.pinned,
         )
+        volume.local = entry.local
         volume.by_storage = entry.snapshots == "storage"
         if entry.room is not None:
             volume.room = ByteCount(entry.room)

@@ -44,6 +44,9 @@ class Volume(Strict):
     direct_mib_s: int = Field(default=200, ge=1)
     redirected_mib_s: int = Field(default=60, ge=1)
     pinned: bool = False
+    local: bool = False
+    """A disk of its coordinator's own: nobody else reaches it, machines on it do not fail over."""
+
     room: Size | None = Field(default=None, ge=0)
     """What is left on it for snapshots; without end where nothing is said."""
 

@@ -319,7 +319,7 @@ class World:
         for listener in self.on_node_loss:
             listener(node, lost)
         for volume in self.volumes.values():
-            if volume.coordinator == node:
+            if volume.coordinator == node and not volume.local:
                 successor = self.other_node(node)
                 if successor is not None:
                     self.set_coordinator(volume, successor, why="failover")
@@ -371,15 +371,21 @@ class World:
 
     async def _restart(self, machine: SimMachine, node: NodeName) -> None:
         await self.sim.sleep(self.restart_delay)
-        while True:
-            target = self.other_node(node)
-            if target is not None and self.quorate:
+        while not machine.deleted:
+            tied = self._tied(machine)
+            target = self.other_node(node) if tied is None else tied
+            if target is not None and self.quorate and self.member(target):
                 break
             await self.sim.sleep(self.restart_delay)
-        if machine.deleted or machine.off or machine.node is not None:
+        if machine.deleted or machine.off or machine.node is not None or target is None:
             return
         machine.skip()
         self.place(machine, target, why="failover")
+
+    def _tied(self, machine: SimMachine) -> NodeName | None:
+        """Return the only node on which the machine can run, because a disk of it lies there."""
+        volumes = [self.volumes[disk.volume] for disk in machine.disks]
+        return next((volume.coordinator for volume in volumes if volume.local), None)
 
     def start_node(self, node: NodeName, /) -> None:
         """Give the node power again; its memory is empty."""

@@ -67,6 +67,15 @@ def delete(world: World, machine: SimMachine, /) -> None:
             )
 
 
+def lose_node(world: World, node: NodeName, /) -> None:
+    """Have a node be gone for good, with the machines whose disks lie on its own volumes."""
+    world.crash_node(node)
+    for machine in world.machines.values():
+        volumes = [world.volumes[disk.volume] for disk in machine.disks]
+        if any(volume.local and volume.coordinator == node for volume in volumes):
+            delete(world, machine)
+
+
 def add_disk(world: World, machine: SimMachine, volume: VolumeName, size: ByteCount, /) -> None:
     """Add a disk to a running machine."""
     if machine.deleted:
