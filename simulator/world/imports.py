@@ -214,7 +214,7 @@ class Imports:
                 disk.resize(ByteCount(len(content)))
                 world.maps.resize(disk)
                 world.truth.shapes.setdefault(disk.id, []).append(
-                    Shape(stamp=known.stamp, size=disk.size, cells=disk.cells)
+                    Shape(stamp=known.pass_stamp(), size=disk.size, cells=disk.cells)
                 )
             known.put_back(disk, content)
         known.skip()

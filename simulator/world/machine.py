@@ -328,6 +328,10 @@ class SimMachine:
             found = next(name for name in cut.images if name == disk)
             cut.images[found] = cut.images[found].overlaid(cells, stamps)
 
+    def pass_stamp(self) -> int:
+        """Return a place in the write order that no write takes."""
+        return int(self._new_stamps(1)[0])
+
     def _new_stamps(self, count: int) -> Stamps:
         first = self.stamp + 1
         self.stamp += count
