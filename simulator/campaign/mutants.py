@@ -15,6 +15,7 @@ from reference_engine.model.errors import InputRefusedError
 from simulator.campaign import planted_bugs as bugs
 from simulator.campaign import planted_faults as faults
 from simulator.campaign import planted_gaps as gaps
+from simulator.campaign import planted_restores as restores
 from simulator.campaign.planted_bugs import Patch
 
 
@@ -352,6 +353,31 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         name="full-repository-given-up",
         what="a run that finds no room in the repository is not tried again",
         patches=gaps.full_repository_given_up,
+    ),
+    Mutant(
+        name="point-not-leased",
+        what="a point that is being read may expire",
+        patches=restores.point_not_leased,
+    ),
+    Mutant(
+        name="resumed-file-trusted",
+        what="a restore that goes on takes what is there for whole",
+        patches=restores.resumed_file_trusted,
+    ),
+    Mutant(
+        name="replaced-unasked",
+        what="a restore has a machine go although nobody confirmed it",
+        patches=restores.replaced_unasked,
+    ),
+    Mutant(
+        name="addresses-kept",
+        what="a machine that is restored as a new one keeps its original's addresses",
+        patches=restores.addresses_kept,
+    ),
+    Mutant(
+        name="order-files-left",
+        what="the files of a restore that came to nothing stay on the host",
+        patches=restores.order_files_left,
     ),
 )
 

@@ -23,6 +23,7 @@ from reference_engine.model.identity import (
 from reference_engine.model.restore_order import RestoredAs, RestoreOrder
 from reference_engine.model.units import Duration, Instant
 from reference_engine.ports.machine_import import MachineImport
+from reference_engine.repository.reader import PointReader
 from simulator.campaign.restoring import Restorer
 from simulator.faults.orders import MachineRestored, PointMounted
 from simulator.kernel.simulation import Simulation
@@ -31,7 +32,7 @@ from simulator.oracle.evidence import LaterRestore
 from simulator.oracle.proof import fingerprint
 
 _LOOKS: Final = 8
-"""In how many parts somebody reads a disk of the point that he looks into."""
+"""How often somebody reads everything of the point that he looks into."""
 
 
 class Engine(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,26 +110,25 @@ class Orders:
         self._tasks.append(task)
 
     async def _look(self, engine: Engine, point: RecoveryPointId, mount: PointMounted) -> None:
-        """Read the whole point, part by part, for as long as somebody looks into it."""
-        prints: dict[DiskId, str] = {}
-        unreadable = ""
-        pause = Duration(mount.lasts // _LOOKS)
+        """Read the whole point again and again, for as long as somebody looks into it."""
+        repository, pause = engine.ports.repository, Duration(mount.lasts // _LOOKS)
         try:
-            async with leased(engine.ports, point, f"mount {mount.mount}") as reader:
-                contents = {disk: bytearray() for disk in reader.disks}
-                for look in range(_LOOKS):
+            async with leased(engine.ports, point, f"mount {mount.mount}"):
+                for _ in range(_LOOKS):
                     await engine.ports.runtime.sleep(pause)
-                    for disk in reader.disks:
-                        size = reader.size(disk)
-                        part = ExtentSet.of([(size * look // _LOOKS, size * (look + 1) // _LOOKS)])
-                        contents[disk] += await reader.read(disk, part)
-                for disk, content in contents.items():
-                    prints[disk] = fingerprint(
-                        reader.size(disk),
-                        lambda start, end, of=content: bytes(of[start:end]),  # type: ignore[misc]
-                    )
+                    # Whoever opens one more file asks the repository anew.
+                    self._note(point, mount, await _prints(await repository.reader(point)))
         except TwinshotError as failure:
-            unreadable = str(failure)
+            self._note(point, mount, {}, unreadable=str(failure))
+
+    def _note(
+        self,
+        point: RecoveryPointId,
+        mount: PointMounted,
+        prints: dict[DiskId, str],
+        *,
+        unreadable: str = "",
+    ) -> None:
         self.looks.append(
             LaterRestore(
                 point=point,
@@ -137,6 +137,16 @@ class Orders:
                 unreadable=unreadable,
             )
         )
+
+
+async def _prints(reader: PointReader) -> dict[DiskId, str]:
+    """Return the fingerprints of a point's disks, as they are read now."""
+    prints: dict[DiskId, str] = {}
+    for disk in reader.disks:
+        size = reader.size(disk)
+        content = await reader.read(disk, ExtentSet.whole(size))
+        prints[disk] = fingerprint(size, lambda start, end, of=content: of[start:end])  # type: ignore[misc]
+    return prints
 
 
 def last_order(happenings: tuple[object, ...], duration: Instant, /) -> Instant:

@@ -43,7 +43,8 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
     """A disk's size from `stamp` on, which is the change's own and no write's: a cut is before or
-    after it, also where nothing was written in between."""
+    after it, also where nothing was written in between.
+    """
 
     stamp: int
     size: int

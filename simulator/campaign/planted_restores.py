@@ -1,0 +1,62 @@
+"""Planted bugs of restores onto hosts, and of points that are being read."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from reference_engine.jobs import restoring
+from reference_engine.repository.leases import Leases
+from reference_engine.restore.configuration import Arrival, arrival
+from reference_engine.restore.onto_host import write_disk
+from simulator.campaign.planted_bugs import Patch
+
+
+async def _nothing(*_: object, **__: object) -> None:
+    return None
+
+
+def point_not_leased() -> list[Patch]:
+    """Nobody is told that a point is being read."""
+    return [(Leases, "take", _nothing)]
+
+
+def resumed_file_trusted() -> list[Patch]:
+    """What an earlier attempt has left is taken for whole, and nothing is read back."""
+
+    async def trusting(*args: Any, file: Any, **where: Any) -> int:
+        return int(await write_disk(*args, file=file, **where)) if file.fresh else 0
+
+    return [(restoring, "write_disk", trusting), (restoring, "verify_disk", _nothing)]
+
+
+def replaced_unasked() -> list[Patch]:
+    """A machine that is there has to go although nobody confirmed it."""
+
+    class Ruthless(restoring._Restore):  # noqa: SLF001 - a planted bug
+        def __init__(self, ports: Any, host: Any, policy: Any, order: Any, /) -> None:
+            super().__init__(ports, host, policy, replace(order, replace=True))
+
+    return [(restoring, "_Restore", Ruthless)]
+
+
+def addresses_kept() -> list[Patch]:
+    """A new machine has the addresses of its original."""
+
+    def twin(captured: Any, order: Any, inventory: Any, /) -> Arrival:
+        arrived = arrival(captured, order, inventory)
+        told = tuple(each for each in arrived.rewritten if not each.startswith("address"))
+        machine = replace(
+            arrived.machine,
+            adapters=tuple(
+                replace(now, address=then.address)
+                for now, then in zip(arrived.machine.adapters, captured.adapters, strict=True)
+            ),
+        )
+        return arrived._replace(machine=machine, rewritten=told)
+
+    return [(restoring, "arrival", twin)]
+
+
+def order_files_left() -> list[Patch]:
+    """The files of an order that came to nothing stay."""
+    return [(restoring, "_discard", _nothing)]
