@@ -236,6 +236,23 @@ class RestoreEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rewritten: tuple[str, ...]
 
 
+class PointReplicated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The point is in the second repository as well."""
+
+    at: Instant
+    machine: MachineId
+    point: RecoveryPointId
+
+
+class ReplicationEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The second repository has every point, or cannot be reached any more."""
+
+    at: Instant
+    outcome: Outcome
+    points: int
+    cause: str
+
+
 class SlotsMissed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """These slots, from the first up to the last, were over before they could be run."""
 
@@ -294,6 +311,8 @@ EngineEvent = (
     | UpkeepDeferred
     | RunsFenced
     | SlotsMissed
+    | PointReplicated
+    | ReplicationEnded
     | RestoreBegan
     | DiskRestored
     | RestoreEnded

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
@@ -143,6 +145,7 @@ def gather(
         later += _onto_files(restorer, visible)
     else:
         later = tuple(_as_proven(prover, point) for point in visible)
+    replicas = _replicas(night)
     machines = night.world.machines.values()
     return Evidence(
         facts=tuple(night.facts),
@@ -151,7 +154,8 @@ def gather(
         proofs=prover.proofs,
         visible=visible,
         later=later,
-        looks=tuple(night.orders.looks),
+        looks=(*night.orders.looks, *replicas),
+        replica=tuple(each.point for each in replicas),
         live={disk.id: disk.stamps.snapshot() for machine in machines for disk in machine.disks},
         frozen_maps=tuple(_frozen_maps(night)),
         frozen_guests=tuple(machine.id for machine in machines if machine.guest.at_rest),
@@ -193,6 +197,17 @@ def gather(
             if machine.saved is not None and not night.world.full.issuperset(night.world.nodes)
         ),
         able=frozenset(machine.id for machine in machines if _able(night, machine)),
+    )
+
+
+def _replicas(night: Night) -> tuple[LaterRestore, ...]:
+    """Return what a second repository holds of each of its points."""
+    if not any(name.startswith("log/") for name in night.replica.objects):
+        return ()
+    restorer = Restorer(night.replica)
+    return tuple(
+        replace(restorer.again(point), target="the second repository")
+        for point in restorer.visible()
     )
 
 

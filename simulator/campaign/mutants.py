@@ -375,6 +375,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=restores.addresses_kept,
     ),
     Mutant(
+        name="replica-newest-first",
+        what="a second repository is brought the newest points first",
+        patches=restores.replica_newest_first,
+    ),
+    Mutant(
         name="order-files-left",
         what="the files of a restore that came to nothing stay on the host",
         patches=restores.order_files_left,

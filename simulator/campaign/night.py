@@ -34,7 +34,7 @@ from simulator.facade.door import Door
 from simulator.facade.host import HostFacade
 from simulator.facade.machine_import import MachineImportFacade
 from simulator.faults.kinds import Happening
-from simulator.faults.orders import MachineRestored, PointMounted
+from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
 from simulator.faults.plan import FaultPlan
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.runtime import SimRuntime
@@ -43,6 +43,7 @@ from simulator.kernel.task import SimNode, SimTask
 from simulator.scenario.building import RealDisk, build_world
 from simulator.scenario.schema import Scenario, slot_count
 from simulator.world.cluster import World
+from simulator.world.partitions import REPLICA
 from simulator.world.truth import Truth, empty_truth
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
@@ -128,6 +129,12 @@ class Night:
         self._disk_io = self._door.opened("disk_io", DiskIoFacade(self.world))
         self._imports = MachineImportFacade(self.world)
         self.orders = Orders(self.sim, self._door.opened("machine_import", self._imports))
+        self.replica = MemoryStore()
+        rate = ByteCount(scenario.repository.replica_kib_s << 10)
+        far = BlobStoreFacade(self.world, self.replica, rate=rate)
+        self._replica = self._door.opened("replica_store", far)
+        if any(isinstance(each, ReplicaConnected) for each in happenings):
+            self.world.cut_off[REPLICA] = 1
         self._store = self._door.opened("blob_store", BlobStoreFacade(self.world, self.kept))
 
     def expect(self, happenings: tuple[Happening, ...], /) -> None:
@@ -264,6 +271,10 @@ class Night:
     def order_files(self) -> tuple[str, ...]:
         """Files of orders that no machine was made of."""
         return tuple(f"{path} of order {order}" for order, path in self._imports.imports.files)
+
+    def replicate(self) -> None:
+        """Have the engine bring points to the second repository."""
+        self.orders.replicate(self._replica)
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the newest objects, as a disk does that calls durable what is not."""

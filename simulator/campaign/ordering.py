@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from reference_engine.jobs.replicating import replicate
 from reference_engine.jobs.restoring import leased, restore_machine
 from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import TwinshotError
@@ -22,10 +23,13 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.restore_order import RestoredAs, RestoreOrder
 from reference_engine.model.units import Duration, Instant
+from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.machine_import import MachineImport
+from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.reader import PointReader
+from reference_engine.repository.repository import Repository
 from simulator.campaign.restoring import Restorer
-from simulator.faults.orders import MachineRestored, PointMounted
+from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.task import SimNode, SimTask
 from simulator.oracle.evidence import LaterRestore
@@ -51,6 +55,7 @@ class Orders:
         self._engine: Engine | None = None
         self._open: dict[OrderId, RestoreOrder] = {}
         self._tasks: list[SimTask] = []
+        self._replication: SimTask | None = None
         self.given: dict[OrderId, RestoreOrder] = {}
         self.looks: list[LaterRestore] = []
         """What was read out of points that somebody looked into."""
@@ -101,13 +106,36 @@ class Orders:
                         self._engine, self._look(self._engine, point, ordered), ordered.mount
                     )
 
+    def replicate(self, store: BlobStore, /) -> None:
+        """Have the engine bring points to a second repository, one job at a time."""
+        engine = self._engine
+        if engine is None or not engine.node.running:
+            return
+        last = self._replication
+        if last is not None and not last.done and last.node.running:
+            return
+
+        async def reach() -> Repository:
+            try:
+                return await Repository.open(store)
+            except RepositoryAbsentError:
+                return await Repository.create(
+                    store,
+                    identity_token=self._sim.stream("replica").token(),
+                    block_size=engine.ports.repository.block_size,
+                )
+
+        work = replicate(engine.ports, engine.policy, reach)
+        self._replication = self._spawn(engine, work, "replica")
+
     def _restore(self, engine: Engine, order: RestoreOrder) -> None:
         work = restore_machine(engine.ports, self._host, engine.policy, order)
         self._spawn(engine, work, order.id)
 
-    def _spawn(self, engine: Engine, work: object, name: str) -> None:
+    def _spawn(self, engine: Engine, work: object, name: str) -> SimTask:
         task = self._sim.spawn(work, name=f"order/{name}", node=engine.node)  # type: ignore[arg-type]
         self._tasks.append(task)
+        return task
 
     async def _look(self, engine: Engine, point: RecoveryPointId, mount: PointMounted) -> None:
         """Read the whole point again and again, for as long as somebody looks into it."""
@@ -151,5 +179,6 @@ async def _prints(reader: PointReader) -> dict[DiskId, str]:
 
 def last_order(happenings: tuple[object, ...], duration: Instant, /) -> Instant:
     """Return until when orders may come: the scenario's end where there are any."""
-    orders = any(isinstance(each, MachineRestored | PointMounted) for each in happenings)
+    kinds = MachineRestored | PointMounted | ReplicaConnected
+    orders = any(isinstance(each, kinds) for each in happenings)
     return duration if orders else Instant(0)

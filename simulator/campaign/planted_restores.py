@@ -4,10 +4,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reference_engine.jobs import restoring
+from reference_engine.jobs import replicating, restoring
 from reference_engine.repository.leases import Leases
 from reference_engine.restore.configuration import Arrival, arrival
 from reference_engine.restore.onto_host import write_disk
+from reference_engine.upkeep.copying import plan_copy
 from simulator.campaign.planted_bugs import Patch
 
 
@@ -55,6 +56,16 @@ def addresses_kept() -> list[Patch]:
         return arrived._replace(machine=machine, rewritten=told)
 
     return [(restoring, "arrival", twin)]
+
+
+def replica_newest_first() -> list[Patch]:
+    """A second repository is brought the newest points first."""
+
+    def backwards(asked: Any, there: Any, /) -> Any:
+        plan = plan_copy(asked, there)
+        return replace(plan, missing=plan.missing[::-1])
+
+    return [(replicating, "plan_copy", backwards)]
 
 
 def order_files_left() -> list[Patch]:

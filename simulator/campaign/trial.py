@@ -15,6 +15,7 @@ from reference_engine.trace.engine import (
     JobEnded,
     MachineQuarantined,
     PointCommitted,
+    PointReplicated,
     PointsExpired,
     RestoreEnded,
     RunEnded,
@@ -241,6 +242,16 @@ def _check_machine(
         check(
             f"made {count} points, more than {expectation.points_at_most}",
             holds=count <= expectation.points_at_most,
+        )
+    if expectation.replicas is not None:
+        there = {
+            fact.point
+            for fact in facts
+            if isinstance(fact, PointReplicated) and fact.machine == machine
+        }
+        check(
+            f"has {len(there)} points in the second repository, not {expectation.replicas}",
+            holds=len(there) == expectation.replicas,
         )
     if expectation.points_left is not None:
         gone = {point for fact in facts if isinstance(fact, PointsExpired) for point in fact.points}

@@ -35,7 +35,7 @@ from simulator.faults.kinds import (
 )
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
-from simulator.faults.orders import MachineRestored, PointMounted
+from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan
 from simulator.world import lifecycle, moves, newcomers, partitions, room, volumes
 from simulator.world.cluster import World
@@ -63,6 +63,9 @@ class EnginePower(Protocol):
 
     def order(self, ordered: MachineRestored | PointMounted, /) -> None:
         """Have the engine do what an administrator orders, also after its next start."""
+
+    def replicate(self) -> None:
+        """Have the engine bring points to the second repository."""
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the repository's newest objects, the oldest of them perhaps only in part."""
@@ -158,6 +161,7 @@ class Nemesis:
                 | ObjectDamaged()
                 | MachineRestored()
                 | PointMounted()
+                | ReplicaConnected()
             ):
                 self._happen_to_engine(happening)
             case NodeCrash() | NodeLost():
@@ -202,9 +206,16 @@ class Nemesis:
         | RepositoryPowerCut
         | ObjectDamaged
         | MachineRestored
-        | PointMounted,
+        | PointMounted
+        | ReplicaConnected,
     ) -> None:
         match happening:
+            case ReplicaConnected(lasts=lasts):
+                self._spawn(
+                    partitions.connect(self._world, partitions.REPLICA, lasts=Duration(lasts)),
+                    happening.kind,
+                )
+                self._engine.replicate()
             case MachineRestored() | PointMounted():
                 self._engine.order(happening)
             case EngineCrash():

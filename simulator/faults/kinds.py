@@ -21,7 +21,7 @@ from simulator.faults.life_cycle import (
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
-from simulator.faults.orders import MachineRestored, PointMounted
+from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -336,6 +336,7 @@ Happening = Annotated[
     | MachineStopped
     | MachineDeleted
     | MachineRestored
-    | PointMounted,
+    | PointMounted
+    | ReplicaConnected,
     Field(discriminator="kind"),
 ]

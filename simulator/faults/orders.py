@@ -22,6 +22,13 @@ class MachineRestored(Timed):
     """Which of the points that there are then, counted from the oldest; none: the newest."""
 
 
+class ReplicaConnected(Timed):
+    """The second repository can be reached for a while, and the engine brings it what it lacks."""
+
+    kind: Literal["replica-connected"]
+    lasts: TimeSpan = Field(gt=0)
+
+
 class PointMounted(Timed):
     """Somebody looks for files in a point for a while: the whole of it is read bit by bit."""
 

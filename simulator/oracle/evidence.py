@@ -105,6 +105,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     looks: tuple[LaterRestore, ...]
     """What somebody read who looked into points; these may have expired since."""
 
+    replica: tuple[RecoveryPointId, ...]
+    """What a second repository lists in the end, in its order."""
+
     live: dict[DiskId, StampImage]
     """The production disks in the end."""
 

@@ -143,6 +143,8 @@ class Store(Strict):
 
     upkeep_every: TimeSpan = Field(default=3_600_000_000, gt=0)
     immutable_for: TimeSpan = Field(default=0, ge=0)
+    replica_kib_s: int = Field(default=1024, ge=1)
+    """How fast the link to a second repository is, while there is one: `replica-connected`."""
 
 
 class Skew(Strict):
@@ -161,6 +163,9 @@ class Expectation(Strict):
 
     rewritten: list[str] | None = None
     """Which fields of the machine's configuration the restore says that it changed."""
+
+    replicas: int | None = Field(default=None, ge=0)
+    """How many points of the machine the second repository has in the end."""
 
     points_left: int | None = Field(default=None, ge=0)
     """How many points of the machine there are in the end."""

@@ -78,6 +78,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "resumed-file-trusted": ("d78_restore_dies_midway[engine-dies-at-write-2]", "I13"),
     "replaced-unasked": ("d77_restore_while_original_runs[replace-unconfirmed]", "I12"),
     "addresses-kept": ("d76_restore_to_another_host[same-switches]", "I16"),
+    "replica-newest-first": ("d84_laptop_offline[cut-twice]", "I10"),
     "order-files-left": ("d78_restore_dies_midway[host-stays-dead]", "I11"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""

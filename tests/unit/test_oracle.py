@@ -704,6 +704,7 @@ def night_of_nothing() -> Evidence:
         able=frozenset(),
         keep_last=0,
         looks=(),
+        replica=(),
         orders={},
         immutable_for=Duration(0),
         lost=frozenset(),
