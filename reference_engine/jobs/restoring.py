@@ -69,19 +69,19 @@ async def restore_machine(
             done = await restore.run()
         except RefusedError as refusal:
             outcome = Outcome.REFUSED if not restore.prepared else Outcome.FAIL_CLEAN
-            return await _give_up(ports, host, policy, order, outcome=outcome, cause=str(refusal))
+            return await give_up(ports, host, policy, order, outcome=outcome, cause=str(refusal))
         except CorruptionError as damage:
-            return await _give_up(
+            return await give_up(
                 ports, host, policy, order, outcome=Outcome.FAIL_CLEAN, cause=str(damage)
             )
         except (TransientError, ConsistencyLostError) as failure:
             cause = str(failure)
         else:
             outcome = Outcome.OK if attempt == 1 else Outcome.RETRY_OK
-            return _end(ports, order, outcome, cause=cause, arrived=done)
+            return end_order(ports, order, outcome, cause=cause, arrived=done)
         if attempt < policy.attempts:
             await ports.runtime.sleep(Duration(policy.retry_delay << (attempt - 1)))
-    return await _give_up(ports, host, policy, order, outcome=Outcome.FAIL_CLEAN, cause=cause)
+    return await give_up(ports, host, policy, order, outcome=Outcome.FAIL_CLEAN, cause=cause)
 
 
 class _Restore:
@@ -159,7 +159,7 @@ class _Restore:
         return file.handle
 
 
-async def _give_up(
+async def give_up(
     ports: Ports,
     host: MachineImport,
     policy: Policy,
@@ -169,10 +169,10 @@ async def _give_up(
     outcome: Outcome,
     cause: str,
 ) -> Outcome:
-    """Remove what there is of the order, and say how it ended."""
+    """Remove what there is of the order, say how it ended, and return that."""
     if outcome is not Outcome.REFUSED:
         await _discard(ports, host, policy, order)
-    return _end(ports, order, outcome, cause=cause, arrived=None)
+    return end_order(ports, order, outcome, cause=cause, arrived=None)
 
 
 async def _discard(ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder) -> None:
@@ -191,9 +191,10 @@ async def _discard(ports: Ports, host: MachineImport, policy: Policy, order: Res
         wait = Duration(min(2 * wait, _LONGEST_WAIT)) or MINUTE
 
 
-def _end(
+def end_order(
     ports: Ports, order: RestoreOrder, outcome: Outcome, *, cause: str, arrived: Arrival | None
 ) -> Outcome:
+    """Say how an order ended, and return that."""
     ports.tracer(
         RestoreEnded(
             at=ports.runtime.now(),

@@ -243,6 +243,17 @@ class PathTooLongError(RefusedError):
         )
 
 
+class OverlayFullError(RefusedError):
+    """A machine that runs from a point has written as much as there is room for, in bytes."""
+
+    def __init__(self, disk: str, room: int, /) -> None:
+        super().__init__(disk, room)
+        self.disk, self.room = disk, room
+
+    def __str__(self) -> str:
+        return f"{self.disk} has written all of its {self.room} bytes of room; move it, or add room"
+
+
 class RestoreDiffersError(TransientError):
     """What a host reads back of a restored disk is not what was written to it."""
 

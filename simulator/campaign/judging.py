@@ -155,6 +155,11 @@ def gather(
         visible=visible,
         later=later,
         looks=(*night.orders.looks, *replicas),
+        lived={
+            order: tuple(content.tobytes() for content in guest.contents)
+            for order, guest in night.orders.guests.items()
+        },
+        misread=tuple(each for guest in night.orders.guests.values() for each in guest.wrong),
         replica=tuple(each.point for each in replicas),
         live={disk.id: disk.stamps.snapshot() for machine in machines for disk in machine.disks},
         frozen_maps=tuple(_frozen_maps(night)),

@@ -380,6 +380,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=restores.replica_newest_first,
     ),
     Mutant(
+        name="overlay-map-in-memory",
+        what="only memory knows what a machine that runs from a point has written",
+        patches=restores.overlay_map_in_memory,
+    ),
+    Mutant(
+        name="overlay-filled-over",
+        what="moving a machine to production loses what it wrote",
+        patches=restores.overlay_filled_over,
+    ),
+    Mutant(
         name="order-files-left",
         what="the files of a restore that came to nothing stay on the host",
         patches=restores.order_files_left,

@@ -34,7 +34,12 @@ from simulator.facade.door import Door
 from simulator.facade.host import HostFacade
 from simulator.facade.machine_import import MachineImportFacade
 from simulator.faults.kinds import Happening
-from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.faults.plan import FaultPlan
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.runtime import SimRuntime
@@ -263,7 +268,7 @@ class Night:
                 flipped = bytes([content[middle] ^ 1])
                 self.kept.objects[name] = content[:middle] + flipped + content[middle + 1 :]
 
-    def order(self, ordered: MachineRestored | PointMounted, /) -> None:
+    def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
         """Have the engine do what an administrator orders."""
         self.orders.order(ordered, self.restorer)
 

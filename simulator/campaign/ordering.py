@@ -4,10 +4,12 @@ An order outlives the engine: whoever gave it gives it again when the engine is 
 ended. That is what a person does, and what a job queue does.
 """
 
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import msgspec
 
+from reference_engine.jobs.instant import run_from_point
 from reference_engine.jobs.replicating import replicate
 from reference_engine.jobs.restoring import leased, restore_machine
 from reference_engine.jobs.surroundings import Policy, Ports
@@ -22,14 +24,20 @@ from reference_engine.model.identity import (
     VolumeName,
 )
 from reference_engine.model.restore_order import RestoredAs, RestoreOrder
-from reference_engine.model.units import Duration, Instant
+from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.machine_import import MachineImport
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.repository import Repository
+from simulator.campaign.instant_guest import InstantGuest
 from simulator.campaign.restoring import Restorer
-from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.task import SimNode, SimTask
 from simulator.oracle.evidence import LaterRestore
@@ -55,6 +63,10 @@ class Orders:
         self._engine: Engine | None = None
         self._open: dict[OrderId, RestoreOrder] = {}
         self._tasks: list[SimTask] = []
+        self.guests: dict[OrderId, InstantGuest] = {}
+        """Machines that run, or ran, from a point."""
+
+        self._rooms: dict[OrderId, ByteCount] = {}
         self._replication: SimTask | None = None
         self.given: dict[OrderId, RestoreOrder] = {}
         self.looks: list[LaterRestore] = []
@@ -75,7 +87,9 @@ class Orders:
         """Take note that nobody gives the order again."""
         self._open.pop(order, None)
 
-    def order(self, ordered: MachineRestored | PointMounted, restorer: Restorer, /) -> None:
+    def order(
+        self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, restorer: Restorer, /
+    ) -> None:
         """Take an order; where the points that it means are not there, it means nothing."""
         points = [
             point
@@ -97,6 +111,25 @@ class Orders:
                     restored_as=RestoredAs(ordered.restored_as),
                     replace=ordered.replace,
                 )
+                self.given[order.id] = self._open[order.id] = order
+                if self._engine is not None and self._engine.node.running:
+                    self._restore(self._engine, order)
+            case MachineRunFromPoint() if point is not None:
+                order = RestoreOrder(
+                    id=OrderId(ordered.order),
+                    machine=MachineId(ordered.machine),
+                    point=point,
+                    node=NodeName(ordered.target),
+                    volume=VolumeName(ordered.volume),
+                )
+                self.guests[order.id] = InstantGuest(
+                    self._sim,
+                    ordered.order,
+                    restorer.contents(point),
+                    lasts=Duration(ordered.lasts),
+                    more_room=ByteCount(1 << 40),
+                )
+                self._rooms[order.id] = ByteCount(ordered.room)
                 self.given[order.id] = self._open[order.id] = order
                 if self._engine is not None and self._engine.node.running:
                     self._restore(self._engine, order)
@@ -129,11 +162,19 @@ class Orders:
         self._replication = self._spawn(engine, work, "replica")
 
     def _restore(self, engine: Engine, order: RestoreOrder) -> None:
-        work = restore_machine(engine.ports, self._host, engine.policy, order)
+        guest = self.guests.get(order.id)
+        work: Coroutine[Any, Any, object]
+        if guest is None:
+            work = restore_machine(engine.ports, self._host, engine.policy, order)
+        else:
+            room = self._rooms[order.id]
+            work = run_from_point(
+                engine.ports, self._host, engine.policy, order, guest.run, room=room
+            )
         self._spawn(engine, work, order.id)
 
-    def _spawn(self, engine: Engine, work: object, name: str) -> SimTask:
-        task = self._sim.spawn(work, name=f"order/{name}", node=engine.node)  # type: ignore[arg-type]
+    def _spawn(self, engine: Engine, work: Coroutine[Any, Any, object], name: str) -> SimTask:
+        task = self._sim.spawn(work, name=f"order/{name}", node=engine.node)
         self._tasks.append(task)
         return task
 
@@ -179,6 +220,6 @@ async def _prints(reader: PointReader) -> dict[DiskId, str]:
 
 def last_order(happenings: tuple[object, ...], duration: Instant, /) -> Instant:
     """Return until when orders may come: the scenario's end where there are any."""
-    kinds = MachineRestored | PointMounted | ReplicaConnected
+    kinds = MachineRestored | MachineRunFromPoint | PointMounted | ReplicaConnected
     orders = any(isinstance(each, kinds) for each in happenings)
     return duration if orders else Instant(0)

@@ -4,9 +4,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from reference_engine.jobs import replicating, restoring
+from reference_engine.jobs import instant, replicating, restoring
 from reference_engine.repository.leases import Leases
 from reference_engine.restore.configuration import Arrival, arrival
+from reference_engine.restore.instant import InstantDisk
 from reference_engine.restore.onto_host import write_disk
 from reference_engine.upkeep.copying import plan_copy
 from simulator.campaign.planted_bugs import Patch
@@ -66,6 +67,28 @@ def replica_newest_first() -> list[Patch]:
         return replace(plan, missing=plan.missing[::-1])
 
     return [(replicating, "plan_copy", backwards)]
+
+
+def overlay_map_in_memory() -> list[Patch]:
+    """Only the engine's memory knows what a machine that runs from a point has written."""
+
+    async def unmarked(self: Any, start: int, whole: bytes, first: int, last: int) -> None:
+        await self._host.write(self._node, self.handle, offset=start, content=whole)
+        await self._host.flush(self._node, self.handle)
+        self._present[first:last] = bytes([1]) * (last - first)
+
+    return [(InstantDisk, "_put", unmarked)]
+
+
+def overlay_filled_over() -> list[Patch]:
+    """Moving a machine to production writes the point over what the machine wrote."""
+
+    class Forgetful(InstantDisk):
+        async def fill(self) -> None:
+            self._present[:] = bytes(len(self._present))
+            await super().fill()
+
+    return [(instant, "InstantDisk", Forgetful)]
 
 
 def order_files_left() -> list[Patch]:

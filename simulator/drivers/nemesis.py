@@ -35,7 +35,12 @@ from simulator.faults.kinds import (
 )
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
-from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan
 from simulator.world import lifecycle, moves, newcomers, partitions, room, volumes
 from simulator.world.cluster import World
@@ -61,7 +66,7 @@ class EnginePower(Protocol):
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the repository's newest object of a kind."""
 
-    def order(self, ordered: MachineRestored | PointMounted, /) -> None:
+    def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
         """Have the engine do what an administrator orders, also after its next start."""
 
     def replicate(self) -> None:
@@ -162,6 +167,7 @@ class Nemesis:
                 | MachineRestored()
                 | PointMounted()
                 | ReplicaConnected()
+                | MachineRunFromPoint()
             ):
                 self._happen_to_engine(happening)
             case NodeCrash() | NodeLost():
@@ -207,7 +213,8 @@ class Nemesis:
         | ObjectDamaged
         | MachineRestored
         | PointMounted
-        | ReplicaConnected,
+        | ReplicaConnected
+        | MachineRunFromPoint,
     ) -> None:
         match happening:
             case ReplicaConnected(lasts=lasts):
@@ -216,7 +223,7 @@ class Nemesis:
                     happening.kind,
                 )
                 self._engine.replicate()
-            case MachineRestored() | PointMounted():
+            case MachineRestored() | PointMounted() | MachineRunFromPoint():
                 self._engine.order(happening)
             case EngineCrash():
                 self._engine.cut(down_for=Duration(happening.down_for))

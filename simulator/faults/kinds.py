@@ -21,7 +21,12 @@ from simulator.faults.life_cycle import (
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
-from simulator.faults.orders import MachineRestored, PointMounted, ReplicaConnected
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -337,6 +342,7 @@ Happening = Annotated[
     | MachineDeleted
     | MachineRestored
     | PointMounted
-    | ReplicaConnected,
+    | ReplicaConnected
+    | MachineRunFromPoint,
     Field(discriminator="kind"),
 ]

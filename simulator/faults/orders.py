@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from simulator.faults.moments import Timed
-from simulator.faults.quantities import TimeSpan
+from simulator.faults.quantities import Size, TimeSpan
 
 
 class MachineRestored(Timed):
@@ -20,6 +20,20 @@ class MachineRestored(Timed):
     replace: bool = False
     point: int | None = Field(default=None, ge=1)
     """Which of the points that there are then, counted from the oldest; none: the newest."""
+
+
+class MachineRunFromPoint(Timed):
+    """A machine runs from one of its points for a while, and is restored onto its host then."""
+
+    kind: Literal["machine-run-from-point"]
+    order: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    machine: str
+    target: str
+    volume: str
+    point: int = Field(ge=1)
+    lasts: TimeSpan = Field(default=1_800_000_000, gt=0)
+    room: Size = Field(default=64 << 20, gt=0)
+    """How much it may write at first; when that is full, it pauses until it is given more."""
 
 
 class ReplicaConnected(Timed):

@@ -105,6 +105,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     looks: tuple[LaterRestore, ...]
     """What somebody read who looked into points; these may have expired since."""
 
+    lived: dict[OrderId, tuple[bytes, ...]]
+    """What machines that ran from points say that their disks hold in the end."""
+
+    misread: tuple[str, ...]
+    """What they read other than they had written."""
+
     replica: tuple[RecoveryPointId, ...]
     """What a second repository lists in the end, in its order."""
 

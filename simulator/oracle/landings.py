@@ -25,6 +25,9 @@ def judge_bytes(evidence: Evidence, finding: Finding) -> None:
         if proof is None or proof.unreadable:
             continue
         prints = [disk.fingerprint for disk in proof.disks]
+        lived = evidence.lived.get(landing.order)
+        if lived is not None:  # it is the point, and what the machine wrote on top of it
+            prints = [_print_of(content) for content in lived]
         came = [_print_of(content) for content in landing.contents]
         finding.check(
             landing.order,
@@ -32,6 +35,9 @@ def judge_bytes(evidence: Evidence, finding: Finding) -> None:
             holds=came == prints,
         )
         _judge_configuration(evidence, finding, landing, proof.point.machine)
+
+    for sentence in evidence.misread:
+        finding.check("a machine that runs from a point", sentence, holds=False)
 
 
 def _print_of(content: bytes) -> str:

@@ -79,6 +79,8 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "replaced-unasked": ("d77_restore_while_original_runs[replace-unconfirmed]", "I12"),
     "addresses-kept": ("d76_restore_to_another_host[same-switches]", "I16"),
     "replica-newest-first": ("d84_laptop_offline[cut-twice]", "I10"),
+    "overlay-map-in-memory": ("d81_instant_recovery[host-dies]", "I13"),
+    "overlay-filled-over": ("d81_instant_recovery[undisturbed]", "I13"),
     "order-files-left": ("d78_restore_dies_midway[host-stays-dead]", "I11"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""

@@ -704,6 +704,8 @@ def night_of_nothing() -> Evidence:
         able=frozenset(),
         keep_last=0,
         looks=(),
+        lived={},
+        misread=(),
         replica=(),
         orders={},
         immutable_for=Duration(0),
