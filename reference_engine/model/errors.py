@@ -182,6 +182,18 @@ class ApplicationConsistencyRequiredError(ConsistencyLostError):
         return f"{self.machine} must be application-consistent, but {self.cause}"
 
 
+class SharedOwnerError(ConsistencyLostError):
+    """Not exactly one machine of a guest cluster owns a set of shared disks: nobody can hold it."""
+
+    def __init__(self, machine: MachineId, owners: str, /) -> None:
+        super().__init__(machine, owners)
+        self.machine, self.owners = machine, owners
+
+    def __str__(self) -> str:
+        claimed = f"claimed by {self.owners}" if self.owners else "owned by no machine"
+        return f"the shared disks {self.machine} are {claimed}; look at the guest cluster's role"
+
+
 class TrackerUnusableError(ConsistencyLostError):
     """Change tracking cannot vouch for the interval asked for; compare or copy in full."""
 

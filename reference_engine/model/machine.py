@@ -75,6 +75,9 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     another machine of a guest cluster owns."""
 
     adapters: tuple[NetworkAdapter, ...] = ()
+    owners: tuple[MachineId, ...] | None = None
+    """Of a set of shared disks: the machines of the guest cluster that claim to own it now. None:
+    it is no such set. Source: VHD Set, MSCluster_Resource.OwnerNode in the guest."""
 
     def disk(self, disk: DiskId, /) -> VirtualDisk:
         """Return the disk with this identity, which the machine has."""

@@ -390,6 +390,11 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=restores.overlay_filled_over,
     ),
     Mutant(
+        name="any-owners-accepted",
+        what="shared disks are backed up although nobody, or everybody, owns them",
+        patches=restores.any_owners_accepted,
+    ),
+    Mutant(
         name="order-files-left",
         what="the files of a restore that came to nothing stay on the host",
         patches=restores.order_files_left,

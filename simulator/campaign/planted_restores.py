@@ -1,10 +1,10 @@
-"""Planted bugs of restores onto hosts, and of points that are being read."""
+"""Planted bugs of restores onto hosts, of points that are being read, and of shared disks."""
 
 from typing import Any
 
 from msgspec.structs import replace
 
-from reference_engine.jobs import instant, replicating, restoring
+from reference_engine.jobs import backup, instant, replicating, restoring
 from reference_engine.repository.leases import Leases
 from reference_engine.restore.configuration import Arrival, arrival
 from reference_engine.restore.instant import InstantDisk
@@ -89,6 +89,16 @@ def overlay_filled_over() -> list[Patch]:
             await super().fill()
 
     return [(instant, "InstantDisk", Forgetful)]
+
+
+def any_owners_accepted() -> list[Patch]:
+    """Shared disks are backed up whoever claims them."""
+    choose = backup.choose_method
+
+    def unasked(machine: Any, policy: Any, /) -> Any:
+        return choose(replace(machine, owners=None), policy)
+
+    return [(backup, "choose_method", unasked)]
 
 
 def order_files_left() -> list[Patch]:

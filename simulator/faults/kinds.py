@@ -15,6 +15,7 @@ from simulator.faults.life_cycle import (
     MachineRenamed,
     MachineStopped,
     MountGoesAstray,
+    SharedDisksClaimed,
     SharedNothingMove,
     TrackerLies,
     UserCheckpoint,
@@ -303,6 +304,7 @@ Happening = Annotated[
     | AgentAppears
     | VolumeFills
     | SharedNothingMove
+    | SharedDisksClaimed
     | MountGoesAstray
     | DiskResized
     | MachineCreated

@@ -154,6 +154,8 @@ def _build_machine(
     if described.switch is not None:
         address = f"00155d{key_of('address', sim.seed, described.name) & 0xFFFFFF:06x}"
         built.adapters = (NetworkAdapter(switch=described.switch, address=address),)
+    if described.shared_by is not None:
+        built.owners = tuple(map(MachineId, described.shared_by))
     built.obstacles = tuple(_OBSTACLES[each] for each in described.obstacles)
     built.unprotected = tuple(
         f"physical disk {number + 1}" for number in range(described.physical_disks)

@@ -91,6 +91,9 @@ class VirtualMachine(Strict):
     physical_disks: int = Field(default=0, ge=0, le=16)
     """Disks of a host's storage that it reads directly, and that no snapshot reaches."""
 
+    shared_by: tuple[str, ...] | None = None
+    """It is a set of disks that a guest cluster shares, and these of its machines claim it."""
+
     switch: str | None = None
     """The virtual switch that it is connected to."""
 

@@ -82,6 +82,9 @@ class SimMachine:
         self.unprotected: tuple[str, ...] = ()
         """What it reads and no snapshot of its host reaches."""
 
+        self.owners: tuple[MachineId, ...] | None = None
+        """Of a set of shared disks: who claims to own it."""
+
         self.adapters: tuple[NetworkAdapter, ...] = ()
         self.deleted = False
         self.stalled: set[str] = set()
@@ -126,6 +129,7 @@ class SimMachine:
             obstacles=self.obstacles,
             unprotected=self.unprotected,
             adapters=self.adapters,
+            owners=self.owners,
         )
 
     def disk(self, disk: str, /) -> SimDisk:

@@ -81,6 +81,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "replica-newest-first": ("d84_laptop_offline[cut-twice]", "I10"),
     "overlay-map-in-memory": ("d81_instant_recovery[host-dies]", "I13"),
     "overlay-filled-over": ("d81_instant_recovery[undisturbed]", "I13"),
+    "any-owners-accepted": ("d45_shared_disks[two]", "expect:set slot 2"),
     "order-files-left": ("d78_restore_dies_midway[host-stays-dead]", "I11"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
