@@ -354,51 +354,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         what="a run that finds no room in the repository is not tried again",
         patches=gaps.full_repository_given_up,
     ),
-    Mutant(
-        name="point-not-leased",
-        what="a point that is being read may expire",
-        patches=restores.point_not_leased,
-    ),
-    Mutant(
-        name="resumed-file-trusted",
-        what="a restore that goes on takes what is there for whole",
-        patches=restores.resumed_file_trusted,
-    ),
-    Mutant(
-        name="replaced-unasked",
-        what="a restore has a machine go although nobody confirmed it",
-        patches=restores.replaced_unasked,
-    ),
-    Mutant(
-        name="addresses-kept",
-        what="a machine that is restored as a new one keeps its original's addresses",
-        patches=restores.addresses_kept,
-    ),
-    Mutant(
-        name="replica-newest-first",
-        what="a second repository is brought the newest points first",
-        patches=restores.replica_newest_first,
-    ),
-    Mutant(
-        name="overlay-map-in-memory",
-        what="only memory knows what a machine that runs from a point has written",
-        patches=restores.overlay_map_in_memory,
-    ),
-    Mutant(
-        name="overlay-filled-over",
-        what="moving a machine to production loses what it wrote",
-        patches=restores.overlay_filled_over,
-    ),
-    Mutant(
-        name="any-owners-accepted",
-        what="shared disks are backed up although nobody, or everybody, owns them",
-        patches=restores.any_owners_accepted,
-    ),
-    Mutant(
-        name="order-files-left",
-        what="the files of a restore that came to nothing stay on the host",
-        patches=restores.order_files_left,
-    ),
+    *(Mutant(name=name, what=what, patches=patches) for name, what, patches in restores.PLANTED),
 )
 
 

@@ -1,10 +1,11 @@
 """Planted bugs of restores onto hosts, of points that are being read, and of shared disks."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from reference_engine.jobs import backup, instant, replicating, restoring
+from reference_engine.jobs import backup, eligibility, instant, replicating, restoring
 from reference_engine.repository.leases import Leases
 from reference_engine.restore.configuration import Arrival, arrival
 from reference_engine.restore.instant import InstantDisk
@@ -93,7 +94,7 @@ def overlay_filled_over() -> list[Patch]:
 
 def any_owners_accepted() -> list[Patch]:
     """Shared disks are backed up whoever claims them."""
-    choose = backup.choose_method
+    choose = eligibility.choose_method
 
     def unasked(machine: Any, policy: Any, /) -> Any:
         return choose(replace(machine, owners=None), policy)
@@ -104,3 +105,49 @@ def any_owners_accepted() -> list[Patch]:
 def order_files_left() -> list[Patch]:
     """The files of an order that came to nothing stay."""
     return [(restoring, "_discard", _nothing)]
+
+
+PLANTED: Final[tuple[tuple[str, str, Callable[[], list[Patch]]], ...]] = (
+    ("point-not-leased", "a point that is being read may expire", point_not_leased),
+    (
+        "resumed-file-trusted",
+        "a restore that goes on takes what is there for whole",
+        resumed_file_trusted,
+    ),
+    (
+        "replaced-unasked",
+        "a restore has a machine go although nobody confirmed it",
+        replaced_unasked,
+    ),
+    (
+        "addresses-kept",
+        "a machine that is restored as a new one keeps its original's addresses",
+        addresses_kept,
+    ),
+    (
+        "replica-newest-first",
+        "a second repository is brought the newest points first",
+        replica_newest_first,
+    ),
+    (
+        "overlay-map-in-memory",
+        "only memory knows what a machine that runs from a point has written",
+        overlay_map_in_memory,
+    ),
+    (
+        "overlay-filled-over",
+        "moving a machine to production loses what it wrote",
+        overlay_filled_over,
+    ),
+    (
+        "any-owners-accepted",
+        "shared disks are backed up although nobody, or everybody, owns them",
+        any_owners_accepted,
+    ),
+    (
+        "order-files-left",
+        "the files of a restore that came to nothing stay on the host",
+        order_files_left,
+    ),
+)
+"""Name, what the engine does wrong then, and the patches, of each."""
