@@ -146,14 +146,29 @@ class InstantDisk:
             window = ExtentSet.of([(start, min(start + _WINDOW, self.size))]) & rest
             if not window:
                 continue
+            holes = window
             async for stretch in self._reader.stretches(self.disk, window):
                 inside = ExtentSet.of([(stretch.offset, stretch.offset + len(stretch.content))])
+                holes -= inside
                 for low, high in (inside & window).bounds.tolist():
                     piece = bytes(stretch.content[low - stretch.offset : high - stretch.offset])
                     await self._host.write(
                         self._node, self.handle, offset=ByteCount(low), content=piece
                     )
+            await self._blank(holes)
         await self._host.flush(self._node, self.handle)
+
+    async def _blank(self, holes: ExtentSet) -> None:
+        """Have nothing in the holes, where a write that came to nothing may have left something."""
+        for low, high in holes.bounds.tolist():
+            length = ByteCount(high - low)
+            there = await self._host.read(
+                self._node, self.handle, offset=ByteCount(low), length=length
+            )
+            if any(there):
+                await self._host.write(
+                    self._node, self.handle, offset=ByteCount(low), content=bytes(length)
+                )
 
     async def differing(self) -> ExtentSet:
         """Return the blocks that the machine did not write and that are not the point's."""
