@@ -22,7 +22,10 @@ from reference_engine.restore.instant import InstantDisk
 from reference_engine.trace.engine import RestoreBegan
 
 Runs = Callable[[tuple[InstantDisk, ...]], Awaitable[None]]
-"""Has the machine run on these disks, and returns once it has stopped to be moved."""
+"""Has the machine run on these disks, and returns once it has stopped to be moved.
+
+How long it waits for an answer of its disks is its own affair.
+"""
 
 
 async def run_from_point(
@@ -64,22 +67,26 @@ async def _run(  # noqa: PLR0917 - as above
     runs: Runs,
     room: ByteCount,
 ) -> Arrival | None:
-    if await host.realized(order.id) is not None:
-        return None
+    async with ports.runtime.deadline(policy.step_limit):
+        if await host.realized(order.id) is not None:
+            return None
     assert order.point is not None, order.id
-    async with leased(ports, order.point, f"instant recovery {order.id}") as reader:
-        arrived = arrival(reader.point.machine, order, await host.inventory(order.node))
+    async with leased(ports, policy, order.point, f"instant recovery {order.id}") as reader:
+        async with ports.runtime.deadline(policy.step_limit):
+            inventory = await host.inventory(order.node)
+        arrived = arrival(reader.point.machine, order, inventory)
         ports.tracer(
             RestoreBegan(
                 at=ports.runtime.now(), order=order, point=RecoveryPointId(reader.point.id)
             )
         )
-        disks = tuple(
-            [
-                await _open(reader, host, order, arrived, number, room)
-                for number in range(len(arrived.paths))
-            ]
-        )
+        async with ports.runtime.deadline(policy.step_limit):
+            disks = tuple(
+                [
+                    await _open(reader, host, order, arrived, number, room)
+                    for number in range(len(arrived.paths))
+                ]
+            )
         await runs(disks)
         async with ports.runtime.deadline(policy.copy_limit):
             for disk in disks:

@@ -37,7 +37,7 @@ _LONGEST_WAIT: Final = Duration(10 * MINUTE)
 
 @asynccontextmanager
 async def leased(
-    ports: Ports, point: RecoveryPointId, holder: str, /
+    ports: Ports, policy: Policy, point: RecoveryPointId, holder: str, /
 ) -> AsyncIterator[PointReader]:
     """Enter with a reader of a point that does not expire until the context is left.
 
@@ -45,13 +45,17 @@ async def leased(
         PointUnknownError: it was never committed, or it has expired.
         CorruptionError: its manifest is damaged.
     """
-    repository = ports.repository
-    await repository.leases.take(point, holder, at=ports.wall_clock())
+    repository, deadline = ports.repository, ports.runtime.deadline
+    async with deadline(policy.step_limit):
+        await repository.leases.take(point, holder, at=ports.wall_clock())
     try:
-        yield await repository.reader(point)
+        async with deadline(policy.step_limit):
+            reader = await repository.reader(point)
+        yield reader
     finally:
         with suppress(TwinshotError):  # it ends once its silence has lasted long enough
-            await repository.leases.end(holder)
+            async with deadline(policy.step_limit):
+                await repository.leases.end(holder)
 
 
 async def restore_machine(
@@ -102,7 +106,7 @@ class _Restore:
                 return None
             await self._check_absent()
             point = order.point or await self._newest()
-        async with leased(ports, point, f"restore {order.id}") as reader:
+        async with leased(ports, self._policy, point, f"restore {order.id}") as reader:
             async with ports.runtime.deadline(policy.step_limit):
                 inventory = await host.inventory(order.node)
             arrived = arrival(reader.point.machine, order, inventory)

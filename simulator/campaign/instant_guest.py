@@ -7,6 +7,7 @@ import numpy as np
 
 from reference_engine.model.errors import OverlayFullError, TransientError
 from reference_engine.model.units import SECOND, ByteCount, Duration
+from reference_engine.ports.runtime import Runtime
 from reference_engine.restore.instant import InstantDisk
 from simulator.kernel.simulation import Simulation
 
@@ -16,6 +17,8 @@ _WAIT: Final = Duration(2 * SECOND)
 """How long the machine waits for a disk that does not answer, before it tries again."""
 
 _TRIES: Final = 30
+_DISK_TIMEOUT: Final = Duration(60 * SECOND)
+"""How long the machine waits for one answer. Source: Windows, TimeOutValue of the disk class."""
 
 Content = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
@@ -37,6 +40,7 @@ class InstantGuest:
         self._sim, self._draw = sim, sim.stream("instant", name)
         self.contents, self._lasts, self._more_room = contents, lasts, more_room
         self._until: int | None = None
+        self._runtime: Runtime | None = None
         self._unanswered: tuple[int, int, bytes] | None = None
         self.wrong: list[str] = []
         """What it read other than it had written."""
@@ -44,8 +48,9 @@ class InstantGuest:
         self.pauses = 0
         """How often it had to pause because there was no room."""
 
-    async def run(self, disks: tuple[InstantDisk, ...], /) -> None:
+    async def run(self, disks: tuple[InstantDisk, ...], runtime: Runtime, /) -> None:
         """Write, read and reboot until it is time to be moved."""
+        self._runtime = runtime
         if self._until is None:
             self._until = self._sim.now() + self._lasts
         await self._look_at_unanswered(disks)
@@ -84,10 +89,15 @@ class InstantGuest:
         """
         for _ in range(_TRIES):
             try:
-                return await ask()
+                return await self._in_time(ask)
             except TransientError:
                 await self._sim.sleep(_WAIT)
-        return await ask()
+        return await self._in_time(ask)
+
+    async def _in_time(self, ask: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
+        assert self._runtime is not None, "it runs nowhere"
+        async with self._runtime.deadline(_DISK_TIMEOUT):
+            return await ask()
 
     async def _check(self, disk: InstantDisk, number: int, place: tuple[int, int]) -> None:
         start, end = place

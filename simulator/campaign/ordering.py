@@ -169,7 +169,12 @@ class Orders:
         else:
             room = self._rooms[order.id]
             work = run_from_point(
-                engine.ports, self._host, engine.policy, order, guest.run, room=room
+                engine.ports,
+                self._host,
+                engine.policy,
+                order,
+                lambda disks: guest.run(disks, engine.ports.runtime),
+                room=room,
             )
         self._spawn(engine, work, order.id)
 
@@ -182,7 +187,7 @@ class Orders:
         """Read the whole point again and again, for as long as somebody looks into it."""
         repository, pause = engine.ports.repository, Duration(mount.lasts // _LOOKS)
         try:
-            async with leased(engine.ports, point, f"mount {mount.mount}"):
+            async with leased(engine.ports, engine.policy, point, f"mount {mount.mount}"):
                 for _ in range(_LOOKS):
                     await engine.ports.runtime.sleep(pause)
                     # Whoever opens one more file asks the repository anew.

@@ -203,6 +203,9 @@ class Imports:
         if not known.deleted:
             lifecycle.delete(world, known)
         world.twins.pop(known.id, None)
+        for snapshot, (machine_of, _) in tuple(world.foreign.items()):
+            if machine_of == known.id:
+                del world.foreign[snapshot]  # it went with the machine that it was of
         known.deleted = False
         known.checkpoint = {}
         known.stalled.clear()

@@ -97,6 +97,8 @@ def add_disk(world: World, machine: SimMachine, volume: VolumeName, size: ByteCo
         return
     machine.advance()
     number = len(machine.disks)
+    while f"{machine.id}-disk{number}" in world.truth.initial:
+        number += 1  # one that a restore left out was another disk
     machine.add(
         SimDisk(
             DiskId(f"{machine.id}-disk{number}"),

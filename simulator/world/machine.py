@@ -256,8 +256,9 @@ class SimMachine:
 
     def keep_first(self, count: int, /) -> None:
         """Have only the first disks, as before others were added."""
+        added = len(self.disks) - count  # each disk that was added has a workload of its own
         del self.disks[count:]
-        del self._workloads[count:]
+        del self._workloads[len(self._workloads) - added :]
 
     def damage(self, disk: DiskId, /) -> None:
         """Have somebody change a cell that the guest did not write: what must never happen."""
