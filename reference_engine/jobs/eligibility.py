@@ -9,7 +9,7 @@ import enum
 import msgspec
 
 from reference_engine.jobs.surroundings import Policy, WithoutGuest
-from reference_engine.model.errors import NotEligibleError, NotProtectableError
+from reference_engine.model.errors import NotEligibleError, NotProtectableError, SharedOwnerError
 from reference_engine.model.machine import BackEnd, GuestKind, Machine
 
 
@@ -38,10 +38,13 @@ def choose_method(machine: Machine, policy: Policy, /) -> Method:
 
     Raises:
         NotProtectableError: the machine has disks that no snapshot reaches; nothing was done yet.
+        SharedOwnerError: shared disks are owned by nobody, or by several; nothing was done yet.
         NotEligibleError: the policy wants the guest at rest, which the host rules out.
     """
     if machine.unprotected and not policy.physical_disks_allowed:
         raise NotProtectableError(machine.id, ", ".join(machine.unprotected))
+    if machine.owners is not None and len(machine.owners) != 1:
+        raise SharedOwnerError(machine.id, ", ".join(machine.owners))
     cause = "; ".join(machine.obstacles)
     if cause and policy.application_required:
         raise NotEligibleError(machine.id, cause)

@@ -2,6 +2,7 @@
 
 from reference_engine.jobs.copying import scanned
 from reference_engine.model.errors import (
+    CorruptionError,
     IdentityDoubtError,
     NotProtectableError,
     SupersededError,
@@ -20,6 +21,8 @@ def failure_outcome(error: TwinshotError, /) -> Outcome:
             return Outcome.REFUSED
         case IdentityDoubtError():
             return Outcome.QUARANTINE
+        case CorruptionError():
+            return Outcome.INCONSISTENT
         case _:
             return Outcome.FAIL_CLEAN
 

@@ -62,6 +62,8 @@ async def confirm_unchanged(ports: Ports, placement: Placement, machine: Machine
             raise MachineChangedError(machine.id, f"{disk.id} is not what it was")
     if len(now.disks) != len(machine.disks):
         raise MachineChangedError(machine.id, "a disk is gone")
+    if now.owners != machine.owners:
+        raise MachineChangedError(machine.id, "another machine owns its disks")
     if now.back_end is not machine.back_end:
         raise MachineChangedError(machine.id, f"its host is of another version ({now.back_end})")
 

@@ -95,7 +95,13 @@ class Upkeep:
             now=now,
             immutable_for=ports.repository.settings.immutable_for,
         )
-        going = tuple(each.point.point for each in verdicts if not each.keep)
+        leased = await ports.repository.leases.leased()
+        unkept = tuple(each.point.point for each in verdicts if not each.keep)
+        going = tuple(point for point in unkept if point not in leased)
+        if len(going) < len(unkept):
+            count = len(unkept) - len(going)
+            cause = f"{count} points that no rule keeps are being read"
+            ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=cause))
         if going:
             try:
                 await ports.repository.reclaim.expire(going, at=now, allow_last=False)

@@ -182,6 +182,18 @@ class ApplicationConsistencyRequiredError(ConsistencyLostError):
         return f"{self.machine} must be application-consistent, but {self.cause}"
 
 
+class SharedOwnerError(ConsistencyLostError):
+    """Not exactly one machine of a guest cluster owns a set of shared disks: nobody can hold it."""
+
+    def __init__(self, machine: MachineId, owners: str, /) -> None:
+        super().__init__(machine, owners)
+        self.machine, self.owners = machine, owners
+
+    def __str__(self) -> str:
+        claimed = f"claimed by {self.owners}" if self.owners else "owned by no machine"
+        return f"the shared disks {self.machine} are {claimed}; look at the guest cluster's role"
+
+
 class TrackerUnusableError(ConsistencyLostError):
     """Change tracking cannot vouch for the interval asked for; compare or copy in full."""
 
@@ -213,6 +225,56 @@ class MachineUnknownError(RefusedError):
 
     def __str__(self) -> str:
         return f"the cluster has no machine {self.machine}; take it out of the schedule"
+
+
+class MachinePresentError(RefusedError):
+    """A machine of the identity that is to be restored is there already."""
+
+    def __init__(self, machine: MachineId, nodes: str, /) -> None:
+        super().__init__(machine, nodes)
+        self.machine, self.nodes = machine, nodes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.machine} is there already (on {self.nodes}); restore it as a new machine, or "
+            "confirm that it may be replaced"
+        )
+
+
+class PathTooLongError(RefusedError):
+    """No path below the host's folder is short enough for a disk."""
+
+    def __init__(self, path: str, longest: int, /) -> None:
+        super().__init__(path, longest)
+        self.path, self.longest = path, longest
+
+    def __str__(self) -> str:
+        return (
+            f"the path {self.path} has {len(self.path)} characters, more than the {self.longest} "
+            "that its host allows; choose a folder with a shorter name there"
+        )
+
+
+class OverlayFullError(RefusedError):
+    """A machine that runs from a point has written as much as there is room for, in bytes."""
+
+    def __init__(self, disk: str, room: int, /) -> None:
+        super().__init__(disk, room)
+        self.disk, self.room = disk, room
+
+    def __str__(self) -> str:
+        return f"{self.disk} has written all of its {self.room} bytes of room; move it, or add room"
+
+
+class RestoreDiffersError(TransientError):
+    """What a host reads back of a restored disk is not what was written to it."""
+
+    def __init__(self, disk: str, amount: int, /) -> None:
+        super().__init__(disk, amount)
+        self.disk, self.amount = disk, amount
+
+    def __str__(self) -> str:
+        return f"blocks of {self.amount} bytes of {self.disk} read back other than written"
 
 
 class SupersededError(RefusedError):

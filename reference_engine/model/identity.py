@@ -28,6 +28,10 @@ ReferencePointId = NewType("ReferencePointId", str)
 """An instant from which Resilient Change Tracking can tell what changed."""
 
 
+OrderId = NewType("OrderId", str)
+"""One order to restore a machine. Everything that the restore leaves on a host carries it."""
+
+
 class RunTag(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """One run of one machine. Everything that the run leaves on a host carries this tag."""
 

@@ -48,6 +48,16 @@ class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
     reverted. Empty where nothing can tell. Source: MS-VHDX, DataWriteGuid."""
 
 
+class NetworkAdapter(msgspec.Struct, frozen=True, kw_only=True):
+    """How a machine is connected. Source: Msvm_SyntheticEthernetPortSettingData."""
+
+    switch: str
+    """The virtual switch of its host, by name; empty: connected to none."""
+
+    address: str
+    """The MAC address, twelve hexadecimal digits."""
+
+
 class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a run has to protect: the machine's configuration as read at the run's start."""
 
@@ -63,6 +73,11 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unprotected: tuple[str, ...] = ()
     """What the machine reads and no snapshot of its host reaches: physical disks, disks that
     another machine of a guest cluster owns."""
+
+    adapters: tuple[NetworkAdapter, ...] = ()
+    owners: tuple[MachineId, ...] | None = None
+    """Of a set of shared disks: the machines of the guest cluster that claim to own it now. None:
+    it is no such set. Source: VHD Set, MSCluster_Resource.OwnerNode in the guest."""
 
     def disk(self, disk: DiskId, /) -> VirtualDisk:
         """Return the disk with this identity, which the machine has."""

@@ -37,6 +37,10 @@ class Outcome(enum.StrEnum):
     REFUSED = "REFUSED"
     """Rejected before anything was done to the machine."""
 
+    INCONSISTENT = "INCONSISTENT"
+    """What the repository holds of the machine's newest point is not what was written, so nothing
+    was built on it. Earlier points restore; the next run copies in full, which ends it."""
+
     QUARANTINE = "QUARANTINE"
     """It is open who the machine is, or whether its data is: a person has to decide."""
 

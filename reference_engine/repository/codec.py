@@ -27,9 +27,11 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
+    LeaseEndedEntry,
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
     ObjectsSweptEntry,
+    PointLeasedEntry,
     PointsExpiredEntry,
     RunClosedEntry,
 )
@@ -73,6 +75,8 @@ Entry = (
     | ObjectsSweptEntry
     | ObjectsReleasedEntry
     | KeyChangedEntry
+    | PointLeasedEntry
+    | LeaseEndedEntry
 )
 
 

@@ -199,6 +199,17 @@ class LastPointError(RefusedError):
         )
 
 
+class PointLeasedError(RefusedError):
+    """A point is being read, by a restore or by somebody who looks for files in it."""
+
+    def __init__(self, point: RecoveryPointId, holder: str, /) -> None:
+        super().__init__(point, holder)
+        self.point, self.holder = point, holder
+
+    def __str__(self) -> str:
+        return f"point {self.point} is being read by {self.holder}; remove it when that is over"
+
+
 class AppendOnlyError(RefusedError):
     """Something was to be removed from a repository to which points are only added."""
 

@@ -15,9 +15,11 @@ from reference_engine.repository.codec import (
 )
 from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
+    LeaseEndedEntry,
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
     ObjectsSweptEntry,
+    PointLeasedEntry,
     PointsExpiredEntry,
     RunClosedEntry,
 )
@@ -49,6 +51,9 @@ class History:
 
         self.swept_last = 0
         """Number of the newest sweep; 0 before the first."""
+
+        self.leases: dict[str, PointLeasedEntry] = {}
+        """By holder: which points are being read and must not expire."""
 
         self._committed: dict[RecoveryPointId, PointCommittedEntry] = {}
         self._newest: dict[MachineId, PointCommittedEntry] = {}
@@ -91,6 +96,10 @@ class History:
                 self._sweep(condemned, spared, number)
             case ObjectsReleasedEntry(condemned=condemned):
                 self.unreleased.pop(condemned, None)
+            case PointLeasedEntry(holder=holder):
+                self.leases[holder] = entry
+            case LeaseEndedEntry(holder=holder):
+                self.leases.pop(holder, None)
             case KeyChangedEntry():
                 pass  # Who may read has no say in what there is.
 
@@ -108,6 +117,10 @@ class History:
         self._swept.update(gone)
         self.unreleased[condemned] = gone
         self.swept_last = number
+
+    def holder_of(self, point: RecoveryPointId, /) -> str | None:
+        """Return who reads the point, if anybody does."""
+        return next((lease.holder for lease in self.leases.values() if lease.point == point), None)
 
     def newest(self, machine: MachineId, /) -> PointCommittedEntry | None:
         """Return the machine's newest commit, whether the point still exists or not."""

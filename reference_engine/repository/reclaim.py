@@ -23,11 +23,13 @@ from reference_engine.repository.errors import (
     AppendOnlyError,
     LastPointError,
     PointImmutableError,
+    PointLeasedError,
     PointUnknownError,
     ReclaimRefusedError,
 )
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History, OpenRun
+from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import COLLISIONS_MAX, Log
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.reclaim_entries import (
@@ -84,6 +86,7 @@ class Reclaim:
             PointUnknownError: there is none of this id (any more).
             PointImmutableError: one of them is too young.
             LastPointError: a machine would be left without any point, and `allow_last` is not set.
+            PointLeasedError: one of them is being read.
         """
         await self.check_expiry(points, at=at, allow_last=allow_last)
 
@@ -140,6 +143,9 @@ class Reclaim:
             entry = history.live.get(point)
             if entry is None:
                 raise PointUnknownError(point)
+            holder = history.holder_of(point)
+            if holder is not None:
+                raise PointLeasedError(point, holder)
             if not allow_last and entry.machine not in kept:
                 raise LastPointError(entry.machine, point)
 
@@ -273,6 +279,7 @@ class Reclaim:
         for number in tuple(self._log.history.unreleased):
             deleted += await self._finish(number, progress)
         await self._close_silent(at)
+        await self._end_silent_leases(at)
         await self.condemn(at=at)
         for number in tuple(self._log.history.condemned):
             if not self._awaited(number):
@@ -298,6 +305,12 @@ class Reclaim:
         old = [n for n, e in self._log.history.condemned.items() if at - e.at >= SILENCE_MAX]
         for run in self._awaited(max(old, default=0)):
             await self.close(run.tag)
+
+    async def _end_silent_leases(self, at: Instant) -> None:
+        """End leases that are `SILENCE_MAX` old: their readers are taken for dead."""
+        for lease in tuple(self._log.history.leases.values()):
+            if at - lease.at >= SILENCE_MAX:
+                await Leases(self._log).end(lease.holder)
 
     async def close(self, run: RunTag, /) -> None:
         """Let a run that came to nothing never commit; true also where it has ended already."""

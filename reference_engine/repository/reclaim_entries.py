@@ -53,3 +53,24 @@ class ObjectsReleasedEntry(
     """What was swept of entry `condemned` has been deleted."""
 
     condemned: int
+
+
+class PointLeasedEntry(
+    msgspec.Struct, frozen=True, kw_only=True, tag="point-leased", tag_field="kind"
+):
+    """Until the lease ends, or its holder has been silent for too long, this point does not expire.
+
+    `at` is when, by the clock of whoever wrote it: it tells how long the holder has been silent.
+    """
+
+    point: RecoveryPointId
+    holder: str
+    at: Instant
+
+
+class LeaseEndedEntry(
+    msgspec.Struct, frozen=True, kw_only=True, tag="lease-ended", tag_field="kind"
+):
+    """This holder no longer reads its point."""
+
+    holder: str

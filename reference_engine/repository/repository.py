@@ -35,6 +35,7 @@ from reference_engine.repository.header import (
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.known_index import KnownIndex
+from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.opening import (
@@ -84,6 +85,9 @@ class Repository:
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
         self.reclaim = Reclaim(store, header, log)
         """Removes points, and gives their space back."""
+
+        self.leases = Leases(log)
+        """Keeps points that are being read."""
 
     @classmethod
     async def create(

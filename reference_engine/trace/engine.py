@@ -8,13 +8,16 @@ from reference_engine.model.identity import (
     GuestSnapshotId,
     MachineId,
     NodeName,
+    OrderId,
     RecoveryPointId,
     RunTag,
     SnapshotId,
     VolumeName,
 )
+from reference_engine.model.machine import Machine
 from reference_engine.model.outcome import Outcome, Step
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint, Transfer
+from reference_engine.model.restore_order import RestoreOrder
 from reference_engine.model.units import ByteCount, Instant
 
 
@@ -203,6 +206,53 @@ class RunsFenced(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     run: RunTag
 
 
+class RestoreBegan(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An order is carried out: this point's disks are written into files of a host."""
+
+    at: Instant
+    order: RestoreOrder
+    point: RecoveryPointId
+
+
+class DiskRestored(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """One disk of the point is in its file, read back and compared."""
+
+    at: Instant
+    order: OrderId
+    disk: DiskId
+    bytes_written: ByteCount
+    resumed: bool
+    """Whether an earlier attempt had left a part of it."""
+
+
+class RestoreEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """An order is done, or came to nothing; `rewritten` names what is not as it was captured."""
+
+    at: Instant
+    order: OrderId
+    outcome: Outcome
+    cause: str
+    machine: Machine | None
+    rewritten: tuple[str, ...]
+
+
+class PointReplicated(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The point is in the second repository as well."""
+
+    at: Instant
+    machine: MachineId
+    point: RecoveryPointId
+
+
+class ReplicationEnded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The second repository has every point, or cannot be reached any more."""
+
+    at: Instant
+    outcome: Outcome
+    points: int
+    cause: str
+
+
 class SlotsMissed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """These slots, from the first up to the last, were over before they could be run."""
 
@@ -261,6 +311,11 @@ EngineEvent = (
     | UpkeepDeferred
     | RunsFenced
     | SlotsMissed
+    | PointReplicated
+    | ReplicationEnded
+    | RestoreBegan
+    | DiskRestored
+    | RestoreEnded
     | VolumesTaken
     | VolumesReleased
 )

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
@@ -143,6 +145,7 @@ def gather(
         later += _onto_files(restorer, visible)
     else:
         later = tuple(_as_proven(prover, point) for point in visible)
+    replicas = _replicas(night)
     machines = night.world.machines.values()
     return Evidence(
         facts=tuple(night.facts),
@@ -151,6 +154,13 @@ def gather(
         proofs=prover.proofs,
         visible=visible,
         later=later,
+        looks=(*night.orders.looks, *replicas),
+        lived={
+            order: tuple(content.tobytes() for content in guest.contents)
+            for order, guest in night.orders.guests.items()
+        },
+        misread=tuple(each for guest in night.orders.guests.values() for each in guest.wrong),
+        replica=tuple(each.point for each in replicas),
         live={disk.id: disk.stamps.snapshot() for machine in machines for disk in machine.disks},
         frozen_maps=tuple(_frozen_maps(night)),
         frozen_guests=tuple(machine.id for machine in machines if machine.guest.at_rest),
@@ -180,6 +190,7 @@ def gather(
         calm_from=calm_from(night.happenings, tuple(night.facts), night.scenario),
         suspects=_suspects(night),
         lost=frozenset(night.lost),
+        orders=dict(night.orders.given),
         keep_last=night.scenario.repository.keep_last,
         immutable_for=Duration(night.scenario.repository.immutable_for),
         scrubbed=restorer.scrub() if night.damaged else None,
@@ -191,6 +202,17 @@ def gather(
             if machine.saved is not None and not night.world.full.issuperset(night.world.nodes)
         ),
         able=frozenset(machine.id for machine in machines if _able(night, machine)),
+    )
+
+
+def _replicas(night: Night) -> tuple[LaterRestore, ...]:
+    """Return what a second repository holds of each of its points."""
+    if not any(name.startswith("log/") for name in night.replica.objects):
+        return ()
+    restorer = Restorer(night.replica)
+    return tuple(
+        replace(restorer.again(point), target="the second repository")
+        for point in restorer.visible()
     )
 
 
@@ -288,6 +310,7 @@ def _leftovers(night: Night) -> list[str]:
         for snapshot in night.world.snapshots.values()
         if snapshot.exists and snapshot.id not in night.world.foreign
     ]
+    kept += night.order_files
     for machine in night.world.machines.values():
         if machine.guest.shadow is not None:
             kept.append(f"guest snapshot of {MachineId(machine.id)}")

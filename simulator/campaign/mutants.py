@@ -14,6 +14,7 @@ import msgspec
 from simulator.campaign import planted_bugs as bugs
 from simulator.campaign import planted_faults as faults
 from simulator.campaign import planted_gaps as gaps
+from simulator.campaign import planted_restores as restores
 from simulator.campaign.naming import named
 from simulator.campaign.planted_bugs import Patch
 
@@ -353,6 +354,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         what="a run that finds no room in the repository is not tried again",
         patches=gaps.full_repository_given_up,
     ),
+    *(Mutant(name=name, what=what, patches=patches) for name, what, patches in restores.PLANTED),
 )
 
 

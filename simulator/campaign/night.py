@@ -21,7 +21,8 @@ from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
-from reference_engine.trace.engine import PointCommitted
+from reference_engine.trace.engine import PointCommitted, RestoreEnded
+from simulator.campaign.ordering import Engine, Orders, last_order
 from simulator.campaign.restoring import Restorer
 from simulator.drivers.nemesis import Nemesis
 from simulator.facade.blob_store import BlobStoreFacade
@@ -31,7 +32,14 @@ from simulator.facade.consistency import ConsistencyFacade
 from simulator.facade.disk_io import DiskIoFacade
 from simulator.facade.door import Door
 from simulator.facade.host import HostFacade
+from simulator.facade.machine_import import MachineImportFacade
 from simulator.faults.kinds import Happening
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.faults.plan import FaultPlan
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.runtime import SimRuntime
@@ -40,6 +48,7 @@ from simulator.kernel.task import SimNode, SimTask
 from simulator.scenario.building import RealDisk, build_world
 from simulator.scenario.schema import Scenario, slot_count
 from simulator.world.cluster import World
+from simulator.world.partitions import REPLICA
 from simulator.world.truth import Truth, empty_truth
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
@@ -103,6 +112,7 @@ class Night:
         self._shown: dict[RecoveryPointId, None] = {}
         self.finished = False
         self.damaged = False
+        self._orders_until = Instant(0)
         self.unfinished = ""
         self._watcher, self._progress = watcher, progress
         self._engine_node = SimNode("engine")
@@ -122,12 +132,22 @@ class Night:
         self._consistency = self._door.opened("consistency", ConsistencyFacade(self.world))
         self._tracking = self._door.opened("change_tracking", ChangeTrackingFacade(self.world))
         self._disk_io = self._door.opened("disk_io", DiskIoFacade(self.world))
+        self._imports = MachineImportFacade(self.world)
+        self.orders = Orders(self.sim, self._door.opened("machine_import", self._imports))
+        self.replica = MemoryStore()
+        rate = ByteCount(scenario.repository.replica_kib_s << 10)
+        far = BlobStoreFacade(self.world, self.replica, rate=rate)
+        self._replica = self._door.opened("replica_store", far)
+        if any(isinstance(each, ReplicaConnected) for each in happenings):
+            self.world.cut_off[REPLICA] = 1
         self._store = self._door.opened("blob_store", BlobStoreFacade(self.world, self.kept))
 
     def expect(self, happenings: tuple[Happening, ...], /) -> None:
         """Have more happen; what is bound to a call that was made already never will."""
         assert self._nemesis is not None
         self._nemesis.expect(happenings)
+        end = Instant(self.scenario.duration)
+        self._orders_until = max(self._orders_until, last_order(happenings, end))
         self.happenings += happenings
 
     def emit(self, fact: Fact, /) -> None:
@@ -137,6 +157,8 @@ class Night:
         self._watcher.see(fact, self)
         if isinstance(fact, PointCommitted):
             self._progress(self.sim.now())
+        if isinstance(fact, RestoreEnded):
+            self.orders.ended(fact.order)
         if self._nemesis is not None:
             self._nemesis.watch(fact)
 
@@ -176,6 +198,7 @@ class Night:
         while True:
             task = self._engine_task
             ended = task is not None and task.done and self._engine_node.running
+            ended = ended and not self.orders.busy and self.sim.now() >= self._orders_until
             if task is not None and ended and not self._zombies:
                 await task
                 return
@@ -236,13 +259,27 @@ class Night:
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the newest object of a kind, on the repository's own disks."""
         names = [name for name in self.kept.objects if name.startswith(f"{objects}/")]
-        if names:
+        copies = [f"copies/{name}" for name in names[-1:] if objects == "maps"]
+        for name in names[-1:] + copies:
             self.damaged = True
-            content = self.kept.objects.pop(names[-1])
+            content = self.kept.objects.pop(name)
             if damage == "flipped":
                 middle = len(content) // 2
                 flipped = bytes([content[middle] ^ 1])
-                self.kept.objects[names[-1]] = content[:middle] + flipped + content[middle + 1 :]
+                self.kept.objects[name] = content[:middle] + flipped + content[middle + 1 :]
+
+    def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
+        """Have the engine do what an administrator orders."""
+        self.orders.order(ordered, self.restorer)
+
+    @property
+    def order_files(self) -> tuple[str, ...]:
+        """Files of orders that no machine was made of."""
+        return tuple(f"{path} of order {order}" for order, path in self._imports.imports.files)
+
+    def replicate(self) -> None:
+        """Have the engine bring points to the second repository."""
+        self.orders.replicate(self._replica)
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the newest objects, as a disk does that calls durable what is not."""
@@ -285,6 +322,7 @@ class Night:
             runs_per_volume=protection.runs_per_volume,
             runs_per_node=protection.runs_per_node,
         )
+        self.orders.work_with(Engine(ports=ports, policy=policy, node=node))
         volumes = tuple(sorted(self.world.volumes))
         await protect(
             ports, policy, self.slots(), volumes=volumes, rule=self._rule(), upkeep=self._upkeep()

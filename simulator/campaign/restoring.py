@@ -81,6 +81,11 @@ class Restorer:
         """Return what a visible point says of itself."""
         return settled(self.repository().point(point))
 
+    def contents(self, point: RecoveryPointId, /) -> list[np.ndarray[tuple[int], Any]]:
+        """Return the bytes of each of the point's disks."""
+        reader = settled(self.repository().reader(point))
+        return [_restored(reader, disk.id).raw for disk in reader.point.machine.disks]
+
     def scrub(self) -> frozenset[RecoveryPointId]:
         """Return the points that a check of everything stored calls damaged."""
         work = verify_points(self.repository(), self.visible(), progress=lambda _: None)

@@ -17,6 +17,8 @@ from reference_engine.reporting.night import (
     VerdictRow,
     machine_row,
 )
+from reference_engine.trace import Event as Fact
+from reference_engine.trace.cluster import MachinePlaced
 from reference_engine.trace.engine import DiskCopied
 from simulator.campaign.trial import Trial, jobs_of
 from simulator.scenario.writing import as_data
@@ -132,11 +134,18 @@ def machine_rows(trial: Trial, rows: tuple[PointRow, ...], /) -> tuple[MachineRo
     """Return a row for each machine."""
     return tuple(
         machine_row(
-            MachineId(machine.name),
-            rows,
-            tuple(job.outcome for job in jobs_of(MachineId(machine.name), trial.evidence.facts)),
+            machine, rows, tuple(job.outcome for job in jobs_of(machine, trial.evidence.facts))
         )
-        for machine in trial.subject.scenario.machines
+        for machine in trial.night.world.machines
+    )
+
+
+def _first_node(machine: MachineId, facts: tuple[Fact, ...]) -> NodeName:
+    """Return where the machine was first, those that came later included."""
+    return next(
+        fact.node
+        for fact in facts
+        if isinstance(fact, MachinePlaced) and fact.machine == machine and fact.node is not None
     )
 
 
@@ -157,10 +166,10 @@ def night_for_report(trial: Trial, rows: tuple[PointRow, ...], /, *, replay: str
             NightMachine(
                 id=machine.id,
                 name=machine.name,
-                node=NodeName(described.node),
+                node=_first_node(machine.id, facts),
                 disks=machine.describe().disks,
             )
-            for machine, described in zip(world.machines.values(), scenario.machines, strict=True)
+            for machine in world.machines.values()
         ),
         events=facts,
         machine_rows=machine_rows(trial, rows),

@@ -11,7 +11,15 @@ from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import JobEnded, MachineQuarantined, PointCommitted, RunEnded
+from reference_engine.trace.engine import (
+    JobEnded,
+    MachineQuarantined,
+    PointCommitted,
+    PointReplicated,
+    PointsExpired,
+    RestoreEnded,
+    RunEnded,
+)
 from simulator.campaign.judging import Prover, gather
 from simulator.campaign.night import Night, Watcher
 from simulator.faults.plan import FaultPlan
@@ -166,6 +174,8 @@ def jobs_of(machine: MachineId, facts: tuple[Fact, ...], /) -> list[JobResult]:
 def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
     """Return whether the engine did what the scenario says that it must."""
     machine = MachineId(expectation.machine)
+    if expectation.order is not None:
+        return _expected_of_order(expectation, facts)
     jobs = jobs_of(machine, facts)
     where = machine if expectation.slot is None else f"{machine} slot {expectation.slot}"
     violations: list[Violation] = []
@@ -188,6 +198,33 @@ def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
     )
 
 
+def _expected_of_order(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
+    """Return whether a restore came to what the scenario says that it must."""
+    assert expectation.order is not None
+    ends = [f for f in facts if isinstance(f, RestoreEnded) and f.order == expectation.order]
+    violations: list[Violation] = []
+    for end in ends[-1:]:
+        if expectation.outcome is not None and end.outcome not in expectation.outcome:
+            sentence = f"ended as {end.outcome} ({end.cause or 'no cause'})"
+            violations.append(Violation(subject=expectation.order, sentence=sentence))
+        if expectation.cause is not None and expectation.cause not in end.cause:
+            sentence = f"gave as cause {end.cause!r}"
+            violations.append(Violation(subject=expectation.order, sentence=sentence))
+        fields = sorted({each.partition(":")[0] for each in end.rewritten})
+        if expectation.rewritten is not None and sorted(expectation.rewritten) != fields:
+            sentence = f"rewrote {', '.join(fields) or 'nothing'}"
+            violations.append(Violation(subject=expectation.order, sentence=sentence))
+    if not ends:
+        violations.append(Violation(subject=expectation.order, sentence="never ended"))
+    return Verdict(
+        invariant=f"expect:{expectation.order}",
+        title=_wanted(expectation),
+        holds=not violations,
+        checked=1,
+        violations=tuple(violations),
+    )
+
+
 def _check_machine(
     expectation: Expectation, facts: tuple[Fact, ...], check: Callable[..., None]
 ) -> None:
@@ -205,6 +242,29 @@ def _check_machine(
         check(
             f"made {count} points, more than {expectation.points_at_most}",
             holds=count <= expectation.points_at_most,
+        )
+    if expectation.replicas is not None:
+        there = {
+            fact.point
+            for fact in facts
+            if isinstance(fact, PointReplicated) and fact.machine == machine
+        }
+        check(
+            f"has {len(there)} points in the second repository, not {expectation.replicas}",
+            holds=len(there) == expectation.replicas,
+        )
+    if expectation.points_left is not None:
+        gone = {point for fact in facts if isinstance(fact, PointsExpired) for point in fact.points}
+        left = [
+            fact
+            for fact in facts
+            if isinstance(fact, PointBecameVisible)
+            and fact.point.machine.id == machine
+            and fact.point.id not in gone
+        ]
+        check(
+            f"has {len(left)} points left, not {expectation.points_left}",
+            holds=len(left) == expectation.points_left,
         )
     if expectation.quarantined is not None:
         told = any(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from reference_engine.model.identity import NodeName, VolumeName
+from reference_engine.model.identity import MachineId, NodeName, VolumeName
 from reference_engine.model.units import ByteCount, Duration
 from simulator.faults.kinds import (
     ForeignCheckpoint,
@@ -27,6 +27,7 @@ from simulator.faults.life_cycle import (
     MachineRenamed,
     MachineStopped,
     MountGoesAstray,
+    SharedDisksClaimed,
     SharedNothingMove,
     TrackerLies,
     UserCheckpoint,
@@ -56,8 +57,8 @@ def happen_to_machine(
             lifecycle.foreign_checkpoint(world, machine)
         case TrackerLost() | TrackerOverReports() | ReferencePointsRemoved() | TrackerLies():
             _happen_to_trackers(world, happening, machine)
-        case GuestThawed() | GuestWrites():
-            _happen_to_guest(happening, machine)
+        case GuestThawed() | GuestWrites() | SharedDisksClaimed():
+            _happen_to_guest(world, happening, machine)
         case MachineCloned() | MachineImported():
             _copy(world, happening, machine, spawn)
         case UserCheckpoint():
@@ -85,8 +86,12 @@ def happen_to_machine(
             raise AssertionError(happening)
 
 
-def _happen_to_guest(happening: GuestThawed | GuestWrites, machine: SimMachine) -> None:
+def _happen_to_guest(
+    world: World, happening: GuestThawed | GuestWrites | SharedDisksClaimed, machine: SimMachine
+) -> None:
     match happening:
+        case SharedDisksClaimed(owners=owners):
+            lifecycle.claim(world, machine, tuple(map(MachineId, owners)))
         case GuestThawed():
             machine.guest.go_on("administrator")
             machine.canary()

@@ -22,6 +22,7 @@ from simulator.faults.kinds import (
     NodeCrash,
     NodeDrain,
     NodeFull,
+    NodeLost,
     ObjectDamaged,
     Outage,
     Partition,
@@ -34,8 +35,14 @@ from simulator.faults.kinds import (
 )
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan
-from simulator.world import moves, newcomers, partitions, room, volumes
+from simulator.world import lifecycle, moves, newcomers, partitions, room, volumes
 from simulator.world.cluster import World
 from simulator.world.volume import SimVolume
 
@@ -58,6 +65,12 @@ class EnginePower(Protocol):
 
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the repository's newest object of a kind."""
+
+    def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
+        """Have the engine do what an administrator orders, also after its next start."""
+
+    def replicate(self) -> None:
+        """Have the engine bring points to the second repository."""
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the repository's newest objects, the oldest of them perhaps only in part."""
@@ -146,9 +159,18 @@ class Nemesis:
             )
         )
         match happening:
-            case EngineCrash() | EngineTwin() | RepositoryPowerCut() | ObjectDamaged():
+            case (
+                EngineCrash()
+                | EngineTwin()
+                | RepositoryPowerCut()
+                | ObjectDamaged()
+                | MachineRestored()
+                | PointMounted()
+                | ReplicaConnected()
+                | MachineRunFromPoint()
+            ):
                 self._happen_to_engine(happening)
-            case NodeCrash():
+            case NodeCrash() | NodeLost():
                 self._crash(happening)
             case NodeFull(node=node, lasts=lasts):
                 self._spawn(
@@ -184,9 +206,25 @@ class Nemesis:
                     happen_to_machine(world, happening, machine, spawn=self._spawn)
 
     def _happen_to_engine(
-        self, happening: EngineCrash | EngineTwin | RepositoryPowerCut | ObjectDamaged
+        self,
+        happening: EngineCrash
+        | EngineTwin
+        | RepositoryPowerCut
+        | ObjectDamaged
+        | MachineRestored
+        | PointMounted
+        | ReplicaConnected
+        | MachineRunFromPoint,
     ) -> None:
         match happening:
+            case ReplicaConnected(lasts=lasts):
+                self._spawn(
+                    partitions.connect(self._world, partitions.REPLICA, lasts=Duration(lasts)),
+                    happening.kind,
+                )
+                self._engine.replicate()
+            case MachineRestored() | PointMounted() | MachineRunFromPoint():
+                self._engine.order(happening)
             case EngineCrash():
                 self._engine.cut(down_for=Duration(happening.down_for))
             case EngineTwin():
@@ -262,8 +300,11 @@ class Nemesis:
         lasts = Duration(happening.lasts)
         self._spawn(partitions.fail(self._world, port, machine, lasts=lasts), "outage")
 
-    def _crash(self, happening: NodeCrash) -> None:
+    def _crash(self, happening: NodeCrash | NodeLost) -> None:
         world = self._world
+        if isinstance(happening, NodeLost):
+            lifecycle.lose_node(world, NodeName(happening.node))
+            return
         node = self._node(happening.node)
         if node is None:
             return

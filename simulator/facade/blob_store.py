@@ -22,9 +22,9 @@ class SizedStore(BlobStore, Protocol):
 class BlobStoreFacade:
     """Objects in memory behind one network link. What `create` confirmed survives everything."""
 
-    def __init__(self, world: World, kept: SizedStore, /) -> None:
+    def __init__(self, world: World, kept: SizedStore, /, *, rate: ByteCount = _RATE) -> None:
         self._world, self._kept = world, kept
-        self._link = SharedLink(world.sim, _RATE)
+        self._link = SharedLink(world.sim, rate)
 
     def address(self, operation: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Address:  # noqa: ARG002 - the protocol's form
         """The repository is its own machine; a fault names the kind of object."""

@@ -13,7 +13,7 @@ from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Happenings
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
 from simulator.world.cluster import World
-from simulator.world.partitions import CLUSTER, REPOSITORY
+from simulator.world.partitions import CLUSTER, REPLICA, REPOSITORY
 
 _LATENCY_MOST: Final = 20 * MILLISECOND
 _COURSES: Final = {
@@ -48,6 +48,8 @@ def _side(port: str, address: Address) -> str:
     """Return whom a call has to reach."""
     if port == "blob_store":
         return REPOSITORY
+    if port == "replica_store":
+        return REPLICA
     if port == "cluster":
         return CLUSTER
     return address.node or ""
@@ -130,7 +132,7 @@ class Door:
         if side not in self._world.cut_off:
             return
         await self._world.sim.sleep(_NETWORK_TIMEOUT)
-        if side in {CLUSTER, REPOSITORY}:
+        if side in {CLUSTER, REPLICA, REPOSITORY}:
             raise OperationFailedError(operation, f"the {side} does not answer")
         raise HostUnreachableError(NodeName(side))
 

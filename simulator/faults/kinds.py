@@ -15,12 +15,19 @@ from simulator.faults.life_cycle import (
     MachineRenamed,
     MachineStopped,
     MountGoesAstray,
+    SharedDisksClaimed,
     SharedNothingMove,
     TrackerLies,
     UserCheckpoint,
     UserRevert,
 )
 from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
+from simulator.faults.orders import (
+    MachineRestored,
+    MachineRunFromPoint,
+    PointMounted,
+    ReplicaConnected,
+)
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
 
@@ -140,6 +147,13 @@ class NodeCrash(Timed):
     down_for: TimeSpan = Field(default=600_000_000, gt=0)
 
 
+class NodeLost(Timed):
+    """A node burns down: it never comes back, and the machines on its own volumes are gone."""
+
+    kind: Literal["node-lost"]
+    node: str
+
+
 class Partition(Timed):
     """The network between two sides fails: calls do not arrive, and answers are lost.
 
@@ -233,10 +247,13 @@ class CallDisturbed(Strict):
 
 
 class ObjectDamaged(Timed):
-    """The repository's newest object of a kind rots: it is lost, or its bytes change."""
+    """The repository's newest object of a kind rots: it is lost, or its bytes change.
+
+    Of `maps`, of which everything is stored twice, both copies do.
+    """
 
     kind: Literal["object-damaged"]
-    objects: Literal["packs", "points"]
+    objects: Literal["packs", "points", "maps"]
     damage: Literal["lost", "flipped"] = "lost"
 
 
@@ -287,6 +304,7 @@ Happening = Annotated[
     | AgentAppears
     | VolumeFills
     | SharedNothingMove
+    | SharedDisksClaimed
     | MountGoesAstray
     | DiskResized
     | MachineCreated
@@ -301,6 +319,7 @@ Happening = Annotated[
     | ForeignSnapshot
     | ForeignCheckpoint
     | NodeCrash
+    | NodeLost
     | Partition
     | Outage
     | EngineCrash
@@ -322,6 +341,10 @@ Happening = Annotated[
     | UserRevert
     | MachineRenamed
     | MachineStopped
-    | MachineDeleted,
+    | MachineDeleted
+    | MachineRestored
+    | PointMounted
+    | ReplicaConnected
+    | MachineRunFromPoint,
     Field(discriminator="kind"),
 ]

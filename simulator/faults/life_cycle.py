@@ -105,6 +105,13 @@ class MachineImported(OfMachine):
     lasts: TimeSpan = Field(default=3_600_000_000, gt=0)
 
 
+class SharedDisksClaimed(OfMachine):
+    """Machines of a guest cluster claim to own a set of shared disks; the first of them writes."""
+
+    kind: Literal["shared-disks-claimed"]
+    owners: tuple[str, ...]
+
+
 class TrackerLies(OfMachine):
     """A machine's trackers miss a share of the writes from now on, and say nothing."""
 

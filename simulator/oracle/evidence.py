@@ -11,6 +11,7 @@ from reference_engine.model.identity import (
     DiskId,
     MachineId,
     NodeName,
+    OrderId,
     RecoveryPointId,
     VolumeName,
 )
@@ -20,6 +21,7 @@ from reference_engine.model.recovery_point import (
     RecoveryPoint,
     TransferKind,
 )
+from reference_engine.model.restore_order import RestoreOrder
 from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
@@ -100,6 +102,18 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """What the repository lists in the end."""
 
     later: tuple[LaterRestore, ...]
+    looks: tuple[LaterRestore, ...]
+    """What somebody read who looked into points; these may have expired since."""
+
+    lived: dict[OrderId, tuple[bytes, ...]]
+    """What machines that ran from points say that their disks hold in the end."""
+
+    misread: tuple[str, ...]
+    """What they read other than they had written."""
+
+    replica: tuple[RecoveryPointId, ...]
+    """What a second repository lists in the end, in its order."""
+
     live: dict[DiskId, StampImage]
     """The production disks in the end."""
 
@@ -140,6 +154,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
     suspects: frozenset[MachineId] | None
     """The machines to which something happened; None: something happened to all."""
+
+    orders: dict[OrderId, RestoreOrder]
+    """What was to be restored onto hosts."""
 
     keep_last: int
     """How many points of each machine the rules keep."""

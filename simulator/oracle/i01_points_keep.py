@@ -5,7 +5,7 @@ from simulator.oracle.verdict import Finding, Invariant
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
-    for restore in evidence.later:
+    for restore in (*evidence.later, *evidence.looks):
         proof = evidence.proofs.get(restore.point)
         finding.check(
             restore.point,

@@ -1,6 +1,7 @@
 """I12: the engine never changes a byte of a production disk."""
 
 from simulator.oracle.evidence import Evidence, replay
+from simulator.oracle.landings import judge_consent
 from simulator.oracle.verdict import Finding, Invariant
 
 
@@ -18,6 +19,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             )
     for image, unchanged in evidence.sources_unchanged.items():
         finding.check(image, "the source file was changed", holds=unchanged)
+    judge_consent(evidence, finding)
 
 
 INVARIANT = Invariant(id="I12", title="production disks are never written", judge=_judge)

@@ -1,12 +1,13 @@
 """I13: a point restores to the same bytes, whatever the target."""
 
 from simulator.oracle.evidence import Evidence
+from simulator.oracle.landings import judge_bytes
 from simulator.oracle.verdict import Finding, Invariant
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
     seen: dict[tuple[str, str], tuple[str, str]] = {}
-    for restore in evidence.later:
+    for restore in (*evidence.later, *evidence.looks):
         for disk, fingerprint in restore.fingerprints.items():
             first = seen.setdefault((restore.point, disk), (restore.target, fingerprint))
             finding.check(
@@ -22,6 +23,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                         f"{disk} on {restore.target} differs from what was committed",
                         holds=proven.fingerprint == fingerprint,
                     )
+    judge_bytes(evidence, finding)
 
 
 INVARIANT = Invariant(id="I13", title="restores are the same on every target", judge=_judge)

@@ -2,6 +2,7 @@
 
 from reference_engine.model.identity import DiskId, MachineId
 from simulator.oracle.evidence import Evidence
+from simulator.oracle.landings import judge_identity
 from simulator.oracle.verdict import Finding, Invariant
 
 
@@ -34,6 +35,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 f"{record.disk} was read from another run's snapshot {record.snapshot}",
                 holds=cut is not None and cut.run == point.run and record.disk in cut.images,
             )
+    judge_identity(evidence, finding)
 
 
 INVARIANT = Invariant(id="I16", title="one chain is one machine", judge=_judge)

@@ -4,6 +4,7 @@ from reference_engine.model.identity import MachineId
 from reference_engine.model.outcome import Outcome
 from reference_engine.trace.engine import JobEnded, RunEnded, SlotsMissed
 from simulator.oracle.evidence import Evidence
+from simulator.oracle.landings import judge_ends
 from simulator.oracle.verdict import Finding, Invariant
 
 
@@ -35,6 +36,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 "was neither run nor missed by name",
                 holds=slot in known.get(machine, set()) or bool(evidence.finished),
             )
+    judge_ends(evidence, finding)
 
 
 INVARIANT = Invariant(id="I21", title="every slot and every failure is explained", judge=_judge)

@@ -8,7 +8,7 @@ import numpy as np
 
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
-from reference_engine.model.machine import BackEnd, GuestKind
+from reference_engine.model.machine import BackEnd, GuestKind, NetworkAdapter
 from reference_engine.model.units import MIB, MILLISECOND, SECOND, ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
@@ -78,6 +78,8 @@ def build_world(
             world.outside.add(name)
             world.agentless.add(name)
             world.maps.untracked.add(name)
+        world.switches[name] = node.switches
+        world.folders[name] = node.folder
         world.clocks[name] = Clock(
             sim, offset=Duration(node.clock_offset), drift_ppm=node.clock_drift_ppm
         )
@@ -91,6 +93,7 @@ def build_world(
             redirected_rate=ByteCount(entry.redirected_mib_s * MIB),
             pinned=entry.pinned,
         )
+        volume.local = entry.local
         volume.by_storage = entry.snapshots == "storage"
         if entry.room is not None:
             volume.room = ByteCount(entry.room)
@@ -148,6 +151,11 @@ def _build_machine(
         guest_clock=clock.read,
         canary_per_mille=scenario.canary_percent * 10,
     )
+    if described.switch is not None:
+        address = f"00155d{key_of('address', sim.seed, described.name) & 0xFFFFFF:06x}"
+        built.adapters = (NetworkAdapter(switch=described.switch, address=address),)
+    if described.shared_by is not None:
+        built.owners = tuple(map(MachineId, described.shared_by))
     built.obstacles = tuple(_OBSTACLES[each] for each in described.obstacles)
     built.unprotected = tuple(
         f"physical disk {number + 1}" for number in range(described.physical_disks)

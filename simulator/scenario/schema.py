@@ -31,6 +31,10 @@ class Node(Strict):
     member: bool = True
     """False: a host outside of the cluster, without an agent until one appears."""
 
+    switches: tuple[str, ...] = ()
+    folder: str = Field(default="C:\\VMs", max_length=300)
+    """Where it keeps the files of machines that are restored onto it."""
+
 
 class Volume(Strict):
     """A Cluster Shared Volume."""
@@ -40,6 +44,9 @@ class Volume(Strict):
     direct_mib_s: int = Field(default=200, ge=1)
     redirected_mib_s: int = Field(default=60, ge=1)
     pinned: bool = False
+    local: bool = False
+    """A disk of its coordinator's own: nobody else reaches it, machines on it do not fail over."""
+
     room: Size | None = Field(default=None, ge=0)
     """What is left on it for snapshots; without end where nothing is said."""
 
@@ -83,6 +90,12 @@ class VirtualMachine(Strict):
 
     physical_disks: int = Field(default=0, ge=0, le=16)
     """Disks of a host's storage that it reads directly, and that no snapshot reaches."""
+
+    shared_by: tuple[str, ...] | None = None
+    """It is a set of disks that a guest cluster shares, and these of its machines claim it."""
+
+    switch: str | None = None
+    """The virtual switch that it is connected to."""
 
     disks: list[Disk] = Field(min_length=1, max_length=16)
     writes: WriteProfile = WriteProfile()
@@ -133,6 +146,8 @@ class Store(Strict):
 
     upkeep_every: TimeSpan = Field(default=3_600_000_000, gt=0)
     immutable_for: TimeSpan = Field(default=0, ge=0)
+    replica_kib_s: int = Field(default=1024, ge=1)
+    """How fast the link to a second repository is, while there is one: `replica-connected`."""
 
 
 class Skew(Strict):
@@ -146,6 +161,18 @@ class Expectation(Strict):
     """What must come of a machine's jobs; slots are counted from 1."""
 
     machine: str
+    order: str | None = None
+    """A restore of the machine, to which `outcome` and `cause` belong instead of to its jobs."""
+
+    rewritten: list[str] | None = None
+    """Which fields of the machine's configuration the restore says that it changed."""
+
+    replicas: int | None = Field(default=None, ge=0)
+    """How many points of the machine the second repository has in the end."""
+
+    points_left: int | None = Field(default=None, ge=0)
+    """How many points of the machine there are in the end."""
+
     slot: int | None = Field(default=None, ge=1)
     outcome: list[Outcome] | None = None
     consistency: Literal["application", "saved-state", "crash"] | None = None

@@ -87,6 +87,10 @@ class World:
         self.full: set[NodeName] = set()
         """Nodes without memory for another machine."""
 
+        self.switches: dict[NodeName, tuple[str, ...]] = {}
+        self.folders: dict[NodeName, str] = {}
+        """Where each host keeps the files of its machines."""
+
         self.foreign: dict[SnapshotId, tuple[MachineId, ReferencePointId]] = {}
         """Another backup product's checkpoints, each with its reference point."""
 
@@ -150,6 +154,7 @@ class World:
         machine.node = machine.last_node = node
         machine.placements += 1
         machine.settled = True
+        machine.come_up()
         if self.mixed:
             self._change_back_end(machine, self.back_ends[node])
         self.emit(MachinePlaced(at=self.sim.now(), machine=machine.id, node=node, why=why))
@@ -317,7 +322,7 @@ class World:
         for listener in self.on_node_loss:
             listener(node, lost)
         for volume in self.volumes.values():
-            if volume.coordinator == node:
+            if volume.coordinator == node and not volume.local:
                 successor = self.other_node(node)
                 if successor is not None:
                     self.set_coordinator(volume, successor, why="failover")
@@ -369,15 +374,21 @@ class World:
 
     async def _restart(self, machine: SimMachine, node: NodeName) -> None:
         await self.sim.sleep(self.restart_delay)
-        while True:
-            target = self.other_node(node)
-            if target is not None and self.quorate:
+        while not machine.deleted:
+            tied = self._tied(machine)
+            target = self.other_node(node) if tied is None else tied
+            if target is not None and self.quorate and self.member(target):
                 break
             await self.sim.sleep(self.restart_delay)
-        if machine.deleted or machine.off or machine.node is not None:
+        if machine.deleted or machine.off or machine.node is not None or target is None:
             return
         machine.skip()
         self.place(machine, target, why="failover")
+
+    def _tied(self, machine: SimMachine) -> NodeName | None:
+        """Return the only node on which the machine can run, because a disk of it lies there."""
+        volumes = [self.volumes[disk.volume] for disk in machine.disks]
+        return next((volume.coordinator for volume in volumes if volume.local), None)
 
     def start_node(self, node: NodeName, /) -> None:
         """Give the node power again; its memory is empty."""

@@ -67,12 +67,38 @@ def delete(world: World, machine: SimMachine, /) -> None:
             )
 
 
+def claim(world: World, machine: SimMachine, owners: tuple[MachineId, ...], /) -> None:
+    """Have other machines of a guest cluster claim a set of shared disks; the first one writes it.
+
+    What the former owner had brought to rest is at rest no more.
+    """
+    machine.advance()
+    machine.guest.interrupt("owner moved")
+    machine.owners = owners
+    writer = world.machines.get(owners[0]) if owners else None
+    if writer is not None and writer.node not in {None, machine.node}:
+        assert writer.node is not None
+        world.place(machine, writer.node, why="owner moved")
+    machine.canary()
+
+
+def lose_node(world: World, node: NodeName, /) -> None:
+    """Have a node be gone for good, with the machines whose disks lie on its own volumes."""
+    world.crash_node(node)
+    for machine in world.machines.values():
+        volumes = [world.volumes[disk.volume] for disk in machine.disks]
+        if any(volume.local and volume.coordinator == node for volume in volumes):
+            delete(world, machine)
+
+
 def add_disk(world: World, machine: SimMachine, volume: VolumeName, size: ByteCount, /) -> None:
     """Add a disk to a running machine."""
     if machine.deleted:
         return
     machine.advance()
     number = len(machine.disks)
+    while f"{machine.id}-disk{number}" in world.truth.initial:
+        number += 1  # one that a restore left out was another disk
     machine.add(
         SimDisk(
             DiskId(f"{machine.id}-disk{number}"),

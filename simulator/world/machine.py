@@ -4,10 +4,11 @@ from collections.abc import Callable
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import DiskId, GuestSnapshotId, MachineId, NodeName, RunTag
-from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
+from reference_engine.model.machine import BackEnd, GuestKind, Machine, NetworkAdapter, VirtualDisk
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
@@ -81,6 +82,10 @@ class SimMachine:
         self.unprotected: tuple[str, ...] = ()
         """What it reads and no snapshot of its host reaches."""
 
+        self.owners: tuple[MachineId, ...] | None = None
+        """Of a set of shared disks: who claims to own it."""
+
+        self.adapters: tuple[NetworkAdapter, ...] = ()
         self.deleted = False
         self.stalled: set[str] = set()
         """The volumes whose pause keeps the machine from writing."""
@@ -123,6 +128,8 @@ class SimMachine:
             ),
             obstacles=self.obstacles,
             unprotected=self.unprotected,
+            adapters=self.adapters,
+            owners=self.owners,
         )
 
     def disk(self, disk: str, /) -> SimDisk:
@@ -234,6 +241,25 @@ class SimMachine:
                     )
                 )
 
+    def put_back(self, disk: SimDisk, content: npt.NDArray[np.uint8], /) -> None:
+        """Give every cell of the disk new content, the real bytes of `content`."""
+        every = np.arange(disk.cells)
+        padded = np.zeros(disk.cells * disk.cell, np.uint8)
+        padded[: len(content)] = content
+        rows = padded.reshape(-1, disk.cell)
+        empty = ~rows.any(axis=1)
+        self.change_unseen(disk, every[~empty], trimmed=every[empty])
+        disk.content.real = [range(disk.cells)]
+        for cell in every[~empty].tolist():
+            stamp = int(disk.stamps.read(every[cell : cell + 1])[0])
+            disk.content.written[stamp] = rows[cell].tobytes()
+
+    def keep_first(self, count: int, /) -> None:
+        """Have only the first disks, as before others were added."""
+        added = len(self.disks) - count  # each disk that was added has a workload of its own
+        del self.disks[count:]
+        del self._workloads[len(self._workloads) - added :]
+
     def damage(self, disk: DiskId, /) -> None:
         """Have somebody change a cell that the guest did not write: what must never happen."""
         self.advance()
@@ -252,6 +278,11 @@ class SimMachine:
                 self._write(self.disks[burst.disk], burst.cells, trim=burst.trim)
         if self.application is not None:
             self.application.advance(now, self._put_real)
+
+    def come_up(self) -> None:
+        """Have the application go on with its machine, and not with whoever looks at it first."""
+        if self.application is not None:
+            self.advance()
 
     def skip(self) -> None:
         """Let the writes of a time without power go by."""
@@ -307,13 +338,9 @@ class SimMachine:
             found = next(name for name in cut.images if name == disk)
             cut.images[found] = cut.images[found].overlaid(cells, stamps)
 
-    def take_stamp(self) -> int:
-        """Give something that is no write a place of its own in the write order.
-
-        A cut before it and one behind it differ then, though nothing was written in between.
-        """
-        self.stamp += 1
-        return self.stamp
+    def pass_stamp(self) -> int:
+        """Return a place in the write order that no write takes."""
+        return int(self._new_stamps(1)[0])
 
     def _new_stamps(self, count: int) -> Stamps:
         first = self.stamp + 1

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from reference_engine.model.extents import EMPTY
 from reference_engine.model.identity import DiskId, MachineId, NodeName, VolumeName
+from reference_engine.model.machine import Machine
 from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from simulator.kernel.streams import key_of
@@ -50,6 +51,19 @@ def create(
     machine.fill(300)
     world.machines[identity] = machine
     world.place(machine, node, why="created")
+    return machine
+
+
+def placed_among(world: World, described: Machine, disks: list[SimDisk], /) -> SimMachine:
+    """Return a machine of this identity that writes as its neighbours do and is nowhere yet."""
+    pattern = next(iter(world.machines.values()))
+    machine = _machine(
+        world, described.id, described.name, disks, pattern=pattern, records=_ours(world)
+    )
+    machine.guest.kind, machine.guest.back_end = described.guest, described.back_end
+    for disk in disks:
+        machine.fill_disk(disk, 0)
+    world.machines[machine.id] = machine
     return machine
 
 

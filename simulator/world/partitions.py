@@ -10,6 +10,7 @@ from simulator.world.cluster import World
 Side = TypeVar("Side")
 CLUSTER: Final = "cluster"
 REPOSITORY: Final = "repository"
+REPLICA: Final = "second repository"
 GUEST: Final = "consistency"
 TRACKER: Final = "change_tracking"
 STORE: Final = "blob_store"
@@ -33,6 +34,14 @@ async def cut_off(world: World, side: str, /, *, lasts: Duration) -> None:
                 if machine.node == side and machine.guest.at_rest:
                     machine.guest.go_on("session-lost")
     _end(world.cut_off, side)
+
+
+async def connect(world: World, side: str, /, *, lasts: Duration) -> None:
+    """Have a side that is cut off be reached for a while."""
+    if side in world.cut_off:
+        _end(world.cut_off, side)
+    await world.sim.sleep(lasts)
+    world.cut_off[side] = world.cut_off.get(side, 0) + 1
 
 
 async def isolate(world: World, node: NodeName, /, *, lasts: Duration) -> None:

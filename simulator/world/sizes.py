@@ -23,7 +23,7 @@ async def resize(world: World, machine: SimMachine, disk: SimDisk, size: ByteCou
     before = disk.cells
     disk.resize(size)
     world.truth.shapes.setdefault(disk.id, []).append(
-        Shape(stamp=machine.take_stamp(), size=size, cells=disk.cells)
+        Shape(stamp=machine.pass_stamp(), size=size, cells=disk.cells)
     )
     world.maps.resize(disk)
     # The end of the disk moves, and what stands there is written anew; some of what is new is used.

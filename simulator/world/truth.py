@@ -7,9 +7,11 @@ from reference_engine.model.identity import (
     GuestSnapshotId,
     MachineId,
     NodeName,
+    OrderId,
     RunTag,
     SnapshotId,
 )
+from reference_engine.model.machine import Machine
 from reference_engine.model.units import Instant
 from simulator.world.stamps import Cells, StampImage, Stamps
 
@@ -61,6 +63,18 @@ class Milestone(msgspec.Struct, frozen=True, kw_only=True):
     """The last transaction of which anything was written."""
 
 
+class Landing(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that was made of restored disks, as its host took it over."""
+
+    order: OrderId
+    machine: Machine
+    contents: tuple[bytes, ...]
+    """Of its disks, in order, in that instant."""
+
+    replaced: bool
+    """Whether a machine of the same identity had to go for it."""
+
+
 class Truth(msgspec.Struct, frozen=True, kw_only=True):
     """The record of one simulation. Append-only; the world writes it, only the oracle reads it."""
 
@@ -92,6 +106,9 @@ class Truth(msgspec.Struct, frozen=True, kw_only=True):
     shapes: dict[DiskId, list[Shape]]
     """Every later size of a disk."""
 
+    landings: list[Landing]
+    """Every machine that came back from the repository."""
+
     def size(self, disk: DiskId, stamp: int, /) -> int:
         """Return the disk's size at this stamp of its machine."""
         later = [shape.size for shape in self.shapes.get(disk, []) if shape.stamp <= stamp]
@@ -113,4 +130,5 @@ def empty_truth() -> Truth:
         lied={},
         of_twins=[],
         shapes={},
+        landings=[],
     )

@@ -32,6 +32,9 @@ class SimVolume:
         self.room: ByteCount | None = None
         """What is left for snapshots; None: room without end."""
 
+        self.local = False
+        """It belongs to one node, and is lost with it."""
+
         self.by_storage = False
         """The storage takes snapshots, of the machines of one host and through that host."""
 

@@ -74,6 +74,15 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "wall-clock-believed": ("d71_time_shift_against_immutability[ahead]", "I14"),
     "retention-shortened-for-room": ("d66_repository_full", "I14"),
     "full-repository-given-up": ("d66_repository_full", "expect:x"),
+    "point-not-leased": ("d79_mounted_point_outlives_its_rules[until-unmounted]", "I1"),
+    "resumed-file-trusted": ("d78_restore_dies_midway[engine-dies-at-write-2]", "I13"),
+    "replaced-unasked": ("d77_restore_while_original_runs[replace-unconfirmed]", "I12"),
+    "addresses-kept": ("d76_restore_to_another_host[same-switches]", "I16"),
+    "replica-newest-first": ("d84_laptop_offline[cut-twice]", "I10"),
+    "overlay-map-in-memory": ("d81_instant_recovery[host-dies]", "I13"),
+    "overlay-filled-over": ("d81_instant_recovery[undisturbed]", "I13"),
+    "any-owners-accepted": ("d45_shared_disks[two]", "expect:set slot 2"),
+    "order-files-left": ("d78_restore_dies_midway[host-stays-dead]", "I11"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
 

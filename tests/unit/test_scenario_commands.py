@@ -14,6 +14,7 @@ from simulator.campaign.scenarios.json_schema import FILE_NAME, json_schema, sch
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import ScenarioRefusedError, parse_scenario
 from tests.strategies.scenario_texts import VALID
+from tests.strategies.simulated_clusters import scenario_text
 
 FILES: Final = scenario_files((library(),))
 VALIDATOR: Final = jsonschema.Draft202012Validator(json_schema())
@@ -161,3 +162,43 @@ def test_the_schema_finds_slips(old: str, new: str) -> None:
         parse_scenario(text, name="x.toml")
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(tomllib.loads(text))
+
+
+def test_a_scenario_is_tried_under_many_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each variant is run under every seed, and a seed that breaks something is named."""
+    text = (
+        scenario_text()
+        + """
+[[variants]]
+id = "holds"
+
+[[variants]]
+id = "does-not"
+expect = [{ machine = "x", slot = 1, outcome = ["REFUSED"] }]
+"""
+    )
+    file = tmp_path / "mine.toml"
+    file.write_text(text, encoding="utf-8")
+
+    assert run(["scenario", "check", str(file), "--seeds", "3..4", "--json"]) == 1
+
+    *told, summary = records(capsys)
+    broken = {
+        each["title"]: [breach["seed"] for breach in each["breaches"]]
+        for each in told
+        if "breaches" in each
+    }
+    assert broken == {"mine[holds]": [], "mine[does-not]": [3, 4]}
+    assert (summary["runs"], summary["broken"]) == (4, 2)
+
+
+@pytest.mark.parametrize("seeds", ["", "5", "9..1", "1..2000000", "a..b", "-1..2", "1..2..3"])
+def test_what_is_no_range_of_seeds_is_refused(
+    seeds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence says what a range looks like."""
+    assert run(["scenario", "check", str(FILES[0]), f"--seeds={seeds}"]) == 2
+
+    assert "is no range of seeds; give it as 1..50" in capsys.readouterr().err

@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 from cyclopts import Parameter
 
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Form, Output
 from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.scenarios.around import Around, parse_seeds, titles, tried_around
 from simulator.campaign.scenarios.drawing import drawing_of
 from simulator.campaign.scenarios.json_schema import FILE_NAME, json_schema, schema_text
 from simulator.campaign.scenarios.template import TEMPLATE
@@ -123,13 +125,25 @@ def _named(text: str) -> Path:
     raise InputRefusedError(f"{text} has {len(found)} scenarios", f"choose from {names}")
 
 
-def check(*files: Path, output: Shown) -> ExitCode:
+def check(
+    *files: Path,
+    seeds: str | None = None,
+    jobs: Annotated[int, Parameter(name=("--jobs", "-j"))] = 1,
+    output: Shown,
+) -> ExitCode:
     """Say whether scenario files can be run, and all that is wrong with those that cannot.
+
+    With `--seeds`, run each of them under every seed, and say what does not hold.
 
     Args:
         files: Scenario files, or directories of them.
+        seeds: First and last seed, as `1..50`: other draws of chance around the same schedule.
+        jobs: Worker processes.
         output: Where results go.
     """
+    if jobs < 1:
+        raise InputRefusedError(f"{jobs} processes cannot work", "give at least one with -j")
+    around = None if seeds is None else parse_seeds(seeds)
     if not files:
         raise InputRefusedError("no file was named", "name scenario files or directories of them")
     checked = scenario_files(files)
@@ -142,8 +156,50 @@ def check(*files: Path, output: Shown) -> ExitCode:
             output.say(complaint)
         if not complaints:
             output.say(f"{file}: can be run")
+    if around is not None and not refused:
+        return _check_around(checked, around, jobs, output)
     code = ExitCode.INPUT if refused else ExitCode.OK
     output.summary(files=len(checked), refused=refused, exit_code=int(code))
+    return code
+
+
+def _check_around(files: list[Path], seeds: range, jobs: int, output: Output) -> ExitCode:
+    work = titles(files)
+    order = {title: number for number, (_, title) in enumerate(work)}
+    results: list[Around] = []
+    with output.steps("scenarios", len(work)) as advance:
+        for result in tried_around(work, seeds, jobs=jobs):
+            results.append(result)
+            advance(len(results), f"{sum(len(each.breaches) for each in results)} seeds broken")
+    results.sort(key=lambda each: order[each.title])
+    for each in results:
+        output.record("scenario", **msgspec.to_builtins(each))
+    output.table(
+        ("SCENARIO", "SEEDS", "HOLD", "BROKEN", "CPU"),
+        [
+            (
+                each.title,
+                str(each.seeds),
+                str(each.seeds - len(each.breaches)),
+                " ".join(str(breach.seed) for breach in each.breaches) or "-",
+                f"{each.cpu_s:.1f}s",
+            )
+            for each in results
+        ],
+    )
+    broken = [each for each in results if each.breaches]
+    for each in broken:
+        first = each.breaches[0]
+        output.say(f"FAIL {each.title}: {'; '.join(first.broken)}")
+        output.say(f"     twinshot simulate {each.file} --seed {first.seed}")
+    code = ExitCode.FINDING if broken else ExitCode.OK
+    output.summary(
+        scenarios=len(results),
+        seeds=len(seeds),
+        runs=len(results) * len(seeds),
+        broken=sum(len(each.breaches) for each in results),
+        exit_code=int(code),
+    )
     return code
 
 

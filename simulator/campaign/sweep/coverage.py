@@ -98,6 +98,12 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "outage/tracker": TRACKER,
     "outage/repository": "repository fault",
     "clock-jump": "clock",
+    "machine-restored": LIFE_CYCLE,
+    "point-mounted": OTHER,
+    "shared-disks-claimed": LIFE_CYCLE,
+    "machine-run-from-point": LIFE_CYCLE,
+    "replica-connected": OTHER,
+    "node-lost": NODE_CRASH,
     "engine-twin": OTHER,
     "guest-writes": OTHER,
 }

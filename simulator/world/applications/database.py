@@ -234,7 +234,9 @@ def open_database(read: ReadCell, cell: int, /, *, wal: bool) -> Opening:
         _load(vfs, read, log)
     except FileHeaderError as damaged:
         return Opening(clean=False, transactions=0, problems=(str(damaged),))
-    clean = vfs.files[log].length == 0
+    # A journal whose first byte is zero was never begun: SQLite leaves it where it is.
+    begun = vfs.files[log].read(1, 0)
+    clean = not begun or (begun == b"\0" and not wal)
     problems: list[str] = []
     last = 0
     try:
