@@ -97,8 +97,10 @@ def choose_kept(
     it. So is every point younger than `immutable_for`. Periods are those of UTC.
     """
     verdicts: dict[RecoveryPointId, Verdict] = {}
-    for machine in dict.fromkeys(point.machine for point in points):
-        own = [point for point in reversed(points) if point.machine == machine]
+    newest_first: dict[MachineId, list[DatedPoint]] = {}
+    for point in reversed(points):
+        newest_first.setdefault(point.machine, []).append(point)
+    for own in newest_first.values():
         reasons = _reasons(_made(own, now), policy)
         for point, why in zip(own, reasons, strict=True):
             locked = ("immutable",) if immutable_for and now - point.at < immutable_for else ()

@@ -11,6 +11,7 @@ from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import CorruptionError, RefusedError, TwinshotError
 from reference_engine.model.identity import RunTag
 from reference_engine.model.units import Duration, Instant
+from reference_engine.repository.errors import PointRemovedError
 from reference_engine.trace.engine import PointsExpired, SpaceReclaimed, UpkeepDeferred
 
 
@@ -83,8 +84,8 @@ class Upkeep:
         newest: Instant | None = None
         for entry in await ports.repository.commits():
             try:
-                record = await ports.repository.point(entry.point)
-            except CorruptionError:
+                record = await ports.repository.recorded(entry)
+            except (CorruptionError, PointRemovedError):
                 continue  # of a point whose record is damaged a person decides
             newest = max(newest or record.host_instant, record.host_instant)
             dated.append(DatedPoint(point=entry.point, machine=entry.machine, at=record.made))

@@ -17,6 +17,10 @@ Bounds = npt.NDArray[np.int64]
 """Shape (n, 2): start and end of each range, ascending, disjoint, not touching."""
 
 
+_FEW: Final = 24
+"""So many ranges are joined one by one in the time that arrays take for any number of them."""
+
+
 class Extent(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """The bytes `[offset, offset + length)` of a virtual disk."""
 
@@ -67,7 +71,10 @@ class ExtentSet:
         breaks = np.flatnonzero(np.diff(pieces) != 1)
         starts = pieces[np.concatenate(([0], breaks + 1))] * piece
         ends = (pieces[np.concatenate((breaks, [len(pieces) - 1]))] + 1) * piece
-        return cls(np.stack((starts, np.minimum(ends, size)), axis=1))
+        bounds = np.empty((len(starts), 2), np.int64)
+        bounds[:, 0] = starts
+        np.minimum(ends, size, out=bounds[:, 1])
+        return cls(bounds)
 
     @property
     def bounds(self) -> Bounds:
@@ -109,6 +116,10 @@ class ExtentSet:
         if not self or not other:
             return EMPTY
         # One window of a disk is often cut out of all that changed on it.
+        if len(other._bounds) == 1:
+            return _cut(self, *other._bounds[0].tolist())
+        if len(self._bounds) == 1:
+            return _cut(other, *self._bounds[0].tolist())
         low = max(self._bounds[0, 0], other._bounds[0, 0])
         high = min(self._bounds[-1, 1], other._bounds[-1, 1])
         return _sweep(_between(self, low, high), _between(other, low, high), depth=2)
@@ -171,12 +182,34 @@ class ExtentSet:
 
 
 def _coalesce(ranges: npt.NDArray[np.int64]) -> Bounds:
+    if len(ranges) <= _FEW:
+        joined: list[list[int]] = []
+        for start, end in sorted(ranges.tolist()):
+            if joined and start <= joined[-1][1]:
+                joined[-1][1] = max(joined[-1][1], end)
+            else:
+                joined.append([start, end])
+        return np.array(joined, np.int64).reshape(-1, 2)
     ordered = ranges[np.argsort(ranges[:, 0], kind="stable")]
     reach = np.maximum.accumulate(ordered[:, 1])
     opens = np.concatenate(([True], ordered[1:, 0] > reach[:-1]))
     starts = ordered[opens, 0]
     closes = np.concatenate((opens[1:], [True]))
     return np.stack((starts, reach[closes]), axis=1)
+
+
+def _cut(whole: ExtentSet, low: int, high: int) -> ExtentSet:
+    """Return what of the set lies in `[low, high)`."""
+    bounds = whole.bounds
+    first = int(bounds[:, 1].searchsorted(low, "right"))
+    last = int(bounds[:, 0].searchsorted(high, "left"))
+    if first >= last:
+        return EMPTY
+    part = bounds[first:last]
+    if part[0, 0] < low or part[-1, 1] > high:
+        part = part.copy()
+        part[0, 0], part[-1, 1] = max(part[0, 0], low), min(part[-1, 1], high)
+    return ExtentSet(part)
 
 
 def _between(whole: ExtentSet, low: np.int64, high: np.int64) -> ExtentSet:

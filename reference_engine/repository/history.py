@@ -60,7 +60,10 @@ class History:
         self._last: dict[MachineId, Entry] = {}
         self._epochs: dict[MachineId, Epoch] = {}
         self._open: dict[MachineId, OpenRun] = {}
-        self._sessions: dict[str, RunTag] = {}
+        self._live_of: dict[MachineId, dict[RecoveryPointId, PointCommittedEntry]] = {}
+        """Each machine's part of `live`: a run asks for its own machine's points only."""
+
+        self._sessions: dict[str, OpenRun] = {}
         self._expired_manifests: set[str] = set()
         self._swept: set[str] = set()
         self._condemned: set[str] = set()
@@ -73,11 +76,12 @@ class History:
             case RunOpenedEntry(machine=machine, epoch=epoch, session=session):
                 tag = RunTag(machine=machine, epoch=epoch)
                 self._epochs[machine] = epoch
-                self._open[machine] = OpenRun(number=number, tag=tag, session=session)
-                self._sessions[session] = tag
+                opened = OpenRun(number=number, tag=tag, session=session)
+                self._open[machine] = self._sessions[session] = opened
                 self._last[machine] = entry
             case PointCommittedEntry(machine=machine):
                 self.live[entry.point] = self._committed[entry.point] = entry
+                self._live_of.setdefault(machine, {})[entry.point] = entry
                 self._newest[machine] = self._last[machine] = entry
                 self._end(machine, entry.epoch)
             case RunClosedEntry(machine=machine):
@@ -87,6 +91,7 @@ class History:
                 for point in points:
                     gone = self.live.pop(point, None)
                     if gone is not None:
+                        del self._live_of[gone.machine][point]
                         copy = manifest_copy_name(gone.manifest)
                         self._expired_manifests.update((gone.manifest, copy))
             case ObjectsCondemnedEntry(objects=objects):
@@ -126,6 +131,10 @@ class History:
         """Return the machine's newest commit, whether the point still exists or not."""
         return self._newest.get(machine)
 
+    def live_of(self, machine: MachineId, /) -> tuple[PointCommittedEntry, ...]:
+        """Return the machine's points that exist, in commit order."""
+        return tuple(self._live_of.get(machine, {}).values())
+
     def last(self, machine: MachineId, /) -> Entry | None:
         """Return the newest entry about the machine's runs."""
         return self._last.get(machine)
@@ -140,7 +149,13 @@ class History:
 
     def opened(self, session: str, /) -> RunTag | None:
         """Return the run that this session belongs to; None: the log knows no such session."""
-        return self._sessions.get(session)
+        opened = self._sessions.get(session)
+        return None if opened is None else opened.tag
+
+    def opened_at(self, session: str, /) -> int | None:
+        """Return the number of the entry that opened the session; None: there is none."""
+        opened = self._sessions.get(session)
+        return None if opened is None else opened.number
 
     def is_open(self, run: RunTag, /) -> bool:
         """Return whether the run may still commit."""

@@ -1,7 +1,7 @@
 """The index of the whole repository, as far as it has been read: kept from run to run.
 
 Portions are write-once, so one that was read is never read again. Where one that was read is gone
-now, its packs may be gone as well, and everything is read anew.
+now and the log does not say why, its packs may be gone as well, and everything is read anew.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ import numpy as np
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import Digests, NameTable, Places
-from reference_engine.repository.codec import RunOpenedEntry, session_of
+from reference_engine.repository.codec import session_of
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.log import Log
 from reference_engine.repository.pages import decode_segment
@@ -29,18 +29,19 @@ class KnownIndex:
         self.packs = NameTable()
         self._blocks = KnownBlocks()
         self._read: set[str] = set()
+        self._swept = 0
+        """How many portions were swept of which the blocks are still in memory."""
 
     async def refreshed(self) -> KnownBlocks:
         """Return every block that a portion speaks of; nobody may add to it.
 
         Of more blocks than fit, the ones that were stored last are known.
         """
-        portions = await self._portions()
-        if not self._read <= {*portions}:
-            self._blocks, self._read = KnownBlocks(), set()
+        present = await self._store.names("index/")
+        self._forget(self._read.difference(present))
         fresh: list[tuple[Digests, Places]] = []
         count = 0
-        unread = [name for name in reversed(portions) if name not in self._read]
+        unread = self._newest_first([name for name in present if name not in self._read])
         for start in range(0, len(unread), _ASKED_AT_ONCE):
             if count >= KEYS_MAX:
                 break
@@ -64,13 +65,24 @@ class KnownIndex:
             )
         return self._blocks
 
-    async def _portions(self) -> list[str]:
-        """Return the names of the index's portions, those of the newest session last."""
-        opened = [e.session for e in self._log.history.entries if isinstance(e, RunOpenedEntry)]
-        age = {session: at for at, session in enumerate(opened)}
+    def _forget(self, gone: set[str]) -> None:
+        """Believe what portions said that are gone now only where the log says why they are.
+
+        What is swept is passed over by whoever looks for a block, and takes room only: a reclaim
+        that deletes thousands of portions one by one must not have every run read the others anew.
+        """
+        self._read -= gone
+        self._swept += len(gone)
+        known = all(self._log.history.is_swept(name) for name in gone)
+        if not known or self._swept > len(self._read):
+            self._blocks, self._read, self._swept = KnownBlocks(), set(), 0
+
+    def _newest_first(self, portions: list[str]) -> list[str]:
+        """Return those of a session that the log knows, those of the newest session first."""
         found: list[tuple[int, int, str]] = []
-        for name in await self._store.names("index/"):
-            session, number = session_of(name), name.rpartition("-")[2]
-            if session in age and number.isdecimal():
-                found.append((age[session], int(number), name))
-        return [name for _, _, name in sorted(found)]
+        for name in portions:
+            number = name.rpartition("-")[2]
+            age = self._log.history.opened_at(session_of(name))
+            if age is not None and number.isdecimal():
+                found.append((age, int(number), name))
+        return [name for _, _, name in sorted(found, reverse=True)]

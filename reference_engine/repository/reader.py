@@ -73,31 +73,28 @@ class PointReader:
         self._assembler = Assembler(header.key, block_size=header.block_size)
         self._manifest = manifest
         self._block_size = header.block_size
-        self._packs = NameTable()
+        self._packs = packs = NameTable()
+
+        # Not a method: a cycle would keep the frames in memory until it is collected.
+        async def load(number: int, row: PageRow) -> Page:
+            name, of = manifest.maps[row.object_number - 1], manifest.record.id
+            return await load_page(
+                store, header.key, packs, name=name, number=number, row=row, of=of
+            )
+
         self._rescue = Rescue(store, header.key, piece=header.block_size // PIECES)
         self._maps = {
             disk: BlockMap(
                 entry.size,
                 block_size=header.block_size,
                 key=header.key,
-                load=self._load,
+                load=load,
                 root=entry.root,
             )
             for disk, entry in manifest.disks.items()
         }
         self._frames: OrderedDict[Frame, bytes | Unread] = OrderedDict()
         self._held = 0
-
-    async def _load(self, number: int, row: PageRow) -> Page:
-        return await load_page(
-            self._store,
-            self._key,
-            self._packs,
-            name=self._manifest.maps[row.object_number - 1],
-            number=number,
-            row=row,
-            of=self._manifest.record.id,
-        )
 
     @property
     def point(self) -> RecoveryPoint:

@@ -189,10 +189,10 @@ class Repository:
         """Where its objects are: for whoever looks after them."""
         return self._store
 
-    async def entries(self) -> tuple[Entry, ...]:
-        """Return the whole history; entry n has number n + 1."""
+    async def entries(self, *, behind: int = 0) -> tuple[Entry, ...]:
+        """Return the history, perhaps behind its first entries; entry n has number n + 1."""
         await self._log.refresh()
-        return tuple(self._log.history.entries)
+        return tuple(self._log.history.entries[behind:])
 
     @property
     def mended(self) -> dict[str, int]:
@@ -247,13 +247,22 @@ class Repository:
         """
         return await self._record(await self._entry(point))
 
+    async def recorded(self, entry: PointCommittedEntry, /) -> RecoveryPoint:
+        """Return the point of an entry of `commits`, without asking for later entries.
+
+        Raises:
+            PointRemovedError, ManifestDamagedError: it was removed meanwhile, or is damaged.
+        """
+        return await self._record(entry)
+
     async def latest(self, machine: MachineId, /) -> RecoveryPoint | None:
         """Return the machine's newest point, or None where it has none.
 
         Raises:
             ManifestDamagedError: its manifest is not what was written.
         """
-        entries = [e for e in await self.commits() if e.machine == machine]
+        await self._log.refresh()
+        entries = self._log.history.live_of(machine)
         return await self._record(entries[-1]) if entries else None
 
     async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
@@ -265,9 +274,8 @@ class Repository:
             TransientError, RefusedError: the store failed.
             ManifestDamagedError: it did, and the manifest is not what was written.
         """
-        entries = [
-            e for e in await self.commits() if (e.machine, e.epoch) == (run.machine, run.epoch)
-        ]
+        await self._log.refresh()
+        entries = [e for e in self._log.history.live_of(run.machine) if e.epoch == run.epoch]
         if not entries:
             return None
         await self._log.settle()
@@ -373,14 +381,21 @@ class Repository:
                     await reader.allocated(disk)
         except (CorruptionError, PointRemovedError):
             return None
+        self._remember(manifest.record)
         return manifest
 
     async def _record(self, entry: PointCommittedEntry) -> RecoveryPoint:
         known = self._records.get(entry.point)
         if known is None:
             known = (await self._manifest(entry)).record
-            self._records[entry.point] = known
+            self._remember(known)
         return known
+
+    def _remember(self, record: RecoveryPoint) -> None:
+        live = self._log.history.live
+        if len(self._records) > 2 * len(live):  # those of points that are gone come to as much
+            self._records = {p: each for p, each in self._records.items() if p in live}
+        self._records[record.id] = record
 
     async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
         try:

@@ -56,9 +56,11 @@ class Prover(Watcher):
         if not isinstance(fact, PointBecameVisible):
             return
         point = fact.point
-        expected = {record.disk: _expected(night, point, record.disk) for record in point.disks}
+        expected = {
+            record.disk: expected_image(night, point, record.disk) for record in point.disks
+        }
         contents = {
-            record.disk: _content(night, point, record, expected[record.disk])
+            record.disk: content_at(night, point, record, expected[record.disk])
             for record in point.disks
         }
         self.proofs[point.id] = night.restorer.prove(
@@ -95,18 +97,19 @@ def _opened(
     )
 
 
-def _content(
-    night: Night, point: RecoveryPoint, record: DiskRecord, image: StampImage
+def content_at(
+    night: Night, point: RecoveryPoint, record: DiskRecord, image: StampImage, /
 ) -> DiskContent:
     """Return how the disk's stamps become bytes, as large as the disk was at the cut."""
-    content = contents_of(night)[record.disk]
+    content = night.world.disk(record.disk).content
     stamp = cut_of(night.truth, point, record).stamp
     size = ByteCount(night.truth.size(record.disk, stamp))
     assert image.cells == -(-size // content.cell), (point.id, record.disk)
     return content if size == content.size else content.resized(size)
 
 
-def _expected(night: Night, point: RecoveryPoint, disk: DiskId) -> StampImage:
+def expected_image(night: Night, point: RecoveryPoint, disk: DiskId, /) -> StampImage:
+    """Return what the disk held at the instant that the point claims."""
     truth = night.truth
     if point.consistency is Consistency.APPLICATION and point.guest_snapshot is not None:
         return truth.guest_cuts[point.guest_snapshot].images[disk]

@@ -22,6 +22,7 @@ from reference_engine.repository.settings import Settings
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
 from reference_engine.trace.engine import PointCommitted, RestoreEnded
+from simulator.campaign.kept import KeptStore
 from simulator.campaign.ordering import Engine, Orders, last_order
 from simulator.campaign.restoring import Restorer
 from simulator.drivers.nemesis import Nemesis
@@ -62,23 +63,11 @@ _START_DELAY: Final = Duration(10 * SECOND)
 ENGINE: Final = NodeName("engine")
 
 
-class _WatchedStore(MemoryStore):
-    """Says when the repository's log has grown: that is when a point becomes visible."""
-
-    def __init__(self, log_grew: Callable[[], None], /) -> None:
-        super().__init__()
-        self._log_grew = log_grew
-
-    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
-        """Store an object."""
-        created = await super().create(name, content)
-        if created and name.startswith("log/"):
-            self._log_grew()
-        return created
-
-
 class Watcher:
     """Sees every fact as it happens; the campaign's judge is one."""
+
+    keeps_facts = True
+    """Whether somebody asks for the night's facts when it is over."""
 
     def see(self, fact: Fact, night: "Night", /) -> None:
         """Look at a fact; `night` is as it was at that instant."""
@@ -104,12 +93,11 @@ class Night:
         self.facts: list[Fact] = []
         self.truth: Truth = empty_truth()
         self.digest = TraceDigest()
-        self.kept: MemoryStore = _WatchedStore(self._show_new_points)
+        self.kept = KeptStore(self._show_new_points)
         self.restorer = Restorer(self.kept)
         self.lost: dict[RecoveryPointId, None] = {}
         """Points that went with objects that had been called durable."""
 
-        self._shown: dict[RecoveryPointId, None] = {}
         self.finished = False
         self.damaged = False
         self._orders_until = Instant(0)
@@ -153,7 +141,8 @@ class Night:
     def emit(self, fact: Fact, /) -> None:
         """Take one fact of the engine or the world."""
         self.digest.add(_ENCODER.encode(fact))
-        self.facts.append(fact)
+        if self._watcher.keeps_facts:
+            self.facts.append(fact)
         self._watcher.see(fact, self)
         if isinstance(fact, PointCommitted):
             self._progress(self.sim.now())
@@ -169,11 +158,8 @@ class Night:
 
     def _show_new_points(self) -> None:
         """State what the repository lists, seen from outside the engine."""
-        for point in self.restorer.visible():
-            if point in self._shown:
-                continue
-            self._shown[point] = None
-            self.emit(PointBecameVisible(at=self.sim.now(), point=self.restorer.record(point)))
+        for point in self.restorer.new():
+            self.emit(PointBecameVisible(at=self.sim.now(), point=point))
 
     def run(self) -> None:
         """Run the scenario to its end."""
@@ -291,6 +277,7 @@ class Night:
         if torn and not names[0].startswith("log/"):
             self.kept.objects[names[0]] = half[: len(half) // 2]
         self.restorer = Restorer(self.kept)
+        self.restorer.skip()
         there = self.restorer.visible()
         self.lost.update(dict.fromkeys(point for point in before if point not in there))
 

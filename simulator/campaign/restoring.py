@@ -16,6 +16,7 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_disk
@@ -66,6 +67,8 @@ class Restorer:
     def __init__(self, kept: MemoryStore, /) -> None:
         self._kept = kept
         self._opened: Repository | None = None
+        self._seen = 0
+        self._newest: PointReader | None = None
 
     def repository(self) -> Repository:
         """Return the repository, opened once; it follows what is committed."""
@@ -76,6 +79,23 @@ class Restorer:
     def visible(self) -> tuple[RecoveryPointId, ...]:
         """Return the points that the repository lists, in commit order."""
         return tuple(entry.point for entry in settled(self.repository().commits()))
+
+    def skip(self) -> None:
+        """Take every point that there is for one that was asked about."""
+        self._seen += len(settled(self.repository().entries(behind=self._seen)))
+
+    def new(self) -> tuple[RecoveryPoint, ...]:
+        """Return the points that were committed since this was asked last, as they say."""
+        entries = settled(self.repository().entries(behind=self._seen))
+        self._seen += len(entries)
+        committed = [entry for entry in entries if isinstance(entry, PointCommittedEntry)]
+        return tuple(self.reader(entry.point).point for entry in committed)
+
+    def reader(self, point: RecoveryPointId, /) -> PointReader:
+        """Return a reader of a point; of the one that was asked about last it is the same one."""
+        if self._newest is None or self._newest.point.id != point:
+            self._newest = settled(self.repository().reader(point))
+        return self._newest
 
     def record(self, point: RecoveryPointId, /) -> RecoveryPoint:
         """Return what a visible point says of itself."""
@@ -107,7 +127,7 @@ class Restorer:
         disks: dict[DiskId, ReadRestored] = {}
         unreadable = ""
         try:
-            reader = settled(self.repository().reader(point.id))
+            reader = self.reader(point.id)
             for record in point.disks:
                 disk = _restored(reader, record.disk)
                 disks[record.disk] = disk.read

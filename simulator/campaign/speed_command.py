@@ -1,9 +1,12 @@
 """`twinshot bench simulate`: how fast virtual time, the default night and a fleet are simulated."""
 
+import multiprocessing
 import resource
 import sys
+from array import array
 from collections.abc import Callable
-from time import process_time  # noqa: TID251 - what is measured
+from multiprocessing.connection import Connection
+from time import perf_counter, process_time  # noqa: TID251 - what is measured
 from typing import Annotated, Final
 
 import msgspec
@@ -15,10 +18,13 @@ from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
+from reference_engine.trace.engine import JobEnded
 from simulator.campaign.judging import Prover
-from simulator.campaign.night import Night
+from simulator.campaign.long_proof import LongProver
+from simulator.campaign.night import Night, Watcher
 from simulator.faults.plan import FaultPlan
 from simulator.kernel.simulation import Simulation
+from simulator.oracle.evidence import PointProof
 from simulator.scenario.library import library
 from simulator.scenario.reading import read_scenario
 from simulator.scenario.schema import Scenario
@@ -27,22 +33,40 @@ _SLEEPERS: Final = 100
 _SLEEPS: Final = 500
 _MONTH_H: Final = 30 * 24
 _LEAST_FOR_A_LAW: Final = 40
+_HOURS_MAX: Final = 2 * _MONTH_H
+_HOUR_BYTES: Final = 4
+"""What goes from a measuring process to the other is an hour of this length, or the result."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """One night, measured in seconds of one processor."""
+    """One night, measured."""
 
     name: str
     simulated_h: float
     cpu_s: float
+    """Seconds of one processor, everything that proves the points included."""
+
+    wall_s: float
     events: int
     """What the kernel took from its queue."""
 
+    jobs: int
+    """Slots that the engine ran to an end."""
+
     points: int
-    """Backups that were committed, each restored and compared at that instant."""
+    """Backups that were committed, each held against the truth in that instant."""
+
+    whole: int
+    """How many of the points were read whole then; of the others what had changed."""
+
+    kept: int
+    """How many of the points still existed in the end, and were all read whole once more."""
+
+    wrong: tuple[str, ...]
+    """What was not as the truth says."""
 
     memory_mib: int
-    """Peak of this process so far."""
+    """Peak of the process that did nothing else."""
 
     half_cpu_s: float
     """When half of the points were there."""
@@ -66,13 +90,14 @@ def simulate(
     *,
     nodes: int = 8,
     machines: int = 100,
-    hours: int = 2,
+    hours: int = 24,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Measure the simulator: bare events, the default night, and a fleet with hourly points.
 
-    Seconds are those of one processor. Every point is restored and compared as it is committed;
-    invariants are not judged.
+    Each is simulated in a process of its own. Every point is compared with the truth as it is
+    committed: of the night whole; of the fleet what changed since the point before, whole every
+    16th time, and all that still exist in the end. Invariants are not judged.
 
     Args:
         nodes: Nodes of the fleet, each with a volume.
@@ -85,43 +110,36 @@ def simulate(
             raise InputRefusedError(
                 f"a fleet of {amount} {name} cannot be simulated", f"give 1 to {most}"
             )
-    if hours < 1:
-        raise InputRefusedError(f"{hours} hours are over at once", "give at least one")
-    total = 12 + hours
-    with output.steps("bare events", total) as advance:
+    if not 1 <= hours <= _HOURS_MAX:
+        raise InputRefusedError(
+            f"a fleet cannot be simulated for {hours} hours", f"give 1 to {_HOURS_MAX}"
+        )
+    fleet = (nodes, machines, hours)
+    with output.steps("bare events", 12 + hours) as advance:
         bare = _bare_events()
-
-        def night(now: Instant) -> None:
-            advance(int(now / HOUR), "the default night")
-
-        def fleet(now: Instant) -> None:
-            advance(12 + int(now / HOUR), f"{machines} machines")
-
-        first = read_scenario(library() / "baseline" / "first_night.toml")
-        name = f"{machines} machines, {nodes} nodes"
         done = [
-            measured("default night", first, night),
-            measured(name, fleet_of(nodes, machines, hours), fleet),
+            _apart(None, lambda hour: advance(hour, "the default night")),
+            _apart(fleet, lambda hour: advance(12 + hour, f"{machines} machines")),
         ]
     output.say(f"{bare:,.0f} bare events a second")
-    output.table(
-        ("WHAT", "SIMULATED", "CPU S", "EVENTS/S", "POINTS", "POINTS/S", "H PER S", "MEMORY"),
-        [_row(each) for each in done],
-    )
+    output.table(_HEADER, [_row(each) for each in done])
     for each in done:
         output.record("measured", **msgspec.structs.asdict(each), month_cpu_s=each.month_cpu_s())
+        for wrong in each.wrong:
+            output.say(f"{each.name}: {wrong}")
     month = done[-1].month_cpu_s()
-    if month is not None:
+    if month is not None and hours < _MONTH_H:
         output.say(
             f"30 days of the fleet, extrapolated from how its second half compares with its first: "
             f"{month / 60:,.0f} minutes of one processor"
         )
-    output.summary(bare_events_per_s=round(bare), exit_code=int(ExitCode.OK))
-    return ExitCode.OK
+    code = ExitCode.FINDING if any(each.wrong for each in done) else ExitCode.OK
+    output.summary(bare_events_per_s=round(bare), exit_code=int(code))
+    return code
 
 
 def fleet_of(nodes: int, machines: int, hours: int, /) -> Scenario:
-    """Return quiet machines with hourly points, spread over the hour."""
+    """Return quiet machines with hourly points, spread over the hour, of which three are kept."""
     return Scenario.model_validate(
         {
             "why": "A fleet, to see what a point costs.",
@@ -140,6 +158,7 @@ def fleet_of(nodes: int, machines: int, hours: int, /) -> Scenario:
                 }
                 for number in range(machines)
             ],
+            "repository": {"keep_last": 3},
             "protection": {
                 "first": "1m",
                 "stagger": f"{3_000_000 // machines}ms",
@@ -151,24 +170,36 @@ def fleet_of(nodes: int, machines: int, hours: int, /) -> Scenario:
     )
 
 
-class _Clocked(Prover):
-    """Proves points, and notes what the processor had done at each."""
+class _Clocked(Watcher):
+    """Hands facts on, counts jobs, and notes what the processor had done at each point."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.at: list[float] = []
+    def __init__(self, prover: Prover | LongProver, /) -> None:
+        self.prover, self.keeps_facts = prover, prover.keeps_facts
+        self.jobs = 0
+        self.at = array("d")
 
     def see(self, fact: Fact, night: Night, /) -> None:
         """Prove a point."""
-        super().see(fact, night)
-        if isinstance(fact, PointBecameVisible):
+        self.prover.see(fact, night)
+        if isinstance(fact, JobEnded):
+            self.jobs += 1
+        elif isinstance(fact, PointBecameVisible):
             self.at.append(process_time())
 
 
-def measured(name: str, scenario: Scenario, progress: Callable[[Instant], None], /) -> Measured:
-    """Return what simulating a scenario costs, every point restored as it is committed."""
-    clocked = _Clocked()
-    began = process_time()
+def measured(
+    name: str, scenario: Scenario, prover: Prover | LongProver, progress: Callable[[int], None], /
+) -> Measured:
+    """Return what it costs to simulate a scenario and to prove its points; told of each hour."""
+    clocked = _Clocked(prover)
+    told = [0]
+
+    def passed(now: Instant) -> None:
+        if now // HOUR > told[0]:
+            told[0] = now // HOUR
+            progress(told[0])
+
+    wall, began = perf_counter(), process_time()
     night = Night(
         scenario,
         seed=scenario.seed,
@@ -176,9 +207,14 @@ def measured(name: str, scenario: Scenario, progress: Callable[[Instant], None],
         images={},
         plan=FaultPlan(),
         watcher=clocked,
-        progress=progress,
+        progress=passed,
     )
     night.run()
+    kept, wrong, whole = 0, list[str](), len(clocked.at)
+    if isinstance(prover, LongProver):
+        kept, wrong, whole = prover.finish(night), prover.wrong, prover.whole
+    else:
+        wrong = [str(p.point.id) for p in prover.proofs.values() if _differs(p)]
     ended = process_time()
     points = len(clocked.at)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -186,11 +222,51 @@ def measured(name: str, scenario: Scenario, progress: Callable[[Instant], None],
         name=name,
         simulated_h=scenario.duration / HOUR,
         cpu_s=ended - began,
+        wall_s=perf_counter() - wall,
         events=night.sim.steps,
+        jobs=clocked.jobs,
         points=points,
+        whole=whole,
+        kept=kept,
+        wrong=tuple(wrong),
         memory_mib=peak // (1 << 20 if sys.platform == "darwin" else 1 << 10),
         half_cpu_s=clocked.at[points // 2 - 1] - began if points > 1 else 0.0,
     )
+
+
+def _differs(proof: PointProof) -> bool:
+    return bool(proof.unreadable) or any(disk.wrong or disk.not_blank for disk in proof.disks)
+
+
+def _apart(fleet: tuple[int, int, int] | None, progress: Callable[[int], None]) -> Measured:
+    """Measure in a process of its own, whose peak of memory is then nobody else's."""
+    spawning = multiprocessing.get_context("spawn")
+    receiving, sending = spawning.Pipe(duplex=False)
+    process = spawning.Process(target=_measure, args=(fleet, sending))
+    process.start()
+    sending.close()
+    while True:
+        heard = receiving.recv_bytes()
+        if len(heard) > _HOUR_BYTES:
+            process.join()
+            return msgspec.msgpack.decode(heard, type=Measured)
+        progress(int.from_bytes(heard, "little"))
+
+
+def _measure(fleet: tuple[int, int, int] | None, sending: Connection) -> None:
+    """Measure the default night, or a fleet, and send the hours and then the result."""
+
+    def progress(hour: int) -> None:
+        sending.send_bytes(hour.to_bytes(_HOUR_BYTES, "little"))
+
+    if fleet is None:
+        scenario = read_scenario(library() / "baseline" / "first_night.toml")
+        done = measured("default night", scenario, Prover(), progress)
+    else:
+        nodes, machines, _ = fleet
+        name = f"{machines} machines, {nodes} nodes"
+        done = measured(name, fleet_of(*fleet), LongProver(), progress)
+    sending.send_bytes(msgspec.msgpack.encode(done))
 
 
 def _bare_events() -> float:
@@ -212,14 +288,28 @@ def _bare_events() -> float:
     return steps / (process_time() - began)
 
 
+_HEADER: Final = (
+    "WHAT",
+    "SIMULATED",
+    "CPU S",
+    "EVENTS/S",
+    "JOBS/S",
+    "POINTS",
+    "POINTS/S",
+    "H PER S",
+    "MEMORY",
+)
+
+
 def _row(each: Measured) -> tuple[str, ...]:
     return (
         each.name,
         f"{each.simulated_h:g} h",
         f"{each.cpu_s:.1f}",
         f"{each.events / each.cpu_s:,.0f}",
+        f"{each.jobs / each.cpu_s:,.0f}",
         f"{each.points:,}",
         f"{each.points / each.cpu_s:,.0f}",
-        f"{each.simulated_h / each.cpu_s:.2f}",
+        f"{each.simulated_h / each.wall_s:.2f}",
         f"{each.memory_mib} MiB",
     )

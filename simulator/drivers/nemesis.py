@@ -54,6 +54,9 @@ _ANSWERS = {
 }
 
 
+_STEPS = (StepEntered, StepLeft)
+
+
 class EnginePower(Protocol):
     """The engine's own machine."""
 
@@ -122,7 +125,7 @@ class Nemesis:
 
     def watch(self, fact: Fact, /) -> None:
         """Look at one fact of the trace; a step's fact may be a happening's moment."""
-        if not isinstance(fact, StepEntered | StepLeft):
+        if not isinstance(fact, _STEPS):
             return
         when = "before" if isinstance(fact, StepEntered) else "after"
         key = (str(fact.run.machine), int(fact.step), when)

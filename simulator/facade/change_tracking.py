@@ -85,7 +85,7 @@ class ChangeTrackingFacade:
         point = machine.references.get(since)
         if point is None:
             raise TrackerUnusableError(disk, f"reference point {since} is unknown")
-        snapshot = self._world.snapshots[until]
+        snapshot = self._world.snapshots.known(until)
         snapshot.image(disk)
         return rct_changes(
             machine.disk(disk),

@@ -11,10 +11,12 @@ from reference_engine.model.units import MILLISECOND, SECOND, Duration, Instant
 from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Happenings
 from simulator.kernel.digest import TraceDigest
-from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
+from simulator.kernel.streams import Stream
+from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait, first_wait
 from simulator.world.cluster import World
 from simulator.world.partitions import CLUSTER, REPLICA, REPOSITORY
 
+_LATENCY_LEAST: Final = 200
 _LATENCY_MOST: Final = 20 * MILLISECOND
 _COURSES: Final = {
     AnswerKind.TRUE: "is on time",
@@ -93,25 +95,29 @@ class Door:
         self._digest.add(
             f"{sim.now()} {port}.{operation} {address.subject} {occurrence} {address.node}".encode()
         )
-        latency = sim.stream("latency", address.subject, operation, occurrence)
+        name = (sim.seed, "latency", address.subject, operation, occurrence)
+        there, back = Stream.pair_between(_LATENCY_LEAST, _LATENCY_MOST, name=name)
         answer = self._plan.consult(address.subject, operation, occurrence)
         if answer.kind is not AnswerKind.TRUE or answer.delay:
             self._tell(f"call-disturbed/{port}", f"{operation} {occurrence}", address, answer)
         if answer.before:
             await self._disturb(answer.before)
-        await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
+        await sim.sleep(Duration(there))
         if answer.kind is AnswerKind.FAIL:
             raise OperationFailedError(operation, answer.cause)
         if answer.kind is AnswerKind.HANG:
             await Wait(sim.event())
-        self._look_for_outage(port, operation, address)
+        world = self._world
+        if world.outages:
+            self._look_for_outage(port, operation, address)
         if answer.delay:
             work = self._late(port, operation, address, work, delay=Duration(answer.delay))
-        side = _side(port, address)
-        await self._through(side, operation)
-        result = await self._far_side(f"{port}.{operation}", address.node, work)
-        await self._through(side, operation)
-        await sim.sleep(Duration(latency.between(200, _LATENCY_MOST)))
+        if world.cut_off:
+            await self._through(_side(port, address), operation)
+        result = await self._far_side(port, operation, address.node, work)
+        if world.cut_off:
+            await self._through(_side(port, address), operation)
+        await sim.sleep(Duration(back))
         if answer.after:
             await self._disturb(answer.after)
         if answer.kind is AnswerKind.LOSE:
@@ -120,7 +126,7 @@ class Door:
 
     def _look_for_outage(self, port: str, operation: str, address: Address) -> None:
         outages = self._world.outages
-        if outages and ((port, "") in outages or (port, address.subject) in outages):
+        if (port, "") in outages or (port, address.subject) in outages:
             raise OperationFailedError(operation, "the service has failed")
 
     async def _through(self, side: str, operation: str) -> None:
@@ -170,14 +176,25 @@ class Door:
             happening()
         await self._world.sim.sleep(Duration(0))
 
-    async def _far_side(self, name: str, node: NodeName | None, work: Work) -> Any:
+    async def _far_side(self, port: str, operation: str, node: NodeName | None, work: Work) -> Any:
+        """Have the work done on its own node, whatever becomes of the caller meanwhile."""
         sim = self._world.sim
         if node is not None and (not self._world.running(node) or node in self._world.agentless):
             unreachable = HostUnreachableError(node)
             self._plan.answered(None, unreachable)
             raise unreachable
+        far = work()
+        try:
+            waits_for = first_wait(far)
+        except StopIteration as stop:
+            # Most calls are answered in the instant in which they arrive: nothing can come between.
+            self._plan.answered(stop.value, None)
+            return stop.value
+        except BaseException as error:
+            self._plan.answered(None, error)
+            raise
         place = None if node is None else self._world.nodes[node]
-        task = sim.spawn(work(), name=f"far/{name}", node=place)
+        task = sim.adopt(far, waits_for, name=f"far/{port}.{operation}", node=place)
         task.joined = True
         self._far[task] = None
         try:

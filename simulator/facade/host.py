@@ -35,7 +35,7 @@ from simulator.facade.door import Address
 from simulator.world import saving
 from simulator.world.cluster import World
 from simulator.world.machine import SimMachine
-from simulator.world.snapshots import SimSnapshot
+from simulator.world.snapshots import SimSnapshot, machine_of, snapshot_id
 from simulator.world.stamps import Cells, StampImage
 from simulator.world.trackers import ReferencePoint
 from simulator.world.truth import Cut
@@ -68,7 +68,7 @@ class HostFacade:
             subject = kwargs["run"].machine if "run" in kwargs else args[1]
             return Address(subject=subject, node=args[0])
         if operation in {"release", "auto_recovered", "expose"}:
-            return Address(subject=self._world.snapshots[args[0]].machine.id, node=None)
+            return Address(subject=machine_of(args[0]), node=None)
         return Address(subject=args[0], node=None)
 
     def _owned(self, node: NodeName, machine: MachineId) -> SimMachine:
@@ -182,7 +182,7 @@ class HostFacade:
         world = self._world
         self._made += 1
         snapshot = SimSnapshot(
-            SnapshotId(f"{machine.id}-snapshot-{self._made}"),
+            snapshot_id(machine.id, self._made),
             machine=machine,
             run=run,
             node=node,
@@ -191,7 +191,7 @@ class HostFacade:
             stamp=machine.stamp,
             on_volume=on_volume,
         )
-        world.snapshots[snapshot.id] = snapshot
+        world.snapshots.keep(snapshot)
         if machine is not world.machines[machine.id]:
             world.truth.of_twins.append(snapshot.id)
         world.truth.host_cuts[snapshot.id] = Cut(
@@ -282,7 +282,7 @@ class HostFacade:
 
     async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
         """Return what the host's path for the disk shows."""
-        kept = self._world.snapshots[snapshot]
+        kept = self._world.snapshots.known(snapshot)
         kept.image(disk)
         path = f"/snapshots/{snapshot}/{disk}"
         kept.leads_astray[disk] = kept.machine.mounts_astray
@@ -290,7 +290,7 @@ class HostFacade:
 
     async def auto_recovered(self, snapshot: SnapshotId, disk: DiskId, /) -> ExtentSet:
         """Return what writers changed inside the checkpoint."""
-        kept, found = self._world.snapshots[snapshot], self._world.disk(disk)
+        kept, found = self._world.snapshots.known(snapshot), self._world.disk(disk)
         kept.image(disk)
         cells = kept.recovered.get(disk, np.empty(0, np.int64))
         return ExtentSet.of_pieces(cells, piece=ByteCount(found.cell), size=kept.sizes[disk])
@@ -299,7 +299,7 @@ class HostFacade:
         self, node: NodeName, /, *, checkpoint: SnapshotId, run: RunTag
     ) -> ReferencePointId:
         """Remember the checkpoint's instant for RCT."""
-        machine, kept = self._owned(node, run.machine), self._world.snapshots[checkpoint]
+        machine, kept = self._owned(node, run.machine), self._world.snapshots.known(checkpoint)
         kept.image(machine.disks[0].id)
         known = next((point for point in machine.references.values() if point.run == run), None)
         if known is None:
@@ -326,7 +326,9 @@ class HostFacade:
     async def release(self, snapshot: SnapshotId, /) -> None:
         """Delete a snapshot or checkpoint; a checkpoint's difference disk then merges."""
         world = self._world
-        kept = world.snapshots[snapshot]
+        kept = world.snapshots.get(snapshot)
+        if kept is None:
+            return  # gone long ago
         machine = kept.machine
         machine.advance()
         if snapshot in machine.checkpoints:

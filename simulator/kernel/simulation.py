@@ -8,7 +8,7 @@ import simpy
 from simpy.events import Event, Timeout
 
 from reference_engine.model.units import Duration, Instant
-from simulator.kernel.streams import SeededTies, Stream
+from simulator.kernel.streams import Stream, seeded_ties
 from simulator.kernel.task import SimNode, SimTask, Wait
 
 
@@ -22,7 +22,7 @@ class Simulation:
     def __init__(self, seed: int, /) -> None:
         self.seed = seed
         self.env = simpy.Environment()
-        self.env._eid = SeededTies(seed)  # type: ignore[assignment]  # noqa: SLF001 - see package docstring
+        self.env._eid = seeded_ties(seed)  # type: ignore[assignment]  # noqa: SLF001 - see package docstring
         self.tasks: dict[SimTask, None] = {}
         self.graveyard: list[SimTask] = []
         self.current: SimTask | None = None
@@ -62,6 +62,18 @@ class Simulation:
     ) -> SimTask:
         """Start a task on `node`, or on one that never loses power."""
         return SimTask(self, coro, name=name, node=node or self._outside, inner=inner)
+
+    def adopt(
+        self,
+        coro: Coroutine[Any, Any, Any],
+        waits_for: Event,
+        /,
+        *,
+        name: str,
+        node: SimNode | None,
+    ) -> SimTask:
+        """Go on, as a task, with a coroutine that was begun by hand and yielded `waits_for`."""
+        return SimTask(self, coro, name=name, node=node or self._outside, waits_for=waits_for)
 
     def pending(self) -> list[tuple[int, str]]:
         """Return what is bound to happen: when, and to whom; ascending."""

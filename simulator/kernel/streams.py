@@ -4,10 +4,15 @@ Taking one event out of a scenario therefore never shifts the draws of another.
 """
 
 import hashlib
+from collections.abc import Iterator
 from typing import Final
+
+import numpy as np
 
 _MASK: Final = (1 << 64) - 1
 _STRIDE: Final = 0xD1342543DE82EF95
+_TIES_DRAWN: Final = 512
+"""So many tie-breakers are mixed at once, because one costs as much as an event."""
 
 
 def mix(value: int, /) -> int:
@@ -20,10 +25,8 @@ def mix(value: int, /) -> int:
 
 def key_of(*parts: str | int) -> int:
     """Return 64 bits that stand for the named parts."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        digest.update(f"{type(part).__name__}:{part}\0".encode())
-    return int.from_bytes(digest.digest(), "little")
+    named = "".join([f"{type(part).__name__}:{part}\0" for part in parts]).encode()
+    return int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "little")
 
 
 class Stream:
@@ -49,6 +52,13 @@ class Stream:
         """Return a whole number in `[low, high]`."""
         return low + self.below(high - low + 1)
 
+    @staticmethod
+    def pair_between(low: int, high: int, /, *, name: tuple[str | int, ...]) -> tuple[int, int]:
+        """Return the first two whole numbers in `[low, high]` of the stream of this name."""
+        key, span = key_of(*name), high - low + 1
+        first, second = mix(key ^ _STRIDE), mix(key ^ (2 * _STRIDE & _MASK))
+        return low + ((first * span) >> 64), low + ((second * span) >> 64)
+
     def chance(self, per_mille: int, /) -> bool:
         """Return True in `per_mille` of a thousand draws."""
         return self.below(1000) < per_mille
@@ -58,18 +68,23 @@ class Stream:
         return f"{self.bits():016x}{self.bits():016x}"
 
 
-class SeededTies:
-    """Replaces SimPy's event counter: unique numbers whose order is drawn from the seed."""
+def _mixed(values: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> list[int]:
+    """Return `mix` of each value."""
+    with np.errstate(over="ignore"):
+        values = values + np.uint64(0x9E3779B97F4A7C15)
+        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed: list[int] = (values ^ (values >> np.uint64(31))).tolist()
+    return mixed
 
-    __slots__ = ("_count", "_key")
 
-    def __init__(self, seed: int, /) -> None:
-        self._key = key_of("ties", seed)
-        self._count = 0
-
-    def __next__(self) -> int:
-        self._count += 1
-        return ((mix(self._key + self._count) >> 24) << 48) | self._count
-
-    def __iter__(self) -> "SeededTies":
-        return self
+def seeded_ties(seed: int, /) -> Iterator[int]:
+    """Yield, in place of SimPy's event counter, unique numbers whose order the seed draws."""
+    key = np.uint64(key_of("ties", seed))
+    count = 0
+    while True:
+        with np.errstate(over="ignore"):
+            drawn = _mixed(np.arange(count + 1, count + 1 + _TIES_DRAWN, dtype=np.uint64) + key)
+        for value in drawn:
+            count += 1
+            yield ((value >> 24) << 48) | count

@@ -31,6 +31,22 @@ class Wait:
         return (yield self._event)
 
 
+def first_wait(coro: Coroutine[Any, Any, Any], /) -> Event:
+    """Run a new coroutine up to the first event that has not happened yet, and return that.
+
+    Raises:
+        StopIteration: the coroutine came to its end; `value` is its result.
+    """
+    event: Event = coro.send(None)
+    while event.processed:
+        if event.ok:
+            event = coro.send(event.value)
+        else:
+            event.defused = True
+            event = coro.throw(event.value)  # type: ignore[arg-type]
+    return event
+
+
 class SimNode:
     """Something that can lose power: its tasks then stop for good, without their `finally`."""
 
@@ -81,8 +97,12 @@ class SimTask:
         name: str,
         node: SimNode,
         inner: Coroutine[Any, Any, Any] | None = None,
+        waits_for: Event | None = None,
     ) -> None:
-        """`inner`: what `coro` awaits; closed with it, also if `coro` never began."""
+        """Begin in this instant, or go on once what `coro` yielded last, `waits_for`, is there.
+
+        `inner`: what `coro` awaits; closed with it, also if `coro` never began.
+        """
         self._sim, self._coro, self.name, self.node = sim, coro, name, node
         self._inner = inner
         self.done = False
@@ -96,21 +116,23 @@ class SimTask:
         self._target: Event | None = None
         node.tasks[self] = None
         sim.tasks[self] = None
-        start = Event(sim.env)
+        start = Event(sim.env) if waits_for is None else waits_for
         start.callbacks.append(self._resume)
         self._target = start
-        start.succeed()
+        if waits_for is None:
+            start.succeed()
 
     def _step(self, event: Event) -> None:
+        # The properties of an event cost as much as the step.
         sim = self._sim
         sim.current = self
         try:
             while True:
-                if event.ok:
-                    event = self._coro.send(event.value)
+                if event._ok:  # noqa: SLF001 - see above
+                    event = self._coro.send(event._value)  # noqa: SLF001 - see above
                 else:
                     event.defused = True
-                    event = self._coro.throw(event.value)  # type: ignore[arg-type]
+                    event = self._coro.throw(event._value)  # noqa: SLF001 - see above
                 if self.done:  # the step cut its own node's power
                     break
                 if event.callbacks is not None:

@@ -29,7 +29,7 @@ from reference_engine.trace.engine import DeltaEnumerated, PointsExpired
 from simulator.world.applications.application import Opening
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
-from simulator.world.truth import Cut, Truth
+from simulator.world.truth import Cut, Truth, first_stamp
 
 _SMALL: Final = 1 << 20
 """Cells up to which an array of the whole disk is quicker than sorting its writes."""
@@ -273,7 +273,7 @@ def replay(truth: Truth, machine: MachineId, disk: DiskId, stamp: int, /) -> Sta
     stamps: list[Stamps] = []
     # The log is in write order, so everything behind the first later batch is later, too.
     log = truth.writes[machine]
-    end = bisect_right(log, stamp, key=lambda batch: int(batch.stamps[0]) & (TRIMMED - 1))
+    end = bisect_right(log, stamp, key=first_stamp)
     for batch in log[:end]:
         if batch.disk == disk:
             cells.append(batch.cells)

@@ -1,12 +1,12 @@
 """I8: an incremental delta has the word of every node that wrote the disk since the base."""
 
-import numpy as np
+from bisect import bisect_right
 
 from reference_engine.model.machine import BackEnd
 from reference_engine.model.recovery_point import DiskRecord, RecoveryPoint, TransferKind
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
-from simulator.world.stamps import TRIMMED
+from simulator.world.truth import first_stamp
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
@@ -40,12 +40,9 @@ def _writers(
     """Return the nodes through which the disk was written between the two host snapshots."""
     first = evidence.truth.host_cuts[before.snapshot].stamp
     last = evidence.truth.host_cuts[record.snapshot].stamp
-    writers: set[str] = set()
-    for batch in evidence.truth.writes[point.machine.id]:
-        order = int(batch.stamps[0] & np.uint64(TRIMMED - 1))
-        if batch.disk == record.disk and first < order <= last:
-            writers.add(batch.node)
-    return writers
+    log = evidence.truth.writes[point.machine.id]  # in write order
+    begin, end = bisect_right(log, first, key=first_stamp), bisect_right(log, last, key=first_stamp)
+    return {batch.node for batch in log[begin:end] if batch.disk == record.disk}
 
 
 INVARIANT = Invariant(id="I8", title="deltas ask every node that wrote the disk", judge=_judge)

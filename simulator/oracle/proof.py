@@ -59,6 +59,34 @@ def compare_disk(
     )
 
 
+def compare_bytes(
+    content: DiskContent,
+    expected: StampImage,
+    extents: ExtentSet,
+    raw: bytes,
+    /,
+    *,
+    mask: ExtentSet,
+) -> ExtentSet:
+    """Return where the restored bytes of `extents`, one range after the other, are wrong.
+
+    Inside the mask they have to be zeros.
+    """
+    truth = content.read_all(expected, extents)
+    wrong: list[tuple[int, int]] = []
+    at = 0
+    read = np.frombuffer(raw, np.uint8)
+    if not mask and np.array_equal(read, truth):
+        return EMPTY
+    for start, end in extents.bounds.tolist():
+        here, whole = read[at:][: end - start], truth[at:][: end - start]
+        at += end - start
+        for first, last in (mask & ExtentSet.of([(start, end)])).bounds.tolist():
+            whole[first - start : last - start] = 0
+        wrong += _ranges(start, here != whole)
+    return ExtentSet.of(wrong)
+
+
 def fingerprint(size: ByteCount, read: ReadRestored, /) -> str:
     """Return the digest of a whole restored disk, as `compare_disk` makes it."""
     print_of = blake3()

@@ -27,7 +27,7 @@ from simulator.kernel.simulation import Simulation
 from simulator.kernel.task import SimNode, SimTask
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine
-from simulator.world.snapshots import SimSnapshot
+from simulator.world.snapshots import Snapshots
 from simulator.world.trackers import FilterMaps
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
@@ -99,7 +99,7 @@ class World:
         self.twins: dict[MachineId, SimMachine] = {}
         """Copies that were imported with the identity of another machine."""
 
-        self.snapshots: dict[SnapshotId, SimSnapshot] = {}
+        self.snapshots = Snapshots()
         self.maps = FilterMaps(granule_cells=4)
         self.rct_granule_cells = 4
         self.rct_survives_crash = True
@@ -126,6 +126,10 @@ class World:
 
     def machine_of_disk(self, disk: DiskId, /) -> SimMachine:
         """Return the machine that has this disk."""
+        # Most disks are called after the machine that was made with them.
+        named = self.machines.get(MachineId(disk.rpartition("-disk")[0]))
+        if named is not None and any(owned.id == disk for owned in named.disks):
+            return named
         return next(
             machine
             for machine in self.machines.values()

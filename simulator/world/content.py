@@ -5,6 +5,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from reference_engine.model.extents import ExtentSet
 from reference_engine.model.units import ByteCount
 from simulator.world.stamps import NEVER_WRITTEN, TRIMMED, Cells, StampImage, Stamps
 
@@ -101,3 +102,15 @@ class DiskContent:
         cells = np.arange(first, -(-end // self.cell))
         raw = self.expand(cells, image.read(cells)).reshape(-1)
         return raw[start - first * self.cell : end - first * self.cell].tobytes()
+
+    def read_all(self, image: StampImage, extents: ExtentSet, /) -> npt.NDArray[np.uint8]:
+        """Return the bytes of `extents`, one range after the other."""
+        cells = extents.pieces(self.cell)
+        raw = self.expand(cells, image.read(cells)).reshape(-1)
+        if not (extents.bounds.ravel()[:-1] % self.cell).any():
+            return raw[: extents.total]  # whole cells, but perhaps the last one
+        parts = [np.empty(0, np.uint8)]
+        for start, end in extents.bounds.tolist():
+            at = int(cells.searchsorted(start // self.cell)) * self.cell + start % self.cell
+            parts.append(raw[at : at + end - start])
+        return np.concatenate(parts)

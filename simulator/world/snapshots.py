@@ -1,12 +1,27 @@
 """Host snapshots and checkpoints: what was cut, when, and what of it can still be read."""
 
+from typing import Final
+
 from reference_engine.model.errors import SnapshotLostError
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId
+from reference_engine.model.identity import DiskId, MachineId, NodeName, RunTag, SnapshotId
 from reference_engine.model.units import ByteCount, Instant
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine
 from simulator.world.stamps import Cells, StampImage, Stamps
+
+_GONE_KNOWN: Final = 32
+"""So many snapshots that are gone are still told from those that never were."""
+
+
+def snapshot_id(machine: MachineId, number: int, /) -> SnapshotId:
+    """Return what the cluster's n-th snapshot or checkpoint is called."""
+    return SnapshotId(f"{machine}-snapshot-{number}")
+
+
+def machine_of(snapshot: SnapshotId, /) -> MachineId:
+    """Return of which machine a snapshot is, or was."""
+    return MachineId(snapshot.rsplit("-", 2)[0])
 
 
 class SimSnapshot:
@@ -60,11 +75,8 @@ class SimSnapshot:
 
     def read(self, disk: SimDisk, extents: ExtentSet, /) -> bytes:
         """Return the bytes of `extents`, one range after the other."""
-        image = self.image(disk.id)
-        return b"".join(
-            self._contents[disk.id].read(image, start, end)
-            for start, end in extents.bounds.tolist()
-        )
+        image, content = self.image(disk.id), self._contents[disk.id]
+        return content.read_all(image, extents).tobytes()
 
     def allocated(self, disk: SimDisk, /) -> ExtentSet:
         """Return what may be other than zero."""
@@ -72,3 +84,32 @@ class SimSnapshot:
             self.image(disk.id).written(), piece=ByteCount(disk.cell), size=self.sizes[disk.id]
         )
         return written | disk.underlaid
+
+
+class Snapshots(dict[SnapshotId, SimSnapshot]):
+    """The cluster's snapshots; of the engine's own that are gone only the newest are known."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._own: list[SnapshotId] = []
+
+    def known(self, snapshot: SnapshotId, /) -> SimSnapshot:
+        """Return a snapshot.
+
+        Raises:
+            SnapshotLostError: it has been gone for so long that nobody knows it any more.
+        """
+        found = self.get(snapshot)
+        if found is None:
+            raise SnapshotLostError(snapshot)
+        return found
+
+    def keep(self, snapshot: SimSnapshot, /) -> None:
+        """Know a new snapshot that the engine asked for."""
+        self[snapshot.id] = snapshot
+        self._own.append(snapshot.id)
+        spare = len(self._own) - 2 * _GONE_KNOWN
+        if spare > 0 and spare % _GONE_KNOWN == 0:
+            for old in [each for each in self._own if not self[each].exists][:-_GONE_KNOWN]:
+                del self[old]
+            self._own = [each for each in self._own if each in self]

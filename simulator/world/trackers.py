@@ -121,19 +121,19 @@ class FilterMaps:
         self.untracked: set[NodeName] = set()
         """Nodes without the filter driver: they write, and do not know what."""
 
-        self._maps: dict[tuple[NodeName, DiskId], FilterMap] = {}
+        self._maps: dict[DiskId, dict[NodeName, FilterMap]] = {}
 
     def of(self, node: NodeName, disk: SimDisk, /) -> FilterMap:
         """Return the node's map of the disk, new where it never wrote it."""
-        key = (node, disk.id)
-        if key not in self._maps:
-            self._maps[key] = FilterMap(disk, granule_cells=self._granule)
-            self._maps[key].deaf = node in self.untracked
-        return self._maps[key]
+        maps = self._maps.setdefault(disk.id, {})
+        if node not in maps:
+            maps[node] = FilterMap(disk, granule_cells=self._granule)
+            maps[node].deaf = node in self.untracked
+        return maps[node]
 
     def known(self, disk: DiskId, /) -> list[tuple[NodeName, FilterMap]]:
         """Return every node that ever wrote the disk, by name, with its map."""
-        return [(node, kept) for (node, on), kept in sorted(self._maps.items()) if on == disk]
+        return sorted(self._maps.get(disk, {}).items())
 
     def resize(self, disk: SimDisk, /) -> None:
         """Have every map of a disk go on for its new size."""
@@ -143,15 +143,15 @@ class FilterMaps:
     def install(self, node: NodeName, /) -> None:
         """Have the filter driver run on a node that had none."""
         self.untracked.discard(node)
-        for (owner, _), kept in self._maps.items():
-            if owner == node:
-                kept.deaf = False
+        for maps in self._maps.values():
+            if node in maps:
+                maps[node].deaf = False
 
     def lose(self, node: NodeName, /) -> None:
         """Lose every map of a node that went down."""
-        for (owner, _), kept in self._maps.items():
-            if owner == node:
-                kept.lose()
+        for maps in self._maps.values():
+            if node in maps:
+                maps[node].lose()
 
 
 class ReferencePoint:

@@ -13,7 +13,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.machine import Machine
 from reference_engine.model.units import Instant
-from simulator.world.stamps import Cells, StampImage, Stamps
+from simulator.world.stamps import TRIMMED, Cells, StampImage, Stamps
 
 
 class WriteBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +25,11 @@ class WriteBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     cells: Cells
     stamps: Stamps
+
+
+def first_stamp(batch: WriteBatch, /) -> int:
+    """Return the number of the batch's first write."""
+    return int(batch.stamps[0]) & (TRIMMED - 1)
 
 
 class Cut(msgspec.Struct, frozen=True, kw_only=True):

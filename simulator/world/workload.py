@@ -89,27 +89,20 @@ class Workload:
         gap = HOUR // profile.bursts_per_hour
         at = self._clock + np.cumsum(draw.integers(1, 2 * gap + 1, _BATCH))
         self._clock = int(at[-1])
-        disks = draw.integers(0, len(self._writable), _BATCH)
-        laws = draw.integers(0, 1000, _BATCH)
-        trims = draw.integers(0, 1000, _BATCH) < profile.trim_share
-        places = draw.random(_BATCH)
-        lengths = draw.integers(1, profile.burst_cells + 1, _BATCH)
+        disks = draw.integers(0, len(self._writable), _BATCH).tolist()
+        laws = draw.integers(0, 1000, _BATCH).tolist()
+        trims = (draw.integers(0, 1000, _BATCH) < profile.trim_share).tolist()
+        places = draw.random(_BATCH).tolist()
+        lengths = draw.integers(1, profile.burst_cells + 1, _BATCH).tolist()
         self._bursts = []
         self._next = 0
-        for index in range(_BATCH):
-            disk = int(disks[index])
+        for due, disk, law, place, length, trim in zip(
+            at.tolist(), disks, laws, places, lengths, trims, strict=True
+        ):
             if len(self._writable[disk]) == 0:
                 continue
-            cells = self._place(
-                disk,
-                int(laws[index]),
-                float(places[index]),
-                int(lengths[index]),
-                trim=bool(trims[index]),
-            )
-            burst = Burst(
-                at=Instant(int(at[index])), disk=disk, cells=cells, trim=bool(trims[index])
-            )
+            cells = self._place(disk, law, place, length, trim=trim)
+            burst = Burst(at=Instant(due), disk=disk, cells=cells, trim=trim)
             self._bursts.append(burst)
             self._last = burst
 

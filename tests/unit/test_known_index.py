@@ -5,6 +5,8 @@ import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import numpy as np
 
 from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.units import Instant
 from reference_engine.repository.dedup import KnownBlocks
 from tests.strategies.repositories import block, commit, new_repository, restored
 
@@ -39,6 +41,29 @@ def test_a_portion_is_read_once_and_forgotten_with_its_object() -> None:
         again = await commit(repository, block(5) + block(1), "d")
         assert again.bytes_sent == 2 * len(block(1))
         assert await restored(repository, "d") == block(5) + block(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_reclaim_does_not_have_the_rest_read_anew() -> None:
+    """What the log says was swept is forgotten by itself; its blocks are stored again."""
+
+    async def scenario() -> None:
+        store = CountingReads()
+        repository = await new_repository(store)
+        for number, name in enumerate("abc"):
+            await commit(repository, block(number + 1), name)
+        assert store.portions == ["index/session-a-0", "index/session-b-0"]
+
+        gone = (RecoveryPointId("a"),)
+        await repository.reclaim.expire(gone, at=Instant(0), allow_last=False)
+        reclaimed = await repository.reclaim.reclaim(at=Instant(0))
+        again = await commit(repository, block(1) + block(2), "d")
+
+        assert "index/session-a-0" in reclaimed.deleted
+        assert store.portions[2:] == ["index/session-c-0"]
+        assert again.bytes_sent == len(block(1))
+        assert await restored(repository, "d") == block(1) + block(2)
 
     asyncio.run(scenario())
 

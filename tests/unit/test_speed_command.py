@@ -3,6 +3,7 @@
 import pytest
 
 from reference_engine.app.command_line import run
+from simulator.campaign.long_proof import LongProver
 from simulator.campaign.speed_command import Measured, fleet_of, measured
 
 
@@ -12,18 +13,27 @@ def night(*, points: int, first_half: float, whole: float) -> Measured:
         name="night",
         simulated_h=1,
         cpu_s=whole,
+        wall_s=whole,
         events=1,
+        jobs=points,
         points=points,
+        whole=points,
+        kept=points,
+        wrong=(),
         memory_mib=1,
         half_cpu_s=first_half,
     )
 
 
 def test_a_fleet_makes_every_point_that_is_due() -> None:
-    """Three machines, two hours: six points, all of them restored and compared."""
-    done = measured("fleet", fleet_of(2, 3, 2), lambda _: None)
+    """Three machines, two hours: six points, all compared, and read whole again in the end."""
+    hours: list[int] = []
 
-    assert done.points == 6
+    done = measured("fleet", fleet_of(2, 3, 2), LongProver(), hours.append)
+
+    assert done.points == done.jobs == done.kept == 6
+    assert done.wrong == ()
+    assert hours == [1]
     assert done.events > 1000
     assert 0 < done.half_cpu_s < done.cpu_s
 
@@ -53,3 +63,11 @@ def test_an_impossible_fleet_is_refused(capsys: pytest.CaptureFixture[str]) -> N
 
     assert code == 2
     assert "give 1 to 1000" in capsys.readouterr().err
+
+
+def test_a_month_is_not_exceeded_by_much(capsys: pytest.CaptureFixture[str]) -> None:
+    """The longest fleet is two months."""
+    code = run(["bench", "simulate", "--hours", "5000"])
+
+    assert code == 2
+    assert "give 1 to 1440" in capsys.readouterr().err

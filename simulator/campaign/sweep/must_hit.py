@@ -26,9 +26,13 @@ from reference_engine.trace.engine import (
     RouteChosen,
     RunEnded,
     SkewRecorded,
+    StepEntered,
+    StepLeft,
 )
 
 _ENGINE: Final = "engine"
+STEPS: Final = (StepEntered, StepLeft)
+"""Most facts are of these kinds, and none of them shows anything here."""
 
 MUST_HIT: Final[Mapping[str, Callable[[Fact], bool]]] = {
     "a point needed more than one attempt": lambda fact: (

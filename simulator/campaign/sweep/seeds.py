@@ -15,7 +15,7 @@ import msgspec
 from reference_engine.model.identity import MachineId
 from simulator.campaign.mutants import with_mutant
 from simulator.campaign.sweep.coverage import cells_hit
-from simulator.campaign.sweep.must_hit import MUST_HIT
+from simulator.campaign.sweep.must_hit import MUST_HIT, STEPS
 from simulator.campaign.trial import Subject, Trial, jobs_of, run_trial, subjects_of
 from simulator.oracle.verdict import Verdict
 from simulator.scenario.schema import Scenario
@@ -129,6 +129,7 @@ def try_seed(seed: int, /) -> SeedResult:
     except (Exception, HangingError) as error:  # noqa: BLE001 - an engine that breaks down is a finding
         breaches = (breakdown_of(error),)
     facts = () if trial is None else trial.evidence.facts
+    telling = [fact for fact in facts if not isinstance(fact, STEPS)]
     cells = cells_hit(subject.scenario, facts)
     return SeedResult(
         seed=seed,
@@ -139,7 +140,7 @@ def try_seed(seed: int, /) -> SeedResult:
         breaches=breaches,
         cells={f"{step}:{name}": count for (step, name), count in sorted(cells.items())},
         outcomes=dict(sorted(_outcomes(subject.scenario, trial).items())),
-        marks=tuple(name for name, shows in MUST_HIT.items() if any(map(shows, facts))),
+        marks=tuple(name for name, shows in MUST_HIT.items() if any(map(shows, telling))),
     )
 
 

@@ -1,0 +1,71 @@
+"""What the repository's machine keeps: objects, listed by folder, and a word when the log grows."""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable
+
+from reference_engine.adapters.memory_store import MemoryStore
+
+
+def _folder(name: str) -> str:
+    """Return the first part of a name, with its slash; nothing where it has none."""
+    return name[: name.find("/") + 1]
+
+
+class _Objects(dict[str, bytes]):
+    """Objects by name, and beside them the names of each folder, ascending.
+
+    One folder is listed at every run, and must not cost more because there are others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folders: dict[str, list[str]] = {}
+
+    def __setitem__(self, name: str, content: bytes, /) -> None:
+        if name not in self:
+            insort(self._folders.setdefault(_folder(name), []), name)
+        super().__setitem__(name, content)
+
+    def __delitem__(self, name: str, /) -> None:
+        super().__delitem__(name)
+        names = self._folders[_folder(name)]
+        del names[bisect_left(names, name)]
+
+    def pop(self, name: str, default: bytes | None = None, /) -> bytes:  # type: ignore[override]
+        """Remove an object and return it, or `default` where there is none."""
+        content = self.get(name, default)
+        if name in self:
+            del self[name]
+        assert content is not None or default is None, name
+        return content  # type: ignore[return-value]
+
+    def named(self, prefix: str, /) -> tuple[str, ...]:
+        """Return the names that start with `prefix`, ascending."""
+        folder = _folder(prefix)
+        if not folder:
+            return tuple(sorted(name for name in self if name.startswith(prefix)))
+        names = self._folders.get(folder, [])
+        if prefix != folder:
+            names = [name for name in names if name.startswith(prefix)]
+        return tuple(names)
+
+
+class KeptStore(MemoryStore):
+    """A store in memory; `log_grew` is told of new log entries: then a point becomes visible."""
+
+    def __init__(self, log_grew: Callable[[], None], /) -> None:
+        super().__init__()
+        self._sorted = _Objects()
+        self.objects = self._sorted
+        self._log_grew = log_grew
+
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
+        """Store an object."""
+        created = await super().create(name, content)
+        if created and name.startswith("log/"):
+            self._log_grew()
+        return created
+
+    async def names(self, prefix: str, /) -> tuple[str, ...]:
+        """Return the names that start with `prefix`, ascending."""
+        return self._sorted.named(prefix)
