@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from reference_engine.jobs.insisting import insist
 from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import (
     ConsistencyLostError,
@@ -21,7 +22,7 @@ from reference_engine.model.errors import (
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.restore_order import RestoredAs, RestoreOrder
-from reference_engine.model.units import HOUR, MINUTE, Duration
+from reference_engine.model.units import HOUR, Duration
 from reference_engine.ports.machine_import import MachineImport
 from reference_engine.repository.errors import PointUnknownError
 from reference_engine.repository.reader import PointReader
@@ -29,10 +30,8 @@ from reference_engine.restore.configuration import Arrival, arrival
 from reference_engine.restore.onto_host import verify_disk, write_disk
 from reference_engine.trace.engine import DiskRestored, RestoreBegan, RestoreEnded
 
-_LAST_CLEARING: Final = Duration(4 * HOUR)
+_DISCARDED_WITHIN: Final = Duration(4 * HOUR)
 """How long files of an order that came to nothing are tried to be removed."""
-
-_LONGEST_WAIT: Final = Duration(10 * MINUTE)
 
 
 @asynccontextmanager
@@ -175,24 +174,13 @@ async def give_up(
 ) -> Outcome:
     """Remove what there is of the order, say how it ended, and return that."""
     if outcome is not Outcome.REFUSED:
-        await _discard(ports, host, policy, order)
+        await insist(
+            ports,
+            policy,
+            lambda: host.discard(order.node, order=order.id),
+            within=_DISCARDED_WITHIN,
+        )
     return end_order(ports, order, outcome, cause=cause, arrived=None)
-
-
-async def _discard(ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder) -> None:
-    waited, wait = 0, policy.retry_delay
-    while True:
-        try:
-            async with ports.runtime.deadline(policy.step_limit):
-                await host.discard(order.node, order=order.id)
-        except TwinshotError:
-            if waited >= _LAST_CLEARING:
-                return
-        else:
-            return
-        await ports.runtime.sleep(wait)
-        waited += wait
-        wait = Duration(min(2 * wait, _LONGEST_WAIT)) or MINUTE
 
 
 def end_order(

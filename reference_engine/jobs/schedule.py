@@ -10,11 +10,12 @@ from reference_engine.jobs.backup import BackupRun
 from reference_engine.jobs.clearing import clear_behind
 from reference_engine.jobs.copying import doubts
 from reference_engine.jobs.discovery import Census, DiscoveryRule, discover
+from reference_engine.jobs.insisting import insist
 from reference_engine.jobs.outcomes import failure_outcome, point_outcome
 from reference_engine.jobs.snapshotting import restore_preference
 from reference_engine.jobs.surroundings import Concession, Policy, Ports, VolumeLedger
 from reference_engine.jobs.upkeep import BelievedClock, Upkeep, UpkeepPlan
-from reference_engine.jobs.volume_use import give_back
+from reference_engine.jobs.volume_use import give_back, make_direct
 from reference_engine.model.errors import (
     ConsistencyLostError,
     CorruptionError,
@@ -28,11 +29,13 @@ from reference_engine.model.errors import (
 from reference_engine.model.identity import MachineId, VolumeName
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import HOUR, MINUTE, Duration, Instant
+from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
-_LAST_CLEARING: Final = Duration(HOUR)
-_LONGEST_WAIT: Final = Duration(10 * MINUTE)
+_AT_LAST: Final = Duration(HOUR)
+"""How long it is tried to leave nothing behind: a diff area and a frozen map go on growing, and a
+volume stays slow, until somebody ends that."""
+
 Permits = AbstractAsyncContextManager[None]
 
 
@@ -92,11 +95,18 @@ async def protect(
                 ports, policy, rule, census, lambda new: begin(_from_now(ports, rule, new))
             )
             group.spawn(found, name="discovery")
+    # No run comes after the last one that could end what it could not.
+    await insist(ports, policy, lambda: make_direct(ports, ledger), within=_AT_LAST)
     for volume in ledger.moved():
         moved = ledger.last_move(volume) or ports.runtime.now()
         rest = moved + policy.coordinator_hysteresis - ports.runtime.now()
         await ports.runtime.sleep(Duration(max(0, rest)))
-        await _bounded(ports, policy, restore_preference(ports, policy, ledger, volume))
+        await insist(
+            ports,
+            policy,
+            lambda volume=volume: restore_preference(ports, policy, ledger, volume),  # type: ignore[misc]
+            within=_AT_LAST,
+        )
 
 
 def _from_now(ports: Ports, rule: DiscoveryRule, machine: MachineId) -> Slots:
@@ -153,30 +163,8 @@ async def _protect_one(
     if not made:
         # What was asked of a host may be done after it was given up: it would be nobody's.
         await ports.runtime.sleep(policy.step_limit)
-    await _clear_at_last(ports, policy, plan.machine)
-
-
-async def _clear_at_last(ports: Ports, policy: Policy, machine: MachineId) -> None:
-    """Clear up behind the last slot, as no run comes after it that would meet what it left.
-
-    An outage may outlast the last run: a guest's diff area and a frozen map go on growing until
-    somebody ends them, so it is tried for a while.
-    """
-    waited, wait = 0, policy.retry_delay
-    while True:
-        try:
-            async with ports.runtime.deadline(policy.step_limit):
-                await clear_behind(ports, machine)
-        except (TransientError, ConsistencyLostError):
-            if waited >= _LAST_CLEARING:
-                return
-        except (RefusedError, CorruptionError):
-            return
-        else:
-            return
-        await ports.runtime.sleep(wait)
-        waited += wait
-        wait = Duration(min(2 * wait, _LONGEST_WAIT)) or MINUTE
+    # No run comes after the last slot that would meet what it left.
+    await insist(ports, policy, lambda: clear_behind(ports, plan.machine), within=_AT_LAST)
 
 
 def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) -> None:

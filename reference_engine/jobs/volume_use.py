@@ -54,9 +54,7 @@ class VolumeUse:
         redirected, self._redirected = self._redirected, []
         for volume in redirected:
             self._ledger.unredirect(volume)
-        for volume in self._ledger.owed():
-            await self._ports.cluster.leave_redirected(volume)
-            self._ledger.settle(volume)
+        await make_direct(self._ports, self._ledger)
 
     async def release(self) -> None:
         """Count towards no limit any more, and redirect nothing."""
@@ -70,6 +68,13 @@ class VolumeUse:
         """Release, and give volumes back to the nodes that should coordinate them."""
         await self.release()
         await give_back(self._ports, self._policy, self._ledger)
+
+
+async def make_direct(ports: Ports, ledger: VolumeLedger, /) -> None:
+    """End every redirection that nobody needs and that could not be ended before."""
+    for volume in ledger.owed():
+        await ports.cluster.leave_redirected(volume)
+        ledger.settle(volume)
 
 
 async def give_back(ports: Ports, policy: Policy, ledger: VolumeLedger, /) -> None:
