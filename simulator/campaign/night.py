@@ -169,6 +169,10 @@ class Night:
             self.finished = True
         except StalledError as stalled:
             self.unfinished = str(stalled)
+        except BaseException:
+            # What stands still in the middle of a call would try to go on as it is collected.
+            self.sim.close()
+            raise
         for machine in self.world.machines.values():
             machine.advance()
         self.sim.close()
