@@ -31,6 +31,7 @@ from reference_engine.repository.reclaim_entries import (
     ObjectsReleasedEntry,
     ObjectsSweptEntry,
     PointsExpiredEntry,
+    PointsMovedEntry,
     RunClosedEntry,
 )
 
@@ -69,6 +70,7 @@ Entry = (
     | PointCommittedEntry
     | RunClosedEntry
     | PointsExpiredEntry
+    | PointsMovedEntry
     | ObjectsCondemnedEntry
     | ObjectsSweptEntry
     | ObjectsReleasedEntry
@@ -144,6 +146,11 @@ def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
     return f"points/{point}.{attempt}" if attempt else f"points/{point}"
 
 
+def moved_manifest_name(point: RecoveryPointId, session: str, /) -> str:
+    """Return the object name of the manifest that a repack of this session gives a point."""
+    return f"points/{point}.{session}"
+
+
 def manifest_copy_name(manifest: str, /) -> str:
     """Return the object name of the second copy of the manifest of this name."""
     return copy_name(manifest)
@@ -166,6 +173,11 @@ COMMITTED_PORTION: Final = 0
 def index_name(session: str, number: int, /) -> str:
     """Return the object name of the `number`-th portion of a session's index, counted from 1."""
     return f"index/{session}-{number}"
+
+
+def session_of(name: str, /) -> str:
+    """Return the session that wrote a pack, an object of pages or a portion of the index."""
+    return name.partition("/")[2].rpartition("-")[0]
 
 
 def index_session(name: str, /) -> str:

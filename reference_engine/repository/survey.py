@@ -9,7 +9,12 @@ import numpy.typing as npt
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable, Root
-from reference_engine.repository.codec import PointCommittedEntry, copy_name, manifest_copy_name
+from reference_engine.repository.codec import (
+    PointCommittedEntry,
+    copy_name,
+    manifest_copy_name,
+    session_of,
+)
 from reference_engine.repository.errors import ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -124,12 +129,12 @@ class Survey:
         What no run in the log can have written is left alone.
         """
         # What an index lists may be found again as long as one of the session's packs is there.
-        listed = {_session_of(name): None for name in used if name.startswith("packs/")}
+        listed = {session_of(name): None for name in used if name.startswith("packs/")}
         found: list[str] = []
         for kind in _KINDS:
             unused = [name for name in await self._store.names(kind) if name not in used]
             if kind == "index/":
-                unused = [name for name in unused if _session_of(name) not in listed]
+                unused = [name for name in unused if session_of(name) not in listed]
             found += [name for name in unused if await self._is_over(history, name)]
         return tuple(found)
 
@@ -137,9 +142,13 @@ class Survey:
         """Return whether the run that wrote the object can no longer make a point of it."""
         own = name.removeprefix("copies/")
         if own.startswith(("packs/", "maps/", "index/")):
-            return self._has_ended(history, _session_of(own))
-        if not history.open_runs() or history.is_expired_manifest(name):
+            return self._has_ended(history, session_of(own))
+        if not history.open_runs() or history.is_retired_manifest(name):
             return True
+        repack = history.open_repack()
+        if repack is not None and own.endswith(f".{repack.session}"):
+            # Its record names the run that made the point, and that one has ended long ago.
+            return False
         run = await run_of_staged(self._store, self._header, name)
         return run is not None and not history.is_open(run)
 
@@ -147,8 +156,3 @@ class Survey:
     def _has_ended(history: History, session: str) -> bool:
         run = history.opened(session)
         return run is not None and not history.is_open(run)
-
-
-def _session_of(name: str) -> str:
-    """Return the session that wrote a pack, an object of pages or a portion of the index."""
-    return name.partition("/")[2].rpartition("-")[0]

@@ -19,9 +19,11 @@ from reference_engine.repository.codec import (
     log_name,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
+from reference_engine.repository.history import REPACK
 from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
+from reference_engine.repository.reclaim_entries import PointsMovedEntry
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.segmented_store import PARITY, parity_name
 from reference_engine.verification.block_survey import BlockSurvey
@@ -74,6 +76,7 @@ class Check:
         self._survey: BlockSurvey | None = None
         self._found: dict[str, ObjectFinding] = {}
         self._given_up = ""
+        self._commits: tuple[PointCommittedEntry, ...] = ()
         self.copies: list[tuple[tuple[str, ...], Copies]] = []
         """Header, log entries and manifests of which a copy is not as it was written."""
 
@@ -91,7 +94,7 @@ class Check:
                 self._note(state.findings)
         lists = await segments(self._repository)
         self._note(lists.findings)
-        commits = await self._repository.commits()
+        self._commits = commits = await self._repository.commits()
         self._survey = BlockSurvey(
             self._repository, [(entry.point, entry.machine) for entry in commits]
         )
@@ -114,7 +117,9 @@ class Check:
     async def result(self) -> CheckResult:
         """Return all that was found, objects by name and points in commit order."""
         damage = await self.survey.attribute()
-        live = {entry.point for entry in await self._repository.commits()}
+        # Of points that expired or were moved meanwhile nothing is to be said any more.
+        looked_at = {*self._commits}
+        live = {e.point for e in await self._repository.commits() if e in looked_at}
         for name, finding in (*self._found.items(), *self.survey.objects.items()):
             pack = name.removeprefix(PARITY)
             if finding.problem is Problem.MISSING and await self._repository.is_swept(pack):
@@ -215,6 +220,8 @@ class Check:
                 runs[entry.session] = (entry.machine, entry.epoch)
             elif isinstance(entry, PointCommittedEntry):
                 committed.add((entry.machine, entry.epoch))
+            elif isinstance(entry, PointsMovedEntry):
+                committed.add((REPACK, entry.epoch))
         for name in present:
             session = index_session(name) if name.startswith("index/") else ""
             told = session in runs and name == index_name(session, COMMITTED_PORTION)
@@ -234,7 +241,8 @@ class Check:
             record = await staged_point(store, header, name)
             # A manifest of a run that the log does not know tells of a log that was lost.
             known = record is not None and record.run in runs
-            ours = known and record is not None and record.id == staged[1]
+            moved = any(name.endswith(f".{session}") for session in sessions)
+            ours = known and record is not None and (record.id == staged[1] or moved)
         if ours:
             cause = "no point refers to it"
             return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)
