@@ -20,7 +20,11 @@ from typing import Final
 
 from reference_engine.adapters.os_file_system import OsFileSystem
 from reference_engine.adapters.store_errors import StoreUnusableError
-from reference_engine.model.errors import CorruptionError, OperationFailedError
+from reference_engine.model.errors import (
+    CorruptionError,
+    OperationFailedError,
+    RepositoryFullError,
+)
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.file_system import FileSystem
 
@@ -32,8 +36,6 @@ _TIDIED_MAX: Final = 4
 """How often a temporary that somebody tidied away is written again without a word."""
 
 _REMEDIES: Final = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space or raise the quota",
     errno.EFBIG: "raise the limit on file sizes",
     errno.EROFS: "make it writable",
     errno.EACCES: "grant access to it",
@@ -45,6 +47,8 @@ _REMEDIES: Final = {
     errno.ENAMETOOLONG: "choose a shorter path",
 }
 """What a person can do about it; every other failure may pass by itself."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 _UNFLUSHABLE: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL)
 """Why the directory around the repository cannot be flushed by everybody who may write inside."""
@@ -63,7 +67,8 @@ class DirectoryStore(BlobStore):
         """Store `content` durably under `name`; return False, changing nothing, if it exists.
 
         Raises:
-            StoreUnusableError: no space, no permission, no directory; nothing was created.
+            RepositoryFullError: no space, or none by a quota; nothing was created.
+            StoreUnusableError: no permission, no directory; nothing was created.
             OperationFailedError: the object may or may not exist.
         """
         path = self._path(name)
@@ -301,6 +306,8 @@ class DirectoryStore(BlobStore):
             yield
         except OSError as error:
             cause = (error.strerror or str(error)).lower()
+            if error.errno in _FULL:
+                raise RepositoryFullError(self._root) from error
             remedy = _REMEDIES.get(error.errno or 0)
             if remedy is None:
                 raise OperationFailedError(f"{doing} {path}", cause) from error

@@ -10,6 +10,7 @@ from reference_engine.model.errors import (
     ConsistencyLostError,
     CorruptionError,
     RefusedError,
+    RepositoryFullError,
     SupersededError,
     TransientError,
     TwinshotError,
@@ -50,6 +51,7 @@ class ExitCode(enum.IntEnum):
 _CODES: Final[tuple[tuple[type[TwinshotError], ExitCode], ...]] = (
     (RepositoryAbsentError, ExitCode.NO_REPOSITORY),
     (StoreUnusableError, ExitCode.UNREACHABLE),
+    (RepositoryFullError, ExitCode.UNREACHABLE),
     (NoPointError, ExitCode.NOTHING),
     (KeyNeededError, ExitCode.WRONG_KEY),
     (KeyRetiredError, ExitCode.WRONG_KEY),

@@ -4,6 +4,8 @@ Retention is a promise, not a means: where the repository is full, space is give
 needs, and no point goes that the rules keep.
 """
 
+from contextlib import suppress
+
 import msgspec
 
 from reference_engine.catalogue.retention import DatedPoint, RetentionPolicy, choose_kept
@@ -12,6 +14,8 @@ from reference_engine.model.errors import CorruptionError, RefusedError, Twinsho
 from reference_engine.model.identity import RunTag
 from reference_engine.model.units import Duration, Instant
 from reference_engine.repository.errors import PointRemovedError
+from reference_engine.repository.reclaim import Reclaimed
+from reference_engine.repository.repack_rule import RepackRule
 from reference_engine.trace.engine import PointsExpired, SpaceReclaimed, UpkeepDeferred
 
 
@@ -47,6 +51,8 @@ class Upkeep:
     ) -> None:
         self._ports, self._policy = ports, policy
         self._retention, self._clock = retention, clock
+        self._has_expired = False
+        """Whether points have expired since packs were looked at last."""
 
     async def keep_up(self, *, every: Duration, until: Instant) -> None:
         """Work every now and then; what fails is tried again the next time."""
@@ -74,9 +80,38 @@ class Upkeep:
         except TwinshotError as failure:
             ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=str(failure)))
             return False
+        if given_up is None:
+            # Who waits for room is helped by what was given back, and not by copies.
+            reclaimed = await self._repacked(now, reclaimed)
         if reclaimed.deleted:
             ports.tracer(SpaceReclaimed(at=ports.runtime.now(), objects=len(reclaimed.deleted)))
         return bool(reclaimed.deleted or reclaimed.waiting)
+
+    async def _repacked(self, now: Instant, reclaimed: Reclaimed) -> Reclaimed:
+        """Move what is used out of packs of which little is; return what was reclaimed in all.
+
+        Only when points have expired since the last time: before that, nothing has changed. Another
+        engine's repack is left its work; one that died is closed when it was silent for long.
+        """
+        ports, repack = self._ports, self._ports.repository.repack
+        if not self._has_expired or repack.open_run() is not None:
+            return reclaimed
+        chance = ports.runtime.random("repack")
+        try:
+            async with ports.runtime.deadline(self._policy.step_limit):
+                plan = await repack.plan(RepackRule(), at=now)
+                self._has_expired = False
+                if not plan.choice.objects:
+                    return reclaimed
+                await repack.run(plan, token=chance.token, at=now)
+                again = await ports.repository.reclaim.reclaim(at=now)
+        except TwinshotError as failure:
+            ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=str(failure)))
+            # Nobody has to wait for a repack that ended halfway.
+            with suppress(TwinshotError):
+                await repack.end_own()
+            return reclaimed
+        return again._replace(deleted=(*reclaimed.deleted, *again.deleted))
 
     async def _expire(self) -> Instant:
         ports = self._ports
@@ -109,6 +144,7 @@ class Upkeep:
             except RefusedError as refusal:
                 ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=str(refusal)))
             else:
+                self._has_expired = True
                 ports.tracer(PointsExpired(at=ports.runtime.now(), points=going))
         return now
 

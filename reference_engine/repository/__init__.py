@@ -47,6 +47,15 @@ deleted already. Each rule is one step:
 | nothing is condemned or swept while a point's needs cannot be told | `Survey.used` |
 | a sweep spares what was committed since | `Reclaim.sweep` |
 | only what is swept is deleted | `Reclaim.delete` |
+| a repack moves only points that are as it read them, while its run is open | `RepackRun.commit` |
+| what is copied was read back under its digest | `VerifiedBlocks` |
+| a copy is shown only where it was seen to be right | `PageMover._copied` |
+| a run knows its base by the manifest that it read | `Reliance.check` |
+
+Where little of a pack is used, a *repack* copies that into packs of its own, writes the pages and
+manifests of the points concerned anew, and one entry of the log gives all of these points their
+new manifests at once; what is not used any more behind it goes the way of all garbage. `repack_run`
+says why nothing is lost by it, and `standing` how a reader goes on that had read the old manifest.
 
 Encryption and parity are features that a header names (`opening`). Both are the matter of one
 store between the engine and the blob store, `segmented_store`: whoever reads and writes objects
@@ -77,7 +86,11 @@ is ever rewritten.
 | `manifests` | composing and reading manifests |
 | `survey` | which objects points use, and which nobody does |
 | `reclaim` | removing points, and giving their space back |
-| `fetching` | which frames a block needs |
+| `usage`, `repack_rule` | how much of each object is used, and what is worth being copied |
+| `repack`, `repack_run` | moving what is used, and letting points refer to it |
+| `page_mover`, `verified_blocks` | copying the blocks of a page, each read back before |
+| `standing` | the manifest that a point has now |
+| `fetching`, `frames` | which frames a block needs, and having them |
 | `assembling` | a block out of its frames, checked |
 | `mending` | what was lost, and where it was found again |
 | `reader` | reading a point, with every digest checked |

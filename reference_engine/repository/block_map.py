@@ -250,6 +250,18 @@ class BlockMap:
             root.seals[number].tobytes(),
         )
 
+    def forget(self, number: int, /) -> None:
+        """Have the page read anew when it is asked for next."""
+        assert number not in self._changed, number
+        self._pages.pop(number, None)
+
+    def relocate(self, root: Root, /) -> None:
+        """Take the same content from where `root` says: a point that is only read was moved."""
+        assert not self._changed, "only a stored map is relocated"
+        assert np.array_equal(root.digests, self.root.digests), "another content"
+        self.root = root
+        self._pages.clear()
+
     def touch(self, number: int, /) -> None:
         """Note that the page was changed."""
         assert number in self._pages, number

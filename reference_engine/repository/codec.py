@@ -33,6 +33,7 @@ from reference_engine.repository.reclaim_entries import (
     ObjectsSweptEntry,
     PointLeasedEntry,
     PointsExpiredEntry,
+    PointsMovedEntry,
     RunClosedEntry,
 )
 
@@ -71,6 +72,7 @@ Entry = (
     | PointCommittedEntry
     | RunClosedEntry
     | PointsExpiredEntry
+    | PointsMovedEntry
     | ObjectsCondemnedEntry
     | ObjectsSweptEntry
     | ObjectsReleasedEntry
@@ -146,6 +148,11 @@ def pack_name(session: str, number: int, /) -> str:
 def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
     """Return the object name of a point's manifest, as its run stages it, counted from 0."""
     return f"points/{point}.{attempt}" if attempt else f"points/{point}"
+
+
+def moved_manifest_name(point: RecoveryPointId, session: str, /) -> str:
+    """Return the object name of the manifest that a repack of this session gives a point."""
+    return f"points/{point}.{session}"
 
 
 def manifest_copy_name(manifest: str, /) -> str:

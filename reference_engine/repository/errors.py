@@ -171,6 +171,17 @@ class BlocksReclaimedError(ConsistencyLostError):
         )
 
 
+class RepackOvertakenError(ConsistencyLostError):
+    """Somebody else began to repack, or what was to be moved is gone; nothing came of this one."""
+
+    def __init__(self, run: RunTag, /) -> None:
+        super().__init__(run)
+        self.run = run
+
+    def __str__(self) -> str:
+        return f"repack {self.run.epoch} was overtaken by another prune, which does its work"
+
+
 class ReclaimRefusedError(CorruptionError):
     """What a point uses cannot be told, so nothing may be deleted."""
 

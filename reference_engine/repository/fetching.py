@@ -1,6 +1,6 @@
 """What has to be fetched to read a block, and from where."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,7 +12,6 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PIECES,
-    BlockMap,
     NameTable,
     Numbers,
     Page,
@@ -88,8 +87,13 @@ async def read_page(
     return decode_page(key, content, packs, seal=row.seal)
 
 
-def described(blocks: BlockMap, page: Page, start: int, inside: Numbers, /) -> list[Wanted]:
-    """Return these blocks of a page, which are no holes, with where they are."""
+def described(
+    length: Callable[[int], int], page: Page, start: int, inside: Numbers, /
+) -> list[Wanted]:
+    """Return these blocks of a page, which are no holes, with where they are.
+
+    `length` says how many bytes a block of the disk has.
+    """
     places = page.places[inside].tolist()
     digests = page.digests[inside].tobytes()
     overlaid = page.overlaid[inside].tolist()
@@ -105,7 +109,7 @@ def described(blocks: BlockMap, page: Page, start: int, inside: Numbers, /) -> l
         wanted.append(
             Wanted(
                 number=start + number,
-                length=blocks.length(start + number),
+                length=length(start + number),
                 digest=digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
                 base=(pack, offset, stored),
                 at=at,

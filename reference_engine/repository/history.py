@@ -4,7 +4,9 @@ A fold, entry by entry: two readers of the same entries hold the same view, and 
 clock, no listing, has a say in it.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import msgspec
 
 from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.repository.codec import (
@@ -16,13 +18,18 @@ from reference_engine.repository.codec import (
 from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     LeaseEndedEntry,
+    MovedPoint,
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
     ObjectsSweptEntry,
     PointLeasedEntry,
     PointsExpiredEntry,
+    PointsMovedEntry,
     RunClosedEntry,
 )
+
+REPACK: Final = MachineId("")
+"""Whose runs are repacks: no machine has this id."""
 
 
 class OpenRun(NamedTuple):
@@ -33,6 +40,9 @@ class OpenRun(NamedTuple):
 
     tag: RunTag
     session: str
+
+    def __str__(self) -> str:
+        return f"repack {self.tag.epoch}" if self.tag.machine == REPACK else str(self.tag)
 
 
 class History:
@@ -64,7 +74,8 @@ class History:
         """Each machine's part of `live`: a run asks for its own machine's points only."""
 
         self._sessions: dict[str, OpenRun] = {}
-        self._expired_manifests: set[str] = set()
+        self._retired_manifests: set[str] = set()
+        self._moves: dict[Epoch, PointsMovedEntry] = {}
         self._swept: set[str] = set()
         self._condemned: set[str] = set()
 
@@ -92,8 +103,12 @@ class History:
                     gone = self.live.pop(point, None)
                     if gone is not None:
                         del self._live_of[gone.machine][point]
-                        copy = manifest_copy_name(gone.manifest)
-                        self._expired_manifests.update((gone.manifest, copy))
+                        self._retire(gone)
+            case PointsMovedEntry(epoch=epoch, points=points):
+                for moved in points:
+                    self._move(moved)
+                self._moves[epoch] = entry
+                self._end(REPACK, epoch)
             case ObjectsCondemnedEntry(objects=objects):
                 self.condemned[number] = entry
                 self._condemned.update(objects)
@@ -107,6 +122,20 @@ class History:
                 self.leases.pop(holder, None)
             case KeyChangedEntry():
                 pass  # Who may read has no say in what there is.
+
+    def _retire(self, entry: PointCommittedEntry) -> None:
+        self._retired_manifests.update((entry.manifest, manifest_copy_name(entry.manifest)))
+
+    def _move(self, moved: MovedPoint) -> None:
+        """Let a live point have another manifest, and its place among the others."""
+        before = self.live.get(moved.point)
+        if before is None:
+            return
+        self._retire(before)
+        after = msgspec.structs.replace(before, manifest=moved.manifest, digest=moved.digest)
+        self.live[moved.point] = self._live_of[before.machine][moved.point] = after
+        if self._newest[before.machine] == before:
+            self._newest[before.machine] = after
 
     def _end(self, machine: MachineId, epoch: Epoch) -> None:
         if machine in self._open and self._open[machine].tag.epoch == epoch:
@@ -128,7 +157,10 @@ class History:
         return next((lease.holder for lease in self.leases.values() if lease.point == point), None)
 
     def newest(self, machine: MachineId, /) -> PointCommittedEntry | None:
-        """Return the machine's newest commit, whether the point still exists or not."""
+        """Return the machine's newest commit, whether the point still exists or not.
+
+        A point that was moved has the manifest that it was moved to; likewise in `live`.
+        """
         return self._newest.get(machine)
 
     def live_of(self, machine: MachineId, /) -> tuple[PointCommittedEntry, ...]:
@@ -146,6 +178,10 @@ class History:
     def has_committed(self, entry: PointCommittedEntry, /) -> bool:
         """Return whether this very entry is in the log."""
         return self._committed.get(entry.point) == entry
+
+    def move(self, epoch: Epoch, /) -> PointsMovedEntry | None:
+        """Return the entry that the repack of this epoch came to, if any."""
+        return self._moves.get(epoch)
 
     def opened(self, session: str, /) -> RunTag | None:
         """Return the run that this session belongs to; None: the log knows no such session."""
@@ -172,9 +208,13 @@ class History:
         """Return every run that may still commit, in the order in which they were opened."""
         return tuple(sorted(self._open.values()))
 
-    def is_expired_manifest(self, name: str, /) -> bool:
-        """Return whether the object is a manifest of a point that has expired."""
-        return name in self._expired_manifests
+    def open_repack(self) -> OpenRun | None:
+        """Return the repack that may still commit; there is one at most."""
+        return self._open.get(REPACK)
+
+    def is_retired_manifest(self, name: str, /) -> bool:
+        """Return whether the object was the manifest of a point that has expired or was moved."""
+        return name in self._retired_manifests
 
     def is_swept(self, name: str, /) -> bool:
         """Return whether no point may use the object any more. Names are never used again."""

@@ -7,20 +7,16 @@ import numpy.typing as npt
 
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.block_map import NameTable, Page, PageRow, Places
+from reference_engine.repository.block_map import NameTable, Page, PageRow
 from reference_engine.repository.codec import DiskRoot, Manifest, PointCommittedEntry
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.header import Header
 from reference_engine.repository.manifests import read_manifest
-from reference_engine.repository.pages import decode_segment
 
 Keys = npt.NDArray[np.uint64]
 
 _PACK_SHIFT: Final = np.uint64(25)
 """An offset in a pack is smaller than two frames of the largest size and a whole pack."""
-
-_INSIDE_SHIFT: Final = np.uint64(16)
-"""A frame holds at most 1 MiB of blocks of at least 16 bytes, or one block."""
 
 _PENDING_MAX: Final = 1 << 20
 """Rows that are gathered before they are sorted in."""
@@ -41,9 +37,6 @@ class Holding(NamedTuple):
 
     stored: ByteCount
     """Of the frames in packs in which these blocks and pieces lie, compressed."""
-
-    packs: tuple[str, ...]
-    """The packs in which these frames are, ascending."""
 
 
 class _Distinct:
@@ -90,7 +83,7 @@ class Inventory:
         """Blocks of each page that was read: pages are shared by points, and read once."""
 
         self._points, self._size, self._blocks = 0, 0, 0
-        self._digests, self._frames, self._places = _Distinct(), _Distinct(), _Distinct()
+        self._digests, self._frames = _Distinct(), _Distinct()
 
     async def add(self, entry: PointCommittedEntry, /) -> None:
         """Count one more point.
@@ -133,51 +126,18 @@ class Inventory:
         numbers = page.numbers()
         digests = np.ascontiguousarray(page.digests[numbers]).view(np.uint64)[:, 0]
         self._digests.add(digests, np.ones(len(numbers), np.uint32))
-        self._places.add(self._keys(page.places[numbers]), np.ones(len(numbers), np.uint32))
         places = np.concatenate((page.places[numbers], page.piece_places)).astype(np.uint64)
         frames = places[:, 0] << _PACK_SHIFT | places[:, 1]
         self._frames.add(frames, places[:, 2].astype(np.uint32))
         return len(numbers)
 
-    def _keys(self, places: Places) -> Keys:
-        """Return one number for each place of a block: pack, offset, and which of its frame."""
-        wide = places.astype(np.uint64)
-        inside = wide[:, 3] // np.uint64(self._header.block_size)
-        return (wide[:, 0] << _PACK_SHIFT | wide[:, 1]) << _INSIDE_SHIFT | inside
-
-    async def needed(self) -> ByteCount:
-        """Return how many stored bytes the blocks themselves need: an estimate.
-
-        A frame is stored as long as one of its blocks is needed. How many blocks it was made of is
-        in the index that its session left; without one, all of it counts as needed.
-        """
-        whole = _Distinct()
-        for portion in await self._store.names("index/"):
-            content = await self._store.read(portion)
-            try:
-                _, places = decode_segment(self._header.key, content or b"", self._packs)
-            except ValueError:
-                continue
-            whole.add(self._keys(places), np.ones(len(places), np.uint32))
-        made, counts = np.unique(whole.keys() >> _INSIDE_SHIFT, return_counts=True)
-        live, lives = np.unique(self._places.keys() >> _INSIDE_SHIFT, return_counts=True)
-        share = np.ones(len(self._frames.keys()))
-        _, at, of_live = np.intersect1d(self._frames.keys(), live, return_indices=True)
-        of_made = np.minimum(np.searchsorted(made, live[of_live]), max(len(made) - 1, 0))
-        if len(made):
-            known = made[of_made] == live[of_live]
-            share[at[known]] = np.minimum(lives[of_live][known] / counts[of_made][known], 1)
-        return ByteCount(round(float((share * self._frames.values()).sum())))
-
     def holding(self) -> Holding:
         """Return what the points that were added hold together."""
         size = self._header.block_size
-        packs = np.unique(self._frames.keys() >> _PACK_SHIFT).tolist()
         return Holding(
             points=self._points,
             size=ByteCount(self._size),
             logical=ByteCount(self._blocks * size),
             distinct=ByteCount(len(self._digests.keys()) * size),
             stored=ByteCount(int(self._frames.values().sum(dtype=np.uint64))),
-            packs=tuple(sorted(self._packs.name(int(number)) for number in packs)),
         )

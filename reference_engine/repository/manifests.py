@@ -8,7 +8,7 @@ from reference_engine.model.errors import TransientError
 from reference_engine.model.identity import DiskId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.ports.blob_store import BlobStore
-from reference_engine.repository.block_map import BlockMap, NameTable
+from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import (
     DiskRoot,
     Manifest,
@@ -70,18 +70,21 @@ async def staged_point(store: BlobStore, header: Header, name: str, /) -> Recove
 
 
 def manifest_of(
-    point: RecoveryPoint, maps: Mapping[DiskId, BlockMap], objects: NameTable, /
+    point: RecoveryPoint, drafted: Mapping[DiskId, DiskRoot], objects: NameTable, /
 ) -> Manifest:
-    """Return the point's manifest with only those objects of pages that it uses."""
-    roots = {record.disk: maps[record.disk] for record in point.disks}
-    parts = [np.zeros(1, np.uint32), *(blocks.root.objects for blocks in roots.values())]
+    """Return the point's manifest with only those objects of pages that it uses.
+
+    The roots of `drafted` number objects as `objects` does.
+    """
+    roots = {record.disk: drafted[record.disk] for record in point.disks}
+    parts = [np.zeros(1, np.uint32), *(entry.root.objects for entry in roots.values())]
     used = np.unique(np.concatenate(parts))[1:].astype(np.int64)
     numbers = np.zeros(int(used.max(initial=0)) + 1, np.uint32)
     numbers[used] = np.arange(1, len(used) + 1)
     disks: dict[DiskId, DiskRoot] = {}
-    for disk, blocks in roots.items():
-        root = blocks.root.resized(len(blocks.root.objects))
-        root.objects[:] = numbers[blocks.root.objects]
-        disks[disk] = DiskRoot(size=blocks.size, root=root)
+    for disk, entry in roots.items():
+        root = entry.root.resized(len(entry.root.objects))
+        root.objects[:] = numbers[entry.root.objects]
+        disks[disk] = DiskRoot(size=entry.size, root=root)
     names = tuple(objects.name(number) for number in used.tolist())
     return Manifest(record=point, maps=names, disks=disks)

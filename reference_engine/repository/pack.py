@@ -75,6 +75,25 @@ class Frames:
         return frame
 
 
+FRAME_HEAD: Final = 18
+"""A frame's header has at most so many bytes."""
+
+
+def content_size(head: bytes | memoryview, /) -> int:
+    """Return how many bytes a frame holds that begins with `head`.
+
+    Raises:
+        ValueError: it is no frame that states it.
+    """
+    try:
+        size = get_frame_info(head).decompressed_size
+    except ZstdError as error:
+        raise ValueError("it is no frame") from error
+    if size is None:
+        raise ValueError("it does not state its size")
+    return size
+
+
 def unpack(stored: bytes | memoryview, /) -> bytes:
     """Return what a frame holds.
 

@@ -1,6 +1,5 @@
 """Reading a committed point: every block's digest is checked before anybody sees the block."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -21,7 +20,6 @@ from reference_engine.repository.block_map import (
     BlockMap,
     Digests,
     NameTable,
-    Page,
     PageRow,
 )
 from reference_engine.repository.codec import Manifest
@@ -30,17 +28,11 @@ from reference_engine.repository.errors import (
     DiskDamagedError,
     ManifestDamagedError,
 )
-from reference_engine.repository.fetching import (
-    Frame,
-    Unread,
-    Wanted,
-    decoded,
-    described,
-    load_page,
-    runs,
-)
+from reference_engine.repository.fetching import Frame, Wanted, described
+from reference_engine.repository.followed_maps import FollowedMaps, Moved, still
+from reference_engine.repository.frames import FrameCache, frames_of
 from reference_engine.repository.header import Header
-from reference_engine.repository.mending import Lost, Rescue
+from reference_engine.repository.mending import Lost, PlaceName, Rescue
 
 CACHE_MAX: Final = ByteCount(8 * MIB)
 """Decompressed frames that stay in memory: neighbours often share one."""
@@ -66,40 +58,30 @@ class PointReader:
     """One committed point's disks, readable at random."""
 
     def __init__(
-        self, store: BlobStore, header: Header, manifest: Manifest, /, *, executor: Executor
+        self,
+        store: BlobStore,
+        header: Header,
+        manifest: Manifest,
+        /,
+        *,
+        executor: Executor,
+        moved: Moved = still,
     ) -> None:
+        """`moved` is asked for another manifest of the point where something cannot be read."""
         self._store, self._executor = store, executor
         self._key = header.key
         self._assembler = Assembler(header.key, block_size=header.block_size)
-        self._manifest = manifest
         self._block_size = header.block_size
-        self._packs = packs = NameTable()
-
-        # Not a method: a cycle would keep the frames in memory until it is collected.
-        async def load(number: int, row: PageRow) -> Page:
-            name, of = manifest.maps[row.object_number - 1], manifest.record.id
-            return await load_page(
-                store, header.key, packs, name=name, number=number, row=row, of=of
-            )
-
+        self._packs = NameTable()
         self._rescue = Rescue(store, header.key, piece=header.block_size // PIECES)
-        self._maps = {
-            disk: BlockMap(
-                entry.size,
-                block_size=header.block_size,
-                key=header.key,
-                load=load,
-                root=entry.root,
-            )
-            for disk, entry in manifest.disks.items()
-        }
-        self._frames: OrderedDict[Frame, bytes | Unread] = OrderedDict()
-        self._held = 0
+        self._mapped = FollowedMaps(store, header, self._packs, manifest, moved)
+        self._maps = self._mapped.by_disk
+        self._frames = FrameCache(store, self._packs, executor=executor, limit=CACHE_MAX)
 
     @property
     def point(self) -> RecoveryPoint:
         """The point's record."""
-        return self._manifest.record
+        return self._mapped.manifest.record
 
     @property
     def disks(self) -> tuple[DiskId, ...]:
@@ -135,13 +117,13 @@ class PointReader:
         """
         assert extents <= ExtentSet.whole(self.size(disk)), extents
         content = bytearray(extents.total)
-        starts = extents.bounds[:, 0]
-        before = np.concatenate(([0], np.cumsum(extents.bounds[:, 1] - starts)))
+        starts, ends = extents.bounds[:, 0], extents.bounds[:, 1]
+        before = np.concatenate(([0], np.cumsum(ends - starts)))
         async for stretch in self.stretches(disk, extents):
             low, high = stretch.offset, stretch.offset + len(stretch.content)
             first = max(0, int(np.searchsorted(starts, low, side="right")) - 1)
             for index in range(first, len(starts)):
-                start, end = extents.bounds[index].tolist()
+                start, end = int(starts[index]), int(ends[index])
                 if start >= high:
                     break
                 a, b = max(start, low), min(end, high)
@@ -176,28 +158,55 @@ class PointReader:
             if isinstance(batch, Damage):
                 yield batch
                 continue
-            await self._fetch(batch)
+            await self._frames.fetch(frame for each in batch for frame in frames_of(each))
             half = -(-len(batch) // 2)
             checked = await self._executor.offload_all(
                 [
-                    lambda part=part: self._assembler.checked(part, self._frames)  # type: ignore[misc]
+                    lambda part=part: self._assembler.checked(part, self._frames.held)  # type: ignore[misc]
                     for part in (batch[:half], batch[half:])
                     if part
                 ]
             )
             for each in [each for part in checked for each in part]:
-                yield each if isinstance(each, Stretch) else await self._rescued(disk, each)
-            self._trim()
+                yield each if isinstance(each, Stretch) else await self._recovered(disk, each)
+            self._frames.trim()
+
+    async def _recovered(self, disk: DiskId, failed: Failed) -> Stretch | Damage:
+        """Read a block from where it was moved to, or else as what is left of it allows."""
+        block = failed.block
+        while (again := await self._followed(disk, block.number)) is not None and (
+            self._named(again) != self._named(block)
+        ):
+            await self._frames.fetch(frames_of(again))
+            [found] = self._assembler.checked([again], self._frames.held)
+            if isinstance(found, Stretch):
+                return found
+            failed, block = found, again
+        return await self._rescued(disk, failed)
+
+    async def _followed(self, disk: DiskId, number: int) -> Wanted | None:
+        """Return where a block is by now; None: it cannot be told."""
+        await self._mapped.follow()
+        blocks, page = self._maps[disk], number // PAGE_BLOCKS
+        blocks.forget(page)
+        try:
+            found = await blocks.page(page)
+        except ManifestDamagedError:
+            return None
+        [wanted] = described(
+            blocks.length, found, page * PAGE_BLOCKS, np.array([number % PAGE_BLOCKS])
+        )
+        return wanted
+
+    def _named(self, block: Wanted) -> tuple[PlaceName, ...]:
+        frames = [(block.base, block.at), *((frame, at) for _, frame, at in block.pieces)]
+        name = self._packs.name
+        return tuple((name(pack), offset, stored, at) for (pack, offset, stored), at in frames)
 
     async def _rescued(self, disk: DiskId, failed: Failed) -> Stretch | Damage:
-        block, name = failed.block, self._packs.name
-        frames = [(block.base, block.at), *((frame, at) for _, frame, at in block.pieces)]
-        lost = Lost(
-            digest=block.digest,
-            length=block.length,
-            places=tuple((name(pack), offset, stored, at) for (pack, offset, stored), at in frames),
-            pieces=tuple(piece for piece, _, _ in block.pieces),
-        )
+        block = failed.block
+        pieces = tuple(piece for piece, _, _ in block.pieces)
+        lost = Lost(block.digest, block.length, self._named(block), pieces)
         content = await self._rescue.block(lost)
         offset = block.number * self._block_size
         if content is not None:
@@ -211,7 +220,7 @@ class PointReader:
         found: list[tuple[int, str, PageRow]] = []
         for number in blocks.pages():
             row = blocks.row(number)
-            found.append((number, self._manifest.maps[row.object_number - 1], row))
+            found.append((number, self._mapped.manifest.maps[row.object_number - 1], row))
         return tuple(found)
 
     async def digests(self, disk: DiskId, page: int, /) -> Digests:
@@ -247,13 +256,13 @@ class PointReader:
         for number, part, inside in blocks.spans(numbers):
             standing[part] = (await blocks.page(number)).digests[inside]
         half = -(-len(numbers) // 2)
+        parts = [slice(at, at + half) for at in (0, half) if at < len(numbers)]
         found = await self._executor.offload_all(
             [
-                lambda at=at: self._assembler.differing(  # type: ignore[misc]
-                    view[at * size : (at + half) * size], standing[at : at + half]
+                lambda part=part: self._assembler.differing(  # type: ignore[misc]
+                    view[part.start * size : part.stop * size], standing[part]
                 )
-                for at in (0, half)
-                if at < len(numbers)
+                for part in parts
             ]
         )
         return ExtentSet.of_pieces(numbers[np.concatenate(found)], piece=size, size=blocks.size)
@@ -305,8 +314,8 @@ class PointReader:
                 yield Damage(base, length, error, None)
                 continue
             wanted = part.pieces(self._block_size) - start
-            for each in described(blocks, page, start, wanted[page.places[wanted, 0] != 0]):
-                needed = {each.base, *(frame for _, frame, _ in each.pieces)}
+            for each in described(blocks.length, page, start, wanted[page.places[wanted, 0] != 0]):
+                needed = set(frames_of(each))
                 if batch and len(frames | needed) > BATCH_FRAMES:
                     yield batch
                     batch, frames = [], set()
@@ -319,49 +328,3 @@ class PointReader:
     def _pages_of(blocks: BlockMap, window: ExtentSet) -> Sequence[int]:
         touched = window.pieces(ByteCount(PAGE_BLOCKS * blocks.block_size))
         return [int(n) for n in touched[blocks.root.objects[touched] != 0]]
-
-    async def _fetch(self, batch: Sequence[Wanted]) -> None:
-        """Have every frame of the batch in memory, or the reason why it cannot be read."""
-        needed: set[Frame] = set()
-        for each in batch:
-            needed.add(each.base)
-            needed.update(frame for _, frame, _ in each.pieces)
-        missing = sorted(needed - self._frames.keys())
-        for frame in needed & self._frames.keys():
-            self._frames.move_to_end(frame)
-        stored: dict[Frame, bytes | memoryview | Unread] = {}
-        for found in await self._executor.ask_all(
-            [lambda run=run: self._stored(run) for run in runs(missing)]  # type: ignore[misc]
-        ):
-            stored.update(found)
-        half = -(-len(missing) // 2)
-        unpacked = await self._executor.offload_all(
-            [
-                lambda part=part: [decoded(stored[frame]) for frame in part]  # type: ignore[misc]
-                for part in (missing[:half], missing[half:])
-                if part
-            ]
-        )
-        for frame, content in zip(missing, [c for part in unpacked for c in part], strict=True):
-            self._frames[frame] = content
-            self._held += len(content)
-
-    def _trim(self) -> None:
-        while self._held > CACHE_MAX and len(self._frames) > 1:
-            self._held -= len(self._frames.popitem(last=False)[1])
-
-    async def _stored(self, run: Sequence[Frame]) -> dict[Frame, bytes | memoryview | Unread]:
-        pack, start, _ = run[0]
-        length = run[-1][1] + run[-1][2] - start
-        name = self._packs.name(pack)
-        try:
-            view = memoryview(await self._store.read_range(name, offset=start, length=length))
-        except CorruptionError as error:
-            if len(run) == 1:
-                return {run[0]: str(error)}
-            # Which frame is lost shows when they are read one by one.
-            found: dict[Frame, bytes | memoryview | Unread] = {}
-            for frame in run:
-                found.update(await self._stored([frame]))
-            return found
-        return {frame: view[frame[1] - start : frame[1] - start + frame[2]] for frame in run}

@@ -199,7 +199,7 @@ class Reclaim:
             entry = ObjectsCondemnedEntry(objects=objects, at=at)
             if await self._log.append_after(number, entry):
                 return number + 1
-        raise _outrun()
+        raise outrun()
 
     async def sweep(self, condemned: int, /) -> None:
         """Let no commit use what was condemned, but for what points use by now.
@@ -224,7 +224,7 @@ class Reclaim:
             entry = ObjectsSweptEntry(condemned=condemned, spared=spared)
             if await self._log.append_after(number, entry):
                 return
-        raise _outrun()
+        raise outrun()
 
     async def _used(self, number: int) -> dict[str, None] | None:
         """Return what points need behind entry `number`; None: the log has gone on meanwhile."""
@@ -323,5 +323,6 @@ class Reclaim:
         return Reclaimed(deleted=deleted, waiting=waiting, awaited=awaited)
 
 
-def _outrun() -> OperationFailedError:
+def outrun() -> OperationFailedError:
+    """Return what is to be said where the log went on faster than it could be read."""
     return OperationFailedError("reclaiming space", "other writers were always faster")

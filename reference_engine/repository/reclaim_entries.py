@@ -1,4 +1,4 @@
-"""Log entries by which points and objects go: values only; `FORMAT.md` says what each means."""
+"""Log entries by which points and objects go or move; `FORMAT.md` says what each means."""
 
 import msgspec
 
@@ -23,6 +23,28 @@ class RunClosedEntry(msgspec.Struct, frozen=True, kw_only=True, tag="run-closed"
 
     machine: MachineId
     epoch: Epoch
+
+
+class MovedPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a point's manifest is from now on; `digest` is its seal, hexadecimal."""
+
+    point: RecoveryPointId
+    manifest: str
+    digest: str
+
+
+class PointsMovedEntry(
+    msgspec.Struct, frozen=True, kw_only=True, tag="points-moved", tag_field="kind"
+):
+    """From here on these points, which exist, have other manifests, and the repack has ended.
+
+    `at` is when, by the clock of whoever wrote it: it decides how long what was written then is
+    left alone, and never whether something is needed.
+    """
+
+    epoch: Epoch
+    points: tuple[MovedPoint, ...]
+    at: Instant
 
 
 class ObjectsCondemnedEntry(

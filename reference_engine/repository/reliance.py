@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reference_engine.model.errors import CorruptionError
-from reference_engine.model.identity import RecoveryPointId, RunTag
+from reference_engine.model.errors import CorruptionError, SupersededError
+from reference_engine.model.identity import RunTag
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import BlockMap, NameTable, Page, Places
-from reference_engine.repository.errors import BlocksReclaimedError
+from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.errors import BlocksReclaimedError, RunClosedError
 from reference_engine.repository.history import History
+from reference_engine.repository.log import Log
 from reference_engine.repository.pack import PackWriter, unpack
 
 
@@ -29,14 +31,17 @@ class Swept(Exception):  # noqa: N818 - it asks for work, it reports no failure
 
 
 class BaseSwept(Exception):  # noqa: N818 - as above
-    """The base has expired, and there was a sweep since: what the run took from it is unsure."""
+    """The base has expired or was moved, and there was a sweep since: what was taken is unsure."""
 
 
 class Reliance:
     """The objects of others that one run's point will use."""
 
-    def __init__(self, base: RecoveryPointId | None, /, *, swept_before: int) -> None:
-        """Begin with the base; `swept_before` is the newest sweep that the run's opening knew."""
+    def __init__(self, base: PointCommittedEntry | None, /, *, swept_before: int) -> None:
+        """Begin with the base; `swept_before` is the newest sweep that the run's opening knew.
+
+        `base` names the manifest that was read: a repack may give the point another one.
+        """
         self._base = base
         self._swept_before = swept_before
         self._borrowed: dict[str, None] = {}
@@ -54,7 +59,8 @@ class Reliance:
     def check(self, history: History, /) -> None:
         """Return only if nothing that the run uses is swept in `history`.
 
-        As long as its base lives nothing of the base is swept, so its pages need not be read.
+        As long as its base lives, with the manifest that was read, nothing of the base is swept,
+        so its pages need not be read.
 
         Raises:
             Swept: replace what it names.
@@ -70,8 +76,8 @@ class Reliance:
             raise Swept(gone)
 
     def _has_base_gone(self, history: History) -> bool:
-        expired = self._base is not None and self._base not in history.live
-        return expired and history.swept_last > self._swept_before
+        gone = self._base is not None and history.live.get(self._base.point) != self._base
+        return gone and history.swept_last > self._swept_before
 
 
 async def referred(
@@ -94,6 +100,20 @@ async def referred(
         packs = np.unique(np.concatenate((page.places[:, 0], page.piece_places[:, 0])))
         found.update((names.name(pack), None) for pack in packs.tolist() if pack)
     return tuple(found)
+
+
+async def why_lost(
+    log: Log, run: RunTag, damage: CorruptionError, /
+) -> CorruptionError | SupersededError | RunClosedError:
+    """Return why a run cannot read a page of its base.
+
+    What a run that was closed had taken from its base may be deleted, though nothing is damaged.
+    """
+    await log.refresh()
+    newest = log.history.epoch(run.machine)
+    if newest > run.epoch:
+        return SupersededError(run, newest)
+    return damage if log.history.is_open(run) else RunClosedError(run)
 
 
 class _Move(NamedTuple):

@@ -17,13 +17,12 @@ from reference_engine.repository.codec import (
     object_digest,
 )
 from reference_engine.repository.errors import (
-    ManifestDamagedError,
     PointRemovedError,
-    PointUnknownError,
     RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,
 )
+from reference_engine.repository.followed_maps import Moved, still
 from reference_engine.repository.header import (
     HEADER_COPIES,
     HEADER_NAME,
@@ -37,7 +36,6 @@ from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import Log
-from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.opening import (
     PLAIN,
     Features,
@@ -51,8 +49,11 @@ from reference_engine.repository.pack import Level
 from reference_engine.repository.publish import publish, publish_own
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reclaim import Reclaim
+from reference_engine.repository.reliance import Reliance
+from reference_engine.repository.repack import Repack
 from reference_engine.repository.segmented_store import SegmentedStore
 from reference_engine.repository.settings import Settings
+from reference_engine.repository.standing import Manifests, Standing
 from reference_engine.repository.write_session import WriteSession
 
 INLINE: Final = Inline()
@@ -82,12 +83,14 @@ class Repository:
         self._header = header
         self._log = log
         self._known = KnownIndex(store, header.key, log, executor=executor)
-        self._records: dict[RecoveryPointId, RecoveryPoint] = {}
+        self._manifests = Manifests(store, header, log)
         self.reclaim = Reclaim(store, header, log)
         """Removes points, and gives their space back."""
 
         self.leases = Leases(log)
         """Keeps points that are being read."""
+        self.repack = Repack(store, header, log, executor=executor)
+        """Moves what is used out of packs of which little is used."""
 
     @classmethod
     async def create(
@@ -236,7 +239,7 @@ class Repository:
         Raises:
             ManifestDamagedError: one of them cannot be trusted; `commits` and `point` tell which.
         """
-        return tuple([await self._record(entry) for entry in await self.commits()])
+        return tuple([await self._manifests.record(entry) for entry in await self.commits()])
 
     async def point(self, point: RecoveryPointId, /) -> RecoveryPoint:
         """Return one committed point.
@@ -245,7 +248,7 @@ class Repository:
             PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
-        return await self._record(await self._entry(point))
+        return await self._manifests.record(await self._manifests.entry(point))
 
     async def recorded(self, entry: PointCommittedEntry, /) -> RecoveryPoint:
         """Return the point of an entry of `commits`, without asking for later entries.
@@ -253,7 +256,7 @@ class Repository:
         Raises:
             PointRemovedError, ManifestDamagedError: it was removed meanwhile, or is damaged.
         """
-        return await self._record(entry)
+        return await self._manifests.record(entry)
 
     async def latest(self, machine: MachineId, /) -> RecoveryPoint | None:
         """Return the machine's newest point, or None where it has none.
@@ -263,7 +266,7 @@ class Repository:
         """
         await self._log.refresh()
         entries = self._log.history.live_of(machine)
-        return await self._record(entries[-1]) if entries else None
+        return await self._manifests.record(entries[-1]) if entries else None
 
     async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
         """Return the point that this run committed; None: it did not, or it has expired.
@@ -279,7 +282,7 @@ class Repository:
         if not entries:
             return None
         await self._log.settle()
-        return await self._record(entries[-1])
+        return await self._manifests.record(entries[-1])
 
     async def interrupted(self, machine: MachineId, /) -> bool:
         """Return whether the machine's newest run was opened and came to no point."""
@@ -318,6 +321,7 @@ class Repository:
         opened = await self._log.append(decide)
         assert isinstance(opened, RunOpenedEntry), opened
         # An older run can commit only below this entry, so this base stays the newest point.
+        standing = None if base is None else await self._base(base, check=failed)
         return WriteSession(
             self._store,
             self._header,
@@ -325,8 +329,10 @@ class Repository:
             self._known,
             run=RunTag(machine=machine, epoch=opened.epoch),
             session=token,
-            base=None if base is None else await self._base(base, check=failed),
-            swept_before=swept_before,
+            base=None if standing is None else standing.manifest,
+            reliance=Reliance(
+                None if standing is None else standing.entry, swept_before=swept_before
+            ),
             executor=self._executor,
             level=level,
         )
@@ -344,8 +350,20 @@ class Repository:
             PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
-        manifest = await self._manifest(await self._entry(point))
-        return PointReader(self._store, self._header, manifest, executor=self._executor)
+        standing = await self._manifests.read(await self._manifests.entry(point))
+
+        async def moved() -> Manifest | None:
+            nonlocal standing
+            found = await self._manifests.moved(standing)
+            standing = found or standing
+            return None if found is None else found.manifest
+
+        return self._reader(standing.manifest, moved)
+
+    def _reader(self, manifest: Manifest, moved: Moved) -> PointReader:
+        return PointReader(
+            self._store, self._header, manifest, executor=self._executor, moved=moved
+        )
 
     def inventory(self) -> Inventory:
         """Return an empty count of points, to which those of `commits` are added."""
@@ -355,50 +373,22 @@ class Repository:
         self, point: RecoveryPointId, damage: CorruptionError, /
     ) -> CorruptionError | PointRemovedError:
         """Return why reading the point really failed: it may have been removed meanwhile."""
-        await self._log.refresh()
-        return damage if point in self._log.history.live else PointRemovedError(point)
+        return await self._manifests.explained(point, damage)
 
     async def is_swept(self, name: str, /) -> bool:
         """Return whether no point may use the object any more, so that it may be gone."""
         await self._log.refresh()
         return self._log.history.is_swept(name)
 
-    async def _entry(self, point: RecoveryPointId) -> PointCommittedEntry:
-        await self._log.refresh()
-        found = self._log.history.live.get(point)
-        if found is None:
-            raise PointUnknownError(point)
-        return found
-
-    async def _base(self, entry: PointCommittedEntry, *, check: bool) -> Manifest | None:
+    async def _base(self, entry: PointCommittedEntry, *, check: bool) -> Standing | None:
         try:
-            manifest = await self._manifest(entry)
+            standing = await self._manifests.read(entry)
             if check:
                 # The run before came to nothing. Should a damaged page of the base be the reason,
                 # then every run would end like it.
-                reader = PointReader(self._store, self._header, manifest, executor=self._executor)
+                reader = self._reader(standing.manifest, still)
                 for disk in reader.disks:
                     await reader.allocated(disk)
         except (CorruptionError, PointRemovedError):
             return None
-        self._remember(manifest.record)
-        return manifest
-
-    async def _record(self, entry: PointCommittedEntry) -> RecoveryPoint:
-        known = self._records.get(entry.point)
-        if known is None:
-            known = (await self._manifest(entry)).record
-            self._remember(known)
-        return known
-
-    def _remember(self, record: RecoveryPoint) -> None:
-        live = self._log.history.live
-        if len(self._records) > 2 * len(live):  # those of points that are gone come to as much
-            self._records = {p: each for p, each in self._records.items() if p in live}
-        self._records[record.id] = record
-
-    async def _manifest(self, entry: PointCommittedEntry) -> Manifest:
-        try:
-            return await read_manifest(self._store, self._header, entry)
-        except ManifestDamagedError as error:
-            raise await self.explained(entry.point, error) from error
+        return standing

@@ -266,6 +266,11 @@ class SegmentedStore(BlobStore):
         found = await self._store.names(prefix)
         return tuple(name for name in found if not name.startswith(PARITY))
 
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return how many bytes every object is stored in, without its parity."""
+        found = await self._store.sizes(prefix)
+        return {name: size for name, size in found.items() if not name.startswith(PARITY)}
+
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""
         # In this order: an object is never restored from parity after it was removed.

@@ -25,7 +25,7 @@ from reference_engine.repository.block_map import (
     may_be_overlaid,
     piece_masks,
 )
-from reference_engine.repository.codec import ANCHORS
+from reference_engine.repository.codec import ANCHORS, DiskRoot
 from reference_engine.repository.dedup import KnownBlocks
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -64,6 +64,10 @@ class Draft:
 
         self.fresh: list[npt.NDArray[np.int64]] = []
         """Bounds of what was new, in the order in which it came."""
+
+    def rooted(self) -> DiskRoot:
+        """Return the root of the map; its pages were handed on to be stored."""
+        return DiskRoot(size=self.blocks.size, root=self.blocks.root)
 
     def sent(self) -> ExtentSet:
         """Return the bytes of the disk that were new to the repository."""

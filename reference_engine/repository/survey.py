@@ -146,8 +146,12 @@ class Survey:
         own = name.removeprefix("copies/")
         if own.startswith(("packs/", "maps/", *_LISTS)):
             return self._has_ended(history, session_of(own))
-        if not history.open_runs() or history.is_expired_manifest(name):
+        if not history.open_runs() or history.is_retired_manifest(name):
             return True
+        repack = history.open_repack()
+        if repack is not None and own.endswith(f".{repack.session}"):
+            # Its record names the run that made the point, and that one has ended long ago.
+            return False
         run = await run_of_staged(self._store, self._header, name)
         return run is not None and not history.is_open(run)
 

@@ -27,7 +27,7 @@ from reference_engine.repository.codec import (
     encode_manifest,
     manifest_name,
 )
-from reference_engine.repository.errors import RunClosedError
+from reference_engine.repository.errors import ManifestDamagedError, RunClosedError
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -45,6 +45,7 @@ from reference_engine.repository.reliance import (
     Rescue,
     Swept,
     referred,
+    why_lost,
 )
 from reference_engine.repository.storing import BlockBatch, BlockStorer, Draft
 
@@ -75,22 +76,19 @@ class WriteSession:
         run: RunTag,
         session: str,
         base: Manifest | None,
-        swept_before: int,
+        reliance: Reliance,
         executor: Executor,
         level: Level,
     ) -> None:
         self._store, self._header, self._log = store, header, log
         self._executor = executor
         self._key, self._block_size = header.key, header.block_size
-        self._run = run
-        self._base = base
+        self._run, self._base = run, base
         self._objects = NameTable()
         for name in () if base is None else base.maps:
             self._objects.number(name)
         self._names = known.packs
-        self._reliance = Reliance(
-            None if base is None else base.record.id, swept_before=swept_before
-        )
+        self._reliance = reliance
         self._storer = BlockStorer(
             store,
             header,
@@ -171,16 +169,18 @@ class WriteSession:
         name = self._objects.name(row.object_number)
         held = self._maps.held(name, row.offset, row.stored)
         if held is None:
-            base = None if self._base is None else self._base.record.id
-            return await load_page(
-                self._store, self._key, self._names, name=name, number=number, row=row, of=base
-            )
+            of = None if self.base is None else self.base.id
+            try:
+                return await load_page(
+                    self._store, self._key, self._names, name=name, number=number, row=row, of=of
+                )
+            except ManifestDamagedError as error:
+                raise await why_lost(self._log, self._run, error) from error
         return decode_page(self._key, held, self._names, seal=row.seal)
 
     def _save(self, page: Page) -> PageRow:
         content = encode_page(page, self._names)
-        number, offset = self._maps.add(content)
-        return PageRow(number, offset, len(content), page_seal(self._key, content))
+        return PageRow(*self._maps.add(content), len(content), page_seal(self._key, content))
 
     async def _rewrite_edge(self, disk: DiskId, inherit: DiskId, before: BlockMap) -> None:
         """Write the one block whose length differs between the base's size and this one."""
@@ -306,8 +306,8 @@ class WriteSession:
         for record in point.disks:
             self._drafts[record.disk].blocks.settle()
         await self._maps.flush()
-        maps = {disk: draft.blocks for disk, draft in self._drafts.items()}
-        content, seal = encode_manifest(self._key, manifest_of(point, maps, self._objects))
+        roots = {disk: draft.rooted() for disk, draft in self._drafts.items()}
+        content, seal = encode_manifest(self._key, manifest_of(point, roots, self._objects))
         name = manifest_name(point.id, attempt=self._attempt)
         # A copy of a point bears its id, and so may what a copy left that was cut off.
         while not await publish_twice(self._store, name, content):

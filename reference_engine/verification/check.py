@@ -21,9 +21,11 @@ from reference_engine.repository.codec import (
     session_of,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
+from reference_engine.repository.history import REPACK
 from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
+from reference_engine.repository.reclaim_entries import PointsMovedEntry
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.segmented_store import PARITY, parity_name
 from reference_engine.verification.block_survey import BlockSurvey
@@ -76,6 +78,7 @@ class Check:
         self._survey: BlockSurvey | None = None
         self._found: dict[str, ObjectFinding] = {}
         self._given_up = ""
+        self._commits: tuple[PointCommittedEntry, ...] = ()
         self.copies: list[tuple[tuple[str, ...], Copies]] = []
         """Header, log entries and manifests of which a copy is not as it was written."""
 
@@ -93,7 +96,7 @@ class Check:
                 self._note(state.findings)
         lists = await segments(self._repository)
         self._note(lists.findings)
-        commits = await self._repository.commits()
+        self._commits = commits = await self._repository.commits()
         self._survey = BlockSurvey(
             self._repository, [(entry.point, entry.machine) for entry in commits]
         )
@@ -116,7 +119,9 @@ class Check:
     async def result(self) -> CheckResult:
         """Return all that was found, objects by name and points in commit order."""
         damage = await self.survey.attribute()
-        live = {entry.point for entry in await self._repository.commits()}
+        # Of points that expired or were moved meanwhile nothing is to be said any more.
+        looked_at = {*self._commits}
+        live = {e.point for e in await self._repository.commits() if e in looked_at}
         for name, finding in (*self._found.items(), *self.survey.objects.items()):
             pack = name.removeprefix(PARITY)
             if finding.problem is Problem.MISSING and await self._repository.is_swept(pack):
@@ -173,6 +178,11 @@ class Check:
             for entry in entries
             if isinstance(entry, PointCommittedEntry)
         }
+        committed |= {
+            RunTag(machine=REPACK, epoch=entry.epoch)
+            for entry in entries
+            if isinstance(entry, PointsMovedEntry)
+        }
         expected = {HEADER_NAME, *HEADER_COPIES}
         for number in range(1, len(entries) + 1):
             expected |= {log_name(number), copy_name(log_name(number))}
@@ -221,7 +231,8 @@ class Check:
             record = await staged_point(store, header, name)
             # A manifest of a run that the log does not know tells of a log that was lost.
             known = record is not None and record.run in runs.values()
-            ours = known and record is not None and record.id == staged[1]
+            moved = any(name.endswith(f".{session}") for session in runs)
+            ours = known and record is not None and (record.id == staged[1] or moved)
         if ours:
             cause = "no point refers to it"
             return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)

@@ -45,7 +45,8 @@ async def verify_points(
     repository: Repository, points: Sequence[RecoveryPointId], /, *, progress: Progress
 ) -> tuple[PointVerdict, ...]:
     """Return a verdict on each of the committed `points`, in their order."""
-    machines = {entry.point: entry.machine for entry in await repository.commits()}
+    commits = {entry.point: entry for entry in await repository.commits()}
+    machines = {point: entry.machine for point, entry in commits.items()}
     there = [(point, machines[point]) for point in points if point in machines]
     survey = BlockSurvey(repository, there)
     silent = ""
@@ -55,7 +56,11 @@ async def verify_points(
     except OperationFailedError as error:
         silent = str(error)
     damage = await survey.attribute()
-    live = {entry.point for entry in await repository.commits()}
+    live = {entry.point: entry for entry in await repository.commits()}
+    moved = [p for p in (*damage, *survey.unread) if p in live and live[p] != commits[p]]
+    if moved:
+        # What was missing was perhaps what a repack has left behind.
+        return await verify_points(repository, points, progress=progress)
     verdicts: list[PointVerdict] = []
     for point in points:
         verdict, cause = Verdict.INTACT, ""

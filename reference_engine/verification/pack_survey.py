@@ -20,7 +20,7 @@ class PackSurvey:
         self._ends = np.zeros(1, np.int64)
         self._limits = np.zeros(1, np.int64)
         self.bases: dict[str, None] = {}
-        """Packs that hold whole blocks."""
+        """Packs that hold blocks that a point has whole, as the index speaks of them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,7 +38,8 @@ class PackSurvey:
         self._ends = np.concatenate((self._ends, np.zeros(grown, np.int64)))
         for places in (page.places, page.piece_places):
             np.maximum.at(self._ends, places[:, 0], _ends(places))
-        used = np.unique(page.places[page.numbers(), 0])
+        numbers = page.numbers()
+        used = np.unique(page.places[numbers[page.overlaid[numbers] == 0], 0])
         self.bases.update((self._names.name(pack), None) for pack in used.tolist())
 
     async def measure(self) -> AsyncIterator[ObjectFinding]:

@@ -14,7 +14,11 @@ from pyfakefs.fake_filesystem import FakeFilesystem
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.adapters.os_file_system import _driven
 from reference_engine.adapters.store_errors import StoreUnusableError
-from reference_engine.model.errors import OperationFailedError
+from reference_engine.model.errors import (
+    OperationFailedError,
+    RefusedError,
+    RepositoryFullError,
+)
 
 NAME = "packs/a-1"
 
@@ -100,7 +104,8 @@ def test_a_killed_process_leaves_an_object_absent_or_whole(
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "free some space"),
+        (errno.ENOSPC, "no space left"),
+        (errno.EDQUOT, "make room"),
         (errno.EROFS, "writable"),
         (errno.EACCES, "grant access"),
         (errno.EOPNOTSUPP, "hard links"),
@@ -117,8 +122,10 @@ def test_a_refusal_of_the_file_system_says_what_to_do(
     async def scenario() -> None:
         with monkeypatch.context() as patched:
             patched.setattr(os, step, interrupted(getattr(os, step), error, after=False))
-            with pytest.raises(StoreUnusableError, match=words):
+            with pytest.raises(RefusedError, match=words) as refusal:
                 await store.create(NAME, b"whole")
+        full = number in {errno.ENOSPC, errno.EDQUOT}
+        assert type(refusal.value) is (RepositoryFullError if full else StoreUnusableError)
         assert await asyncio.to_thread(os.listdir, tmp_path) == []
         assert await store.create(NAME, b"whole")
 
@@ -150,7 +157,7 @@ def test_a_full_file_system_holds_nothing_partial(fs: FakeFilesystem) -> None:
     store = DirectoryStore(Path("/repository"))
 
     assert _driven(lambda: store._create("/repository/small", b"x" * 1000))
-    with pytest.raises(StoreUnusableError, match="free some space"):
+    with pytest.raises(RepositoryFullError, match="no space left"):
         _driven(lambda: store._create("/repository/large", b"x" * 10000))
     assert _driven(lambda: store._names("")) == ("small",)
     assert os.listdir("/repository") == ["small"]  # noqa: PTH208 - also hidden ones

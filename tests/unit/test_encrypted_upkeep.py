@@ -90,7 +90,8 @@ def test_a_prune_takes_parity_with_what_it_frees_and_leaves_the_rest(vault: Vaul
 
     packs = vault.objects("packs")
     assert done["removed"] == 2
-    assert done["freed_bytes"] == told["freed_bytes"] > 0
+    # A new pack has its own parity of groups, of which a plan does not speak.
+    assert told["freed_bytes"] > done["freed_bytes"] > 0
     assert sum(path.stat().st_size for path in packs.values()) < before
     assert [*vault.objects("parity/packs")] == [f"parity/{name}" for name in packs]
     assert vault.objects("keys") == keys

@@ -81,7 +81,8 @@ def test_a_full_repository_keeps_what_it_has(place: Place) -> None:
         held = {path: path.read_bytes() for path in place.repo.rglob("*") if path.is_file()}
         place.source.write_bytes(disk(2))
 
-        assert "free some space" in place.refused(4, "backup", place.source, "--repo", place.repo)
+        said = place.refused(4, "backup", place.source, "--repo", place.repo)
+        assert "has no space left; make room there" in said
         left = {path: path.read_bytes() for path in place.repo.rglob("*") if path.is_file()}
         # The opened run stays in the history; its blocks are gone.
         assert {path.name for path in left.keys() - held.keys()} == {

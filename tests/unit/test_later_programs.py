@@ -35,11 +35,11 @@ def test_an_entry_of_a_later_program_stops_this_one() -> None:
         number = len(repository.reclaim.history.entries)
         previous = object_digest(key, store.objects[log_name(number)])
         body = json.dumps(
-            {"number": number + 1, "previous": previous, "entry": {"kind": "points-moved"}}
+            {"number": number + 1, "previous": previous, "entry": {"kind": "points-merged"}}
         ).encode()
         body += b"\n"
         store.objects[log_name(number + 1)] = body + object_digest(key, body).encode()
-        with pytest.raises(RepositoryFeatureError, match="points-moved"):
+        with pytest.raises(RepositoryFeatureError, match="points-merged"):
             await Repository.open(store)
 
     asyncio.run(scenario())

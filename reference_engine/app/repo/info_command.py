@@ -38,7 +38,7 @@ async def _info(place: str, holder: Keyholder, runtime: Runtime, output: Output)
     settings, history = repository.settings, repository.reclaim.history
     entries = await repository.commits()
     machines = sorted({entry.machine for entry in entries})
-    open_runs = [str(run.tag) for run in history.open_runs()]
+    open_runs = [str(run) for run in history.open_runs()]
     going = sum(len(entry.objects) for entry in history.condemned.values())
     going += sum(len(names) for names in history.unreleased.values())
     stored = repository.header.stored

@@ -12,6 +12,15 @@ from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.points_command import shown
 from reference_engine.app.repo.durations import parse_duration
+from reference_engine.app.repo.repacking import NO_OPTIONS as DEFAULT_REPACKING
+from reference_engine.app.repo.repacking import (
+    RepackOptions,
+    counting,
+    foreseen,
+    moved,
+    rule_of,
+    say,
+)
 from reference_engine.app.repositories import (
     Opened,
     naming,
@@ -31,11 +40,12 @@ from reference_engine.model.units import Duration, Instant
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.errors import AppendOnlyError, ReclaimRefusedError
 from reference_engine.repository.reclaim import Reclaimed
+from reference_engine.repository.repack_rule import RepackRule
 
 _COUNT_MAX = 1_000_000
 
 
-def prune(
+def prune(  # noqa: PLR0913 - each is an option of its own
     repo: str,
     /,
     *,
@@ -49,6 +59,7 @@ def prune(
     machine: str | None = None,
     remove: Annotated[tuple[str, ...], Parameter(negative=())] = (),
     allow_last: Annotated[bool, Parameter(negative=())] = False,
+    repacking: RepackOptions = DEFAULT_REPACKING,
     dry_run: Annotated[bool, Parameter(negative=())] = False,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
@@ -71,7 +82,8 @@ def prune(
         machine: Only points of this machine.
         remove: A point to remove whatever the rules say, by its id or the beginning of it.
         allow_last: Let --remove take a machine's last point.
-        dry_run: Say what would be removed and freed, and change nothing.
+        repacking: How much may stay unused.
+        dry_run: Say what would be removed, copied and freed, and change nothing.
         keys: How to open an encrypted repository.
         output: Where results go.
     """
@@ -96,6 +108,7 @@ def prune(
         machine=machine,
         remove=remove,
         allow_last=allow_last,
+        rule=rule_of(repacking),
         dry_run=dry_run,
         now=Instant(int(dt.datetime.now(dt.UTC).timestamp() * 1_000_000)),
         keys=keys,
@@ -112,6 +125,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     machine: str | None
     remove: tuple[str, ...]
     allow_last: bool
+    rule: RepackRule
     dry_run: bool
     now: Instant
     keys: KeyOptions
@@ -125,7 +139,8 @@ async def _prune(request: _Request, runtime: Runtime, output: Output) -> ExitCod
         verdicts, labels = await _judged(opened, request)
         _list(verdicts, labels, output)
         going = tuple(verdict.point.point for verdict in verdicts if not verdict.keep)
-        return await _free(opened, request, going, kept=len(verdicts) - len(going), output=output)
+        kept = len(verdicts) - len(going)
+        return await _free(opened, request, going, kept=kept, runtime=runtime, output=output)
 
 
 async def _judged(
@@ -214,37 +229,58 @@ async def _free(
     going: tuple[RecoveryPointId, ...],
     *,
     kept: int,
+    runtime: Runtime,
     output: Output,
 ) -> ExitCode:
-    reclaim, done = opened.repository.reclaim, 0
-
-    def advance(name: str = "") -> None:
-        nonlocal done
-        del name
-        done += 1
-        step(done, "")
-
-    with output.steps("reading block maps", len(await opened.repository.commits())) as step:
-        unneeded = await reclaim.unneeded(going, progress=advance)
+    repository, reclaim = opened.repository, opened.repository.reclaim
+    points = len(await repository.commits())
+    with output.steps("reading block maps", points) as step:
+        unneeded = await reclaim.unneeded(going, progress=counting(step))
     sizes = await opened.store.sizes("")
     reclaimed = Reclaimed(deleted=unneeded, waiting=(), awaited=())
+    written: tuple[str, ...] = ()
+    foreseen_bytes = 0
     if going:
         await reclaim.check_expiry(going, at=request.now, allow_last=request.allow_last)
-    if not request.dry_run:
+    if request.dry_run:
+        with output.steps("measuring packs", points - len(going)) as step:
+            plan = await repository.repack.plan(
+                request.rule, at=request.now, without=going, progress=counting(step)
+            )
+        moving = foreseen(plan)
+        foreseen_bytes = moving.freed_bytes
+    else:
         if going:
             await reclaim.expire(going, at=request.now, allow_last=request.allow_last)
-        done = 0
-        with output.steps("deleting", len(unneeded)) as step:
-            reclaimed = await reclaim.reclaim(at=request.now, progress=advance)
-    freed = sizes_of(reclaimed.deleted, sizes)
+        # A repack that died would be waited for; one that lives ends, and this one does its work.
+        await repository.repack.end_open()
+        reclaimed = await _reclaim(opened, request, len(unneeded), output)
+        moving, sessions = await moved(
+            repository.repack,
+            request.rule,
+            now=request.now,
+            points=points - len(going),
+            runtime=runtime,
+            output=output,
+        )
+        if sessions:
+            sizes |= await opened.store.sizes("")
+            written = tuple(n for n in sizes if any(session in n for session in sessions))
+            before = reclaimed.deleted
+            reclaimed = await _reclaim(opened, request, moving.objects, output)
+            reclaimed = reclaimed._replace(deleted=(*before, *reclaimed.deleted))
+    # What was written anew takes room itself, but for what a repack has deleted again.
+    freed = foreseen_bytes + sizes_of(reclaimed.deleted, sizes)
+    freed -= sum(sizes[name] for name in written)
     waiting = sizes_of(reclaimed.waiting, sizes)
     would = "would be " if request.dry_run else ""
+    say(moving, output, dry=request.dry_run)
     output.say(
-        f"{len(going)} points {would}removed, {kept} kept; {sized(freed)} {would}freed in "
+        f"{len(going)} points {would}removed, {kept} kept; {sized(max(freed, 0))} {would}freed in "
         f"{len(reclaimed.deleted)} objects"
     )
     if reclaimed.waiting:
-        runs = ", ".join(str(run.tag) for run in reclaimed.awaited)
+        runs = ", ".join(str(run) for run in reclaimed.awaited)
         output.say(f"{sized(waiting)} will be freed by a prune after the end of {runs}")
     output.summary(
         removed=len(going),
@@ -252,7 +288,18 @@ async def _free(
         freed_bytes=freed,
         objects=len(reclaimed.deleted),
         waiting_bytes=waiting,
+        repacked_objects=moving.objects,
+        repacked_bytes=moving.moved_bytes,
+        repack_frees_bytes=moving.freed_bytes,
+        unused_bytes=moving.unused_bytes,
+        damaged_packs=moving.damaged,
         dry_run=request.dry_run,
         exit_code=int(ExitCode.OK),
     )
     return ExitCode.OK
+
+
+async def _reclaim(opened: Opened, request: _Request, objects: int, output: Output) -> Reclaimed:
+    with output.steps("deleting", objects) as step:
+        advance = counting(step)
+        return await opened.repository.reclaim.reclaim(at=request.now, progress=lambda _: advance())

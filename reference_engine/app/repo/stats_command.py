@@ -10,9 +10,11 @@ from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import Opened, naming, open_with_store, sizes_of
+from reference_engine.model.units import Instant
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.inventory import Holding, Inventory
+from reference_engine.repository.repack_rule import RepackRule
 
 
 def stats(
@@ -49,7 +51,7 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         done += 1
         step(done, "")
 
-    with output.steps("reading block maps", (3 if len(machines) > 1 else 2) * len(entries)) as step:
+    with output.steps("reading block maps", (4 if len(machines) > 1 else 3) * len(entries)) as step:
         counts = {
             str(machine): await _counted(
                 opened, tuple(entry for entry in entries if entry.machine == machine), advance
@@ -61,11 +63,12 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         )
         rows = [(name, count.holding()) for name, count in counts.items()]
         everything = inventory.holding()
-        needed = await inventory.needed()
         unneeded = await opened.repository.reclaim.unneeded((), progress=advance)
+        plan = await opened.repository.repack.plan(
+            RepackRule(unused_share=None), at=Instant(0), progress=advance
+        )
     sizes = await opened.store.sizes("")
     free = sizes_of(unneeded, sizes)
-    packed = sum(sizes.get(name, 0) for name in everything.packs)
     stored = sum(sizes.values())
     for name, holding in rows:
         output.record("machine", vm=name, **_fields(holding))
@@ -74,14 +77,14 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         titles = ("VM", "POINTS", "SIZE", "LOGICAL", "DISTINCT", "PACKED", "DEDUP", "COMPRESSION")
         output.table(titles, [_row(name, holding) for name, holding in shown])
     output.say(
-        f"{sized(stored)} in {len(sizes)} objects; {sized(free)} to be freed by a prune, about "
-        f"{sized(packed - needed)} held by packs of which only a part is needed"
+        f"{sized(stored)} in {len(sizes)} objects; {sized(free)} to be freed by a prune, and "
+        f"{sized(plan.choice.unused)} unused in packs and maps of which a part is needed"
     )
     output.summary(
         **_fields(everything),
         stored_bytes=stored,
         objects=len(sizes),
-        part_dead_bytes=packed - needed,
+        unused_bytes=plan.choice.unused,
         free_bytes=free,
         exit_code=int(ExitCode.OK),
     )

@@ -16,10 +16,14 @@ from reference_engine.model.recovery_point import (
     TransferReason,
 )
 from reference_engine.model.units import ByteCount, Instant
+from reference_engine.repository.block_map import PIECES
 from reference_engine.repository.write_session import WriteSession
 from simulator.kernel.streams import Stream
 
 DISK: Final = DiskId("disk")
+PATCHED: Final = 10_000
+"""A number of so many times n, and something, means block `something` with the n-th patch."""
+
 TRANSFER: Final = Transfer(kind=TransferKind.FULL, reason=TransferReason.FIRST)
 
 
@@ -73,11 +77,23 @@ class Contents:
         return image[: len(image) - cut]
 
     def _block(self, fill: int) -> bytes:
+        if fill >= PATCHED and fill not in self._blocks:
+            patch, below = divmod(fill, PATCHED)
+            self._blocks[fill] = self._patched(self._block(below), patch)
         if fill not in self._blocks:
             chance = Stream("block", fill)
             words = [chance.bits().to_bytes(8, "little") for _ in range(-(-self._block_size // 8))]
             self._blocks[fill] = b"".join(words)[: self._block_size]
         return self._blocks[fill]
+
+    def _patched(self, below: bytes, patch: int) -> bytes:
+        """Return a block of which the patch changes some pieces, so that they are laid over it."""
+        chance, size = Stream("patch", patch), self._block_size // PIECES
+        block = bytearray(below)
+        for _ in range(chance.between(1, PIECES // 2)):
+            at = chance.below(PIECES) * size
+            block[at : at + size] = chance.bits().to_bytes(8, "little")[:size].ljust(size, b"!")
+        return bytes(block)
 
 
 def record_of(

@@ -6,6 +6,7 @@ from typing import Final
 from simulator.campaign.mutants import Mutant, planted
 from simulator.campaign.naming import named
 from simulator.campaign.proving import removed_reclaim_rules as reclaim
+from simulator.campaign.proving import removed_repack_rules as repack
 from simulator.campaign.proving import removed_rules as rules
 
 REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
@@ -45,6 +46,15 @@ REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
         ("closed-run-commits", reclaim.closed_run_commits),
         ("unreadable-point-ignored", reclaim.unreadable_point_ignored),
         ("failed-listing-is-short", reclaim.failed_listing_is_short),
+        ("moved-before-packs", repack.moved_before_packs),
+        ("moved-before-maps", repack.moved_before_maps),
+        ("old-packs-deleted-first", repack.old_packs_deleted_first),
+        ("repack-not-rechecked", repack.repack_not_rechecked),
+        ("overlaid-pieces-forgotten", repack.overlaid_pieces_forgotten),
+        ("hidden-pieces-shown", repack.hidden_pieces_shown),
+        ("moved-base-trusted", repack.moved_base_trusted),
+        ("repack-not-spared", repack.repack_not_spared),
+        ("repack-without-run", repack.repack_without_run),
     )
 )
 

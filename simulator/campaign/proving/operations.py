@@ -25,6 +25,11 @@ from simulator.campaign.proving.children import run_command
 from simulator.kernel.streams import Stream
 
 BLOCK: Final = 64 * 1024
+THIN: Final = "fg"
+"""Images of blocks that hold next to nothing."""
+
+_LITTLE: Final = 512
+_KNOWN: Final = "abcdefg"
 _LATER: Final = Instant(4_100_000_000_000_000)
 """In a far future, in which no run is waited for any more."""
 
@@ -55,17 +60,28 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 def image(name: str, /) -> bytes:
     """Return the bytes of a source image: some blocks of its own, some shared, some holes."""
     own = [Stream("image", name, index) for index in range(4)]
+    if name in THIN:
+        # Several blocks share a pack, and the next image needs one of them.
+        parts = [
+            _block(each, noise=_LITTLE) for each in (own[0], Stream("image", "thin"), *own[1:])
+        ]
+        return b"".join([_bootable(parts[0]), *parts[1:]])
     shared = Stream("image", "shared")
     tail = name.encode() * 512
-    head = _block(own[0])[:510] + b"\x55\xaa" + _block(own[0])[512:]
+    head = _bootable(_block(own[0]))
     body = [_block(shared), _block(own[1]), bytes(BLOCK), _block(own[2]), _block(own[3])]
     return b"".join([head, bytes(BLOCK), *body, tail])
 
 
-def _block(chance: Stream) -> bytes:
+def _bootable(block: bytes) -> bytes:
+    """Return a block with the signature of a partition table."""
+    return block[:510] + b"\x55\xaa" + block[512:]
+
+
+def _block(chance: Stream, *, noise: int = BLOCK // 8) -> bytes:
     # An eighth of the block is noise, so that packs stay small and are still no zeros.
-    noise = b"".join(chance.bits().to_bytes(8, "little") for _ in range(BLOCK // 64))
-    return noise + bytes(BLOCK - len(noise))
+    noisy = b"".join(chance.bits().to_bytes(8, "little") for _ in range(noise // 8))
+    return noisy + bytes(BLOCK - len(noisy))
 
 
 def back_up(place: Path, *names: str, machine: str) -> int:
@@ -183,6 +199,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     _backed_up("backup-of-the-same", (_ONE, _TWO), "two", ("b", "c")),
     _pruned("prune", (_ONE, ("one", ("b",)), ("one", ("c",))), ("one",)),
     _pruned("prune-of-two", (_ONE, _TWO, ("one", ("d",)), ("two", ("e", "b"))), ("one", "two")),
+    _pruned("prune-with-repack", (("one", ("f",)), ("one", ("g",))), ("one",)),
     _restored("restore-raw", "back.raw", ("a",)),
     _restored("restore-vhdx", "back.vhdx", ("b",)),
     _restored("restore-directory", "back/", ("c", "d")),
@@ -202,7 +219,7 @@ def look(place: Path, /) -> Found:
     Raises:
         TwinshotError: the repository does not open.
     """
-    known = {image(name): name for name in "abcde"}
+    known = {image(name): name for name in _KNOWN}
 
     async def work(repository: Repository) -> Found:
         listed = await repository.commits()
@@ -276,7 +293,7 @@ def targets_of(operation: Operation, place: Path, /) -> list[str]:
 
 
 def _is_whole(path: Path) -> bool:
-    known = [image(name) for name in "abcde"]
+    known = [image(name) for name in _KNOWN]
     try:
         with open_disk_image(path) as disk:
             content = disk.read(ByteCount(0), disk.size)

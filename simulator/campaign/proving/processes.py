@@ -1,5 +1,6 @@
 """What the engine's processes do: make points, read them, ask what became of a dead run."""
 
+import itertools
 from typing import Final
 
 import msgspec
@@ -15,10 +16,12 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.block_map import PIECES
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
     RepositoryExistsError,
 )
+from reference_engine.repository.repack_rule import RepackRule
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 from simulator.campaign.proving.ledger import DISK, Ledger, record_of
@@ -68,7 +71,8 @@ async def back_up(
     session = await repository.open_run(plan.machine, token=plan.token)
     runs[session.run] = plan
     try:
-        await _write(session, plan.image)
+        base = None if session.base is None else ledger.images[session.base.id]
+        await _write(session, plan.image, base)
         now = storage.now()
         record = record_of(session, plan.point, ByteCount(len(plan.image)), now)
         ledger.images[plan.point] = plan.image
@@ -87,14 +91,25 @@ async def back_up(
     ledger.acknowledged[plan.point] = None
 
 
-async def _write(session: WriteSession, image: bytes) -> None:
+async def _write(session: WriteSession, image: bytes, before: bytes | None) -> None:
+    """Write an image over what the base held, told what changed as by a change tracker."""
     inherit = None if session.base is None or session.base.disk(DISK) is None else DISK
     await session.begin_disk(DISK, ByteCount(len(image)), inherit=inherit)
     size = session.block_size
     count = -(-len(image) // size)
     for start in range(0, count, _WINDOW):
         end = min(start + _WINDOW, count)
-        await session.put_blocks(DISK, np.arange(start, end), image[start * size : end * size])
+        part = image[start * size : end * size]
+        changed = None if inherit is None or before is None else _changed(image, before, size)
+        await session.put_blocks(DISK, np.arange(start, end), part, changed=changed)
+
+
+def _changed(image: bytes, before: bytes, size: ByteCount) -> ExtentSet:
+    """Return which pieces of the image are others than those of the image before."""
+    piece = size // PIECES
+    before = before[: len(image)].ljust(len(image), b"\0")
+    bounds = [(at, min(at + piece, len(image))) for at in range(0, len(image), piece)]
+    return ExtentSet.of([(a, b) for a, b in bounds if image[a:b] != before[a:b]])
 
 
 async def settle_dead_run(
@@ -123,6 +138,17 @@ async def expire(
 async def reclaim(*, store: BlobStore, storage: Storage) -> None:
     """Give back what no point needs."""
     repository = await Repository.open(store)
+    await repository.reclaim.reclaim(at=storage.now())
+
+
+async def repack(name: str, /, *, store: BlobStore, storage: Storage) -> None:
+    """Move what is used out of all packs that hold anything else, and give back their space."""
+    repository = await Repository.open(store)
+    plan = await repository.repack.plan(RepackRule(unused_share=0.0), at=storage.now())
+    numbers = itertools.count(1)
+    await repository.repack.run(
+        plan, token=lambda: f"session-{name}-{next(numbers)}", at=storage.now()
+    )
     await repository.reclaim.reclaim(at=storage.now())
 
 

@@ -13,13 +13,14 @@ from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.codec import copy_name
 from simulator.campaign.proving.judgement import judge
-from simulator.campaign.proving.ledger import Contents, Ledger, Violation
+from simulator.campaign.proving.ledger import PATCHED, Contents, Ledger, Violation
 from simulator.campaign.proving.processes import (
     Backup,
     back_up,
     expire,
     read_points,
     reclaim,
+    repack,
     settle_dead_run,
 )
 from simulator.campaign.proving.storage import ROOT, Storage
@@ -56,6 +57,7 @@ _PAUSES_S: Final = (600, 4_000, 100_000, 200_000)
 _TEN_YEARS_S: Final = 10 * 365 * 86_400
 _ACTIVE_MOST: Final = 3
 _FILLS: Final = 12
+_PATCHES: Final = 6
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +121,9 @@ class RandomRun:
         self._sticky = _STICKY[chance.below(len(_STICKY))]
         self._cuts = 2 if chance.chance(300) else 1
         twins = chance.chance(250)
+        self._repacking = Stream("repack", seed)
+        self._repacks_most = self._repacking.between(1, 4) if self._repacking.chance(500) else 0
+        self._repacks = 0
         self._twin = self._fills() if twins else None
 
     def result(self) -> RunResult:
@@ -149,9 +154,16 @@ class RandomRun:
     def _prepare(self) -> None:
         """Have some points from the beginning, made before anything goes wrong, in most seeds."""
         for _ in range(self._chance.below(4)):
-            process = self._backup()
-            process.task.finish()
-            process.view.die()
+            self._do(self._backup())
+        if self._repacks_most:
+            for starter in (*[self._backup] * 4, self._expiry, self._reclaim):
+                self._do(starter())
+
+    @staticmethod
+    def _do(process: _Process) -> None:
+        """Let a process come to its end while nobody else works."""
+        process.task.finish()
+        process.view.die()
 
     def _plan_faults(self) -> None:
         chance, faults = self._chance, self._storage.faults
@@ -175,13 +187,17 @@ class RandomRun:
         for others, most in ((self._reading, 2), (self._expiry, 3), (self._reclaim, 4)):
             for _ in range(chance.between(0, most)):
                 jobs.insert(chance.below(len(jobs) + 1), others)
+        for _ in range(self._repacks_most):
+            # An expiry before it leaves packs of which something is used.
+            at = self._repacking.below(len(jobs) // 2 + 1)
+            jobs[at:at] = [self._expiry, self._repack] if at % 2 else [self._repack]
         return jobs
 
     def _until_power_cut(self) -> None:
         chance, clock = self._chance, self._storage.clock
         jobs = self._jobs()
         active: list[_Process] = []
-        end = self._steps + chance.between(50, 1_400)
+        end = self._steps + chance.between(50, 1_400) * (2 if self._repacks_most else 1)
         while (jobs or active) and self._steps < end:
             clock.now += (1, 5, 60)[chance.below(3)]
             self._disturb()
@@ -215,7 +231,8 @@ class RandomRun:
         drawn = chance.below(1000)
         if drawn < 4:
             manifests = [path for path in storage.files.files() if "/points/" in path]
-            if manifests:
+            # What repacks cannot read they do not move.
+            if manifests and not (self._repacks_most and self._repacking.chance(850)):
                 # Both copies: of one alone nobody would take any notice.
                 name = manifests[chance.below(len(manifests))].removeprefix(f"{ROOT}/")
                 own = name.removeprefix("copies/")
@@ -285,6 +302,11 @@ class RandomRun:
             f"reclaim-{self._reclaims}", lambda store: reclaim(store=store, storage=self._storage)
         )
 
+    def _repack(self) -> _Process:
+        self._repacks += 1
+        name = f"repack-{self._seed}-{self._repacks}"
+        return self._process(name, lambda store: repack(name, store=store, storage=self._storage))
+
     def _reading(self) -> _Process:
         return self._process("reader", lambda store: read_points(store=store, ledger=self._ledger))
 
@@ -295,4 +317,11 @@ class RandomRun:
         )
 
     def _fills(self) -> tuple[int, ...]:
-        return tuple(self._chance.below(_FILLS) for _ in range(self._chance.between(1, 8)))
+        fills = tuple(self._chance.below(_FILLS) for _ in range(self._chance.between(1, 8)))
+        if not self._repacks_most:
+            return fills
+        patches = self._repacking
+        fills += tuple(patches.below(_FILLS) for _ in range(patches.below(8)))
+        return tuple(
+            fill + PATCHED * patches.between(1, _PATCHES) * patches.chance(250) for fill in fills
+        )

@@ -13,7 +13,8 @@ import msgspec
 from reference_engine.model.errors import CorruptionError, TwinshotError
 from simulator.campaign.proving.judgement import judge
 from simulator.campaign.proving.ledger import Violation
-from simulator.campaign.proving.pairs import BLOCK_SIZE, PAUSE_S, Pair, World
+from simulator.campaign.proving.pair_world import BLOCK_SIZE, PAUSE_S, World
+from simulator.campaign.proving.pairs import Pair
 from simulator.kernel.stepping import SteppedTask
 from simulator.kernel.streams import Stream
 from simulator.world.file_system import Durability

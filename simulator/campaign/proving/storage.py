@@ -9,7 +9,7 @@ import msgspec
 
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.model.units import SECOND, ByteCount, Instant
-from reference_engine.repository import map_writer, pack, storing
+from reference_engine.repository import map_writer, pack, page_mover, repack_rule, storing
 from simulator.facade.file_system import FileSystemFacade
 from simulator.faults.storage import StorageClock, StorageFaults
 from simulator.kernel.streams import Stream
@@ -69,12 +69,18 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     pack: ByteCount
     frame: ByteCount
     maps: ByteCount
+    repacked: ByteCount
+    """How much one round of a repack takes up."""
 
 
-TINY: Final = Sizes(pack=ByteCount(160), frame=ByteCount(64), maps=ByteCount(400))
+TINY: Final = Sizes(
+    pack=ByteCount(160), frame=ByteCount(64), maps=ByteCount(400), repacked=ByteCount(1_200)
+)
 """A few blocks of 16 to 64 bytes fill several objects."""
 
-ONE_BLOCK: Final = Sizes(pack=ByteCount(8_192), frame=ByteCount(65_536), maps=ByteCount(400))
+ONE_BLOCK: Final = Sizes(
+    pack=ByteCount(8_192), frame=ByteCount(65_536), maps=ByteCount(400), repacked=ByteCount(65_536)
+)
 """Each block of 64 KiB, of which an eighth does not compress away, fills one."""
 
 
@@ -85,7 +91,9 @@ def small_objects(sizes: Sizes = TINY, /) -> Iterator[None]:
         (pack, "PACK_MAX", sizes.pack),
         (pack, "FRAME_SIZE", sizes.frame),
         (storing, "FRAME_SIZE", sizes.frame),
+        (page_mover, "FRAME_SIZE", sizes.frame),
         (map_writer, "MAPS_MAX", sizes.maps),
+        (repack_rule, "ROUND_MAX", sizes.repacked),
     )
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in planted]
     for owner, name, size in planted:

@@ -1,0 +1,104 @@
+"""The manifests of points as the log has them now: a point may be moved, or go, while it is read.
+
+A repack gives a point another manifest, and what only the old one referred to is deleted sooner or
+later. Whoever reads takes no lock: where something is missing, the log says what became of it.
+"""
+
+from typing import NamedTuple
+
+from reference_engine.model.errors import CorruptionError
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.recovery_point import RecoveryPoint
+from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.codec import Manifest, PointCommittedEntry
+from reference_engine.repository.errors import (
+    ManifestDamagedError,
+    PointRemovedError,
+    PointUnknownError,
+)
+from reference_engine.repository.header import Header
+from reference_engine.repository.log import Log
+from reference_engine.repository.manifests import read_manifest
+
+
+class Standing(NamedTuple):
+    """A manifest, and the log's word on it."""
+
+    entry: PointCommittedEntry
+    manifest: Manifest
+
+
+class Manifests:
+    """Reads manifests of points that exist."""
+
+    def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
+        self._store, self._header, self._log = store, header, log
+        self._records: dict[RecoveryPointId, RecoveryPoint] = {}
+
+    async def entry(self, point: RecoveryPointId, /) -> PointCommittedEntry:
+        """Return the log's word on a point that exists.
+
+        Raises:
+            PointUnknownError: it was never committed, or it has expired.
+        """
+        found = await self._current(point)
+        if found is None:
+            raise PointUnknownError(point)
+        return found
+
+    async def read(self, entry: PointCommittedEntry, /) -> Standing:
+        """Return the manifest that the entry speaks of, or the one that has come in its place.
+
+        Raises:
+            PointRemovedError: the point has expired meanwhile.
+            ManifestDamagedError: its manifest is not what was written.
+        """
+        while True:
+            try:
+                manifest = await read_manifest(self._store, self._header, entry)
+            except ManifestDamagedError as error:
+                current = await self._current(entry.point)
+                if current is None:
+                    raise PointRemovedError(entry.point) from error
+                if current == entry:
+                    raise
+                entry = current
+            else:
+                self._remember(manifest.record)
+                return Standing(entry, manifest)
+
+    async def record(self, entry: PointCommittedEntry, /) -> RecoveryPoint:
+        """Return the point of an entry, from memory where its manifest was read before.
+
+        Raises:
+            PointRemovedError, ManifestDamagedError: as `read`.
+        """
+        known = self._records.get(entry.point)
+        return known or (await self.read(entry)).manifest.record
+
+    def _remember(self, record: RecoveryPoint) -> None:
+        live = self._log.history.live
+        if len(self._records) > 2 * len(live):  # those of points that are gone come to as much
+            self._records = {p: each for p, each in self._records.items() if p in live}
+        self._records[record.id] = record
+
+    async def moved(self, standing: Standing, /) -> Standing | None:
+        """Return the point's manifest if it is another one by now.
+
+        Raises:
+            PointRemovedError, ManifestDamagedError: as `read`.
+        """
+        current = await self._current(standing.entry.point)
+        if current is None or current == standing.entry:
+            return None
+        return await self.read(current)
+
+    async def explained(
+        self, point: RecoveryPointId, damage: CorruptionError, /
+    ) -> CorruptionError | PointRemovedError:
+        """Return why reading the point really failed: it may have been removed meanwhile."""
+        return PointRemovedError(point) if await self._current(point) is None else damage
+
+    async def _current(self, point: RecoveryPointId) -> PointCommittedEntry | None:
+        await self._log.refresh()
+        return self._log.history.live.get(point)
