@@ -1,6 +1,7 @@
 """`twinshot backup`: disk files as one machine, fully once and then what differs."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -13,6 +14,7 @@ from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
+from reference_engine.app.local_cache import NoCache, local_cache
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     CountingStore,
@@ -25,6 +27,7 @@ from reference_engine.model.identity import MachineId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.change_tracking import ChangeTracking
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
 
@@ -47,6 +50,7 @@ def backup(
     changed: Path | None = None,
     level: Literal["fast", "default", "best"] = "default",
     limit: str | None = None,
+    no_cache: NoCache = False,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -60,6 +64,7 @@ def backup(
             point. Nothing else is read; what the list leaves out is missed.
         level: How hard to compress.
         limit: How fast to read at most, such as 50MB/s or 20MiB/s.
+        no_cache: Keep nothing on this machine: what is stored is looked up in memory.
         keys: How to open an encrypted repository; `repo init --encrypt` makes one.
         output: Where results go.
     """
@@ -73,12 +78,14 @@ def backup(
         name=name,
         level=Level[level.upper()],
         rate=None if limit is None else read_rate(limit),
+        cache=local_cache(is_wanted=not no_cache),
         keys=keys,
     )
     return runtime.run(_backup(request, tracking, runtime, output))
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class _Request:
     """What is to be backed up, where to, and how."""
 
     files: tuple[Path, ...]
@@ -88,6 +95,8 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyOptions
     rate: ByteCount | None
     """Bytes a second that may be read."""
+
+    cache: LocalCache | None
 
 
 def read_rate(text: str, /) -> ByteCount:
@@ -129,7 +138,12 @@ async def _backup(
     machine = await source.describe()
     store = CountingStore(open_store(place))
     repository = await open_or_create_repository(
-        place, store, Keyholder(request.keys), runtime=runtime, output=output
+        place,
+        store,
+        Keyholder(request.keys),
+        runtime=runtime,
+        output=output,
+        cache=request.cache,
     )
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
         point = await back_up_files(

@@ -69,6 +69,7 @@ is ever rewritten.
 | `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
 | `known_index` | the index of all sessions, kept from run to run |
+| `index_cache` | the same on a local disk, for memory's sake; nothing depends on it |
 | `index_writer` | telling later runs what is stored, portion by portion |
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |

@@ -7,6 +7,7 @@ from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, R
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Executor, Inline
 from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import (
@@ -70,6 +71,7 @@ class Repository:
         *,
         executor: Executor,
         missing: tuple[str, ...],
+        known: KnownIndex,
         keys: Keys | None = None,
     ) -> None:
         self._store = store
@@ -80,7 +82,7 @@ class Repository:
         self._missing = missing
         self._header = header
         self._log = log
-        self._known = KnownIndex(store, header.key, log, executor=executor)
+        self._known = known
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
         self.reclaim = Reclaim(store, header, log)
         """Removes points, and gives their space back."""
@@ -96,6 +98,7 @@ class Repository:
         settings: Settings = NO_SETTINGS,
         executor: Executor = INLINE,
         features: Features = PLAIN,
+        cache: LocalCache | None = None,
     ) -> "Repository":
         """Make an empty store a repository of blocks of `block_size` bytes.
 
@@ -124,16 +127,23 @@ class Repository:
             raise RepositoryExistsError
         for name in HEADER_COPIES:
             await publish_own(store, name, content)
-        return await cls.open(store, executor=executor, unlock=unlock)
+        return await cls.open(store, executor=executor, unlock=unlock, cache=cache)
 
     @classmethod
     async def open(
-        cls, store: BlobStore, /, *, executor: Executor = INLINE, unlock: Unlock = no_key
+        cls,
+        store: BlobStore,
+        /,
+        *,
+        executor: Executor = INLINE,
+        unlock: Unlock = no_key,
+        cache: LocalCache | None = None,
     ) -> "Repository":
         """Open the repository and read its whole history.
 
         `executor` does what burns a core; without one it is done in place. One sound copy of the
-        header is enough. `unlock` is asked for a credential if the repository is encrypted.
+        header is enough. `unlock` is asked for a credential if the repository is encrypted. What
+        is stored is looked up in `cache` where possible; without one all of the index is in memory.
 
         Raises:
             RepositoryAbsentError: there is none.
@@ -158,12 +168,15 @@ class Repository:
         if sound is None:
             raise refusal
         stored, content = sound
-        header, store, keyring = await opened(store, stored, executor=executor, unlock=unlock)
+        header, store, keyring, sealing = await opened(
+            store, stored, executor=executor, unlock=unlock
+        )
         log = Log(store, header, header_digest=object_digest(header.key, content))
         await log.check_complete()
         keys = None if keyring is None else Keys(store, log, keyring, executor=executor)
         missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
-        return cls(store, header, log, executor=executor, missing=missing, keys=keys)
+        known = KnownIndex(store, header, log, executor=executor, sealing=sealing, cache=cache)
+        return cls(store, header, log, executor=executor, missing=missing, known=known, keys=keys)
 
     @property
     def identity(self) -> str:

@@ -91,7 +91,7 @@ class BlockStorer:
         self._piece = ByteCount(header.block_size // PIECES)
         self._session = session
         self._frames = Frames(level)
-        self._known: KnownBlocks | None = None
+        self._is_index_known = False
         self._own = KnownBlocks()
         """Whole blocks of this run, which others may not know before they are durable."""
 
@@ -171,8 +171,9 @@ class BlockStorer:
         fresh = np.zeros(len(numbers), np.bool_)
         if not wanted.any():
             return fresh
-        known, (lost, _) = await self._known_blocks(), await self._all_lost()
-        found, places = known.find(digests)
+        await self._know_index()
+        lost, _ = await self._all_lost()
+        found, places = await self._index_of_all.find(digests)
         # Of a frame that has lost a block nobody knows what else will be readable.
         found &= ~np.isin(frame_keys(places), lost.frames(self._names)) & self._lasting(places)
         self._borrow([self._names.name(n) for n in np.unique(places[wanted & found, 0]).tolist()])
@@ -192,7 +193,8 @@ class BlockStorer:
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
                 places[index] = places[first[digests[index].tobytes()]]
         healed = wanted & await self.is_lost(digests)
-        self._healed.append((digests[healed], places[healed]))
+        if healed.any():
+            self._healed.append((digests[healed], places[healed]))
         for number, part, _ in draft.blocks.spans(numbers):
             page = await draft.blocks.page(number)
             ours = np.flatnonzero(wanted[part]) + part.start
@@ -219,11 +221,11 @@ class BlockStorer:
         extents = ExtentSet.of_pieces(pieces, piece=size, size=draft.blocks.size)
         draft.fresh.append(extents.bounds)
 
-    async def _known_blocks(self) -> KnownBlocks:
-        """Return the blocks that the repository is known to have, looked up when first asked."""
-        if self._known is None:
-            self._known = await self._index_of_all.refreshed()
-        return self._known
+    async def _know_index(self) -> None:
+        """Have the blocks that the repository had when this was first asked, and perhaps more."""
+        if not self._is_index_known:
+            await self._index_of_all.refresh()
+            self._is_index_known = True
 
     def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places are in packs that are neither swept nor condemned."""
@@ -302,7 +304,7 @@ class BlockStorer:
         What was lost before and is stored again mends older points. Nothing else depends on it, so
         a failure is nobody's concern: a repair finds it again.
         """
-        if any(len(digests) for digests, _ in self._healed):
+        if self._healed:
             digests = np.concatenate([digests for digests, _ in self._healed])
             places = np.concatenate([places for _, places in self._healed])
             content = encode_segment(self._key, digests, places, self._names)
