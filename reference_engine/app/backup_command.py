@@ -25,7 +25,7 @@ from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import ByteCount
+from reference_engine.model.units import MILLISECOND, ByteCount, Duration
 from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Runtime
@@ -37,6 +37,7 @@ _UNITS: Final = {
     **{f"{unit}b": 1000**power for power, unit in enumerate("kmgt", start=1)},
     **{f"{unit}ib": 1024**power for power, unit in enumerate("kmgt", start=1)},
 }
+_LATENCY_MAX_MS: Final = 60_000
 _RATE_MIN: Final = 1000
 _RATE_MAX: Final = 10**15
 
@@ -50,6 +51,7 @@ def backup(
     changed: Path | None = None,
     level: Literal["fast", "default", "best"] = "default",
     limit: str | None = None,
+    latency_budget: int | None = None,
     no_cache: NoCache = False,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
@@ -64,6 +66,8 @@ def backup(
             point. Nothing else is read; what the list leaves out is missed.
         level: How hard to compress.
         limit: How fast to read at most, such as 50MB/s or 20MiB/s.
+        latency_budget: Milliseconds that a read of the files may take; where it takes longer they
+            are read in smaller portions, and left alone in between.
         no_cache: Keep nothing on this machine: what is stored is looked up in memory.
         keys: How to open an encrypted repository; `repo init --encrypt` makes one.
         output: Where results go.
@@ -78,6 +82,7 @@ def backup(
         name=name,
         level=Level[level.upper()],
         rate=None if limit is None else read_rate(limit),
+        latency_budget=None if latency_budget is None else read_latency(latency_budget),
         cache=local_cache(is_wanted=not no_cache),
         keys=keys,
     )
@@ -96,7 +101,21 @@ class _Request:
     rate: ByteCount | None
     """Bytes a second that may be read."""
 
+    latency_budget: Duration | None
     cache: LocalCache | None
+
+
+def read_latency(milliseconds: int, /) -> Duration:
+    """Return how long a read may take.
+
+    Raises:
+        InputRefusedError: no read is that quick, or none takes that long.
+    """
+    if not 1 <= milliseconds <= _LATENCY_MAX_MS:
+        raise InputRefusedError(
+            f"{milliseconds} ms is no latency to stay below", "give 1 to 60000 milliseconds"
+        )
+    return Duration(milliseconds * MILLISECOND)
 
 
 def read_rate(text: str, /) -> ByteCount:
@@ -154,6 +173,7 @@ async def _backup(
             runtime=runtime,
             progress=advance,
             rate=request.rate,
+            latency_budget=request.latency_budget,
         )
     _report(point, store.created, output)
     return ExitCode.OK
