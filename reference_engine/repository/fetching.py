@@ -7,12 +7,11 @@ import numpy as np
 
 from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import KIB, MIB
+from reference_engine.model.units import KIB, MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PIECES,
-    BlockMap,
     NameTable,
     Numbers,
     Page,
@@ -44,6 +43,10 @@ class Wanted(NamedTuple):
     base: Frame
     at: int
     pieces: tuple[tuple[int, Frame, int], ...]
+
+    def frames(self) -> tuple[Frame, ...]:
+        """Return the frames that it needs."""
+        return self.base, *(frame for _, frame, _ in self.pieces)
 
 
 async def load_page(
@@ -88,8 +91,13 @@ async def read_page(
     return decode_page(key, content, packs, seal=row.seal)
 
 
-def described(blocks: BlockMap, page: Page, start: int, inside: Numbers, /) -> list[Wanted]:
-    """Return these blocks of a page, which are no holes, with where they are."""
+def described(
+    page: Page, start: int, inside: Numbers, /, *, size: ByteCount, block_size: ByteCount
+) -> list[Wanted]:
+    """Return these blocks of a page, which are no holes, with where they are.
+
+    `start` is the page's first block, `size` the disk's.
+    """
     places = page.places[inside].tolist()
     digests = page.digests[inside].tobytes()
     overlaid = page.overlaid[inside].tolist()
@@ -105,7 +113,7 @@ def described(blocks: BlockMap, page: Page, start: int, inside: Numbers, /) -> l
         wanted.append(
             Wanted(
                 number=start + number,
-                length=blocks.length(start + number),
+                length=min(block_size, size - (start + number) * block_size),
                 digest=digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
                 base=(pack, offset, stored),
                 at=at,

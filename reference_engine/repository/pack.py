@@ -97,10 +97,10 @@ class PackWriter:
     def __init__(self, store: BlobStore, names: NameTable, /, *, session: str) -> None:
         self._store, self._names, self._session = store, names, session
         self._own = 0
-        self._open: list[bytes] = []
-        self._filled = 0
+        # Frames are joined as they come: gathered first, a pack would be in memory twice.
+        self._open = bytearray()
         self._open_number = 0
-        self._sealed: dict[str, bytes] = {}
+        self._sealed: dict[str, bytearray] = {}
         self._publishing = 0
         self.bytes_stored = 0
         self.durable: list[int] = []
@@ -113,22 +113,19 @@ class PackWriter:
         """
         places: list[tuple[int, int, int]] = []
         for frame in frames:
-            end = self._filled + len(frame)
-            if self._filled and end > PACK_MAX:
+            if self._open and len(self._open) + len(frame) > PACK_MAX:
                 self._seal()
-                end = len(frame)
-            if not self._filled:
+            if not self._open:
                 self._own += 1
                 self._open_number = self._names.number(pack_name(self._session, self._own))
-            places.append((self._open_number, self._filled, len(frame)))
-            self._open.append(frame)
-            self._filled = end
+            places.append((self._open_number, len(self._open), len(frame)))
+            self._open += frame
             self.bytes_stored += len(frame)
         return places
 
     def _seal(self) -> None:
-        self._sealed[self._names.name(self._open_number)] = b"".join(self._open)
-        self._open, self._filled = [], 0
+        self._sealed[self._names.name(self._open_number)] = self._open
+        self._open = bytearray()
 
     @property
     def has_full(self) -> bool:
@@ -161,15 +158,14 @@ class PackWriter:
         Raises:
             TransientError, RefusedError: as `publish_full`.
         """
-        if self._filled:
+        if self._open:
             self._seal()
         await self.publish_full()
         assert not self._publishing, self._publishing
 
     async def discard(self, *, keep: Collection[int]) -> None:
         """Delete the packs of this session, of which no manifest may speak, but those to keep."""
-        self._open, self._filled = [], 0
-        self._sealed = {}
+        self._open, self._sealed = bytearray(), {}
         for own in range(1, self._own + 1):
             name = pack_name(self._session, own)
             if self._names.number(name) not in keep:

@@ -1,8 +1,7 @@
 """Reading a committed point: every block's digest is checked before anybody sees the block."""
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import MIB, ByteCount
+from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.assembling import Assembler, Failed, Stretch
@@ -33,23 +32,10 @@ from reference_engine.repository.errors import (
     DiskDamagedError,
     ManifestDamagedError,
 )
-from reference_engine.repository.fetching import (
-    Frame,
-    Unread,
-    Wanted,
-    decoded,
-    described,
-    load_page,
-    runs,
-)
+from reference_engine.repository.fetching import Frame, Wanted, described, load_page
+from reference_engine.repository.frames import BATCH_FRAMES, Frames
 from reference_engine.repository.header import Header
 from reference_engine.repository.mending import Lost, Rescue
-
-CACHE_MAX: Final = ByteCount(8 * MIB)
-"""Decompressed frames that stay in memory: neighbours often share one."""
-
-BATCH_FRAMES: Final = 8
-"""How many frames are fetched and decompressed at once."""
 
 Progress = Callable[[ByteCount], None]
 """Takes how many bytes were done since the last call."""
@@ -88,8 +74,7 @@ class PointReader:
             )
             for disk, entry in manifest.disks.items()
         }
-        self._frames: OrderedDict[Frame, bytes | Unread] = OrderedDict()
-        self._held = 0
+        self._frames = Frames(store, self._packs, executor=executor)
 
     async def _load(self, number: int, row: PageRow) -> Page:
         return await load_page(
@@ -204,18 +189,18 @@ class PointReader:
             if isinstance(batch, Damage):
                 yield batch
                 continue
-            await self._fetch(batch)
+            await self._frames.have({frame for each in batch for frame in each.frames()})
             half = -(-len(batch) // 2)
             checked = await self._executor.offload_all(
                 [
-                    lambda part=part: self._assembler.checked(part, self._frames)  # type: ignore[misc]
+                    lambda part=part: self._assembler.checked(part, self._frames.held)  # type: ignore[misc]
                     for part in (batch[:half], batch[half:])
                     if part
                 ]
             )
             for each in [each for part in checked for each in part]:
                 yield each if isinstance(each, Stretch) else await self._rescued(disk, each)
-            self._trim()
+            self._frames.trim()
 
     async def _rescued(self, disk: DiskId, failed: Failed) -> Stretch | Damage:
         block, name = failed.block, self._packs.name
@@ -331,8 +316,11 @@ class PointReader:
                 yield Damage(base, length, error, None)
                 continue
             wanted = part.pieces(self._block_size) - start
-            for each in described(blocks, page, start, wanted[page.places[wanted, 0] != 0]):
-                needed = {each.base, *(frame for _, frame, _ in each.pieces)}
+            inside = wanted[page.places[wanted, 0] != 0]
+            for each in described(
+                page, start, inside, size=blocks.size, block_size=self._block_size
+            ):
+                needed = {*each.frames()}
                 if batch and len(frames | needed) > BATCH_FRAMES:
                     yield batch
                     batch, frames = [], set()
@@ -345,49 +333,3 @@ class PointReader:
     def _pages_of(blocks: BlockMap, window: ExtentSet) -> Sequence[int]:
         touched = window.pieces(ByteCount(PAGE_BLOCKS * blocks.block_size))
         return [int(n) for n in touched[blocks.root.objects[touched] != 0]]
-
-    async def _fetch(self, batch: Sequence[Wanted]) -> None:
-        """Have every frame of the batch in memory, or the reason why it cannot be read."""
-        needed: set[Frame] = set()
-        for each in batch:
-            needed.add(each.base)
-            needed.update(frame for _, frame, _ in each.pieces)
-        missing = sorted(needed - self._frames.keys())
-        for frame in needed & self._frames.keys():
-            self._frames.move_to_end(frame)
-        stored: dict[Frame, bytes | memoryview | Unread] = {}
-        for found in await self._executor.ask_all(
-            [lambda run=run: self._stored(run) for run in runs(missing)]  # type: ignore[misc]
-        ):
-            stored.update(found)
-        half = -(-len(missing) // 2)
-        unpacked = await self._executor.offload_all(
-            [
-                lambda part=part: [decoded(stored[frame]) for frame in part]  # type: ignore[misc]
-                for part in (missing[:half], missing[half:])
-                if part
-            ]
-        )
-        for frame, content in zip(missing, [c for part in unpacked for c in part], strict=True):
-            self._frames[frame] = content
-            self._held += len(content)
-
-    def _trim(self) -> None:
-        while self._held > CACHE_MAX and len(self._frames) > 1:
-            self._held -= len(self._frames.popitem(last=False)[1])
-
-    async def _stored(self, run: Sequence[Frame]) -> dict[Frame, bytes | memoryview | Unread]:
-        pack, start, _ = run[0]
-        length = run[-1][1] + run[-1][2] - start
-        name = self._packs.name(pack)
-        try:
-            view = memoryview(await self._store.read_range(name, offset=start, length=length))
-        except CorruptionError as error:
-            if len(run) == 1:
-                return {run[0]: str(error)}
-            # Which frame is lost shows when they are read one by one.
-            found: dict[Frame, bytes | memoryview | Unread] = {}
-            for frame in run:
-                found.update(await self._stored([frame]))
-            return found
-        return {frame: view[frame[1] - start : frame[1] - start + frame[2]] for frame in run}

@@ -78,7 +78,9 @@ class Repository:
         self.keys = keys
         """The ways into an encrypted repository; None: it is not encrypted."""
 
-        self._executor = executor
+        self.executor = executor
+        """Does what burns a core."""
+
         self._missing = missing
         self._header = header
         self._log = log
@@ -328,7 +330,7 @@ class Repository:
             session=token,
             base=None if base is None else await self._base(base, check=failed),
             swept_before=swept_before,
-            executor=self._executor,
+            executor=self.executor,
             level=level,
         )
 
@@ -346,7 +348,7 @@ class Repository:
             ManifestDamagedError: its manifest is not what was written.
         """
         manifest = await self._manifest(await self._entry(point))
-        return PointReader(self._store, self._header, manifest, executor=self._executor)
+        return PointReader(self._store, self._header, manifest, executor=self.executor)
 
     def inventory(self) -> Inventory:
         """Return an empty count of points, to which those of `commits` are added."""
@@ -377,7 +379,7 @@ class Repository:
             if check:
                 # The run before came to nothing. Should a damaged page of the base be the reason,
                 # then every run would end like it.
-                reader = PointReader(self._store, self._header, manifest, executor=self._executor)
+                reader = PointReader(self._store, self._header, manifest, executor=self.executor)
                 for disk in reader.disks:
                     await reader.allocated(disk)
         except (CorruptionError, PointRemovedError):
