@@ -35,9 +35,6 @@ class Store(BlobStore, Protocol):
     async def stranger(self) -> str | None:
         """Return the name of something there that is no object of ours, if any."""
 
-    async def sizes(self, prefix: str, /) -> dict[str, int]:
-        """Return the size of every object whose name starts with `prefix`, in bytes."""
-
 
 class Opened(NamedTuple):
     """A repository, and the store that it is in."""

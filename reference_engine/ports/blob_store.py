@@ -41,5 +41,8 @@ class BlobStore(Protocol):
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending."""
 
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the length in bytes of every object whose name starts with `prefix`."""
+
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""

@@ -79,6 +79,7 @@ is ever rewritten.
 | `survey` | which objects points use, and which nobody does |
 | `reclaim` | removing points, and giving their space back |
 | `fetching` | which frames a block needs |
+| `read_ahead` | fetching pages, some at a time |
 | `frames` | fetching and decompressing them, a few at a time |
 | `assembling` | a block out of its frames, checked |
 | `mending` | what was lost, and where it was found again |

@@ -17,7 +17,7 @@ KEYS_MAX: Final = 1 << 23
 MERGED_MAX: Final = 1 << 18
 """Runs larger than this are not merged: merging takes memory, and forgetting goes run by run."""
 
-RECENT_MAX: Final = 1 << 15
+RECENT_MAX: Final = 1 << 12
 """Blocks of the run that are looked up one by one before they are sorted in."""
 
 Halves = npt.NDArray[np.uint64]

@@ -8,7 +8,6 @@ import numpy as np
 from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import KIB, MIB, ByteCount
-from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PIECES,
@@ -21,6 +20,7 @@ from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.repository.pack import unpack
 from reference_engine.repository.pages import decode_page
+from reference_engine.repository.read_ahead import Ranges
 
 _GAP_MAX: Final = 64 * KIB
 """Frames of one pack no further apart than this are fetched in one read."""
@@ -50,7 +50,7 @@ class Wanted(NamedTuple):
 
 
 async def load_page(
-    store: BlobStore,
+    store: Ranges,
     key: bytes,
     packs: NameTable,
     /,
@@ -80,7 +80,7 @@ async def load_page(
 
 
 async def read_page(
-    store: BlobStore, key: bytes, packs: NameTable, /, *, name: str, row: PageRow
+    store: Ranges, key: bytes, packs: NameTable, /, *, name: str, row: PageRow
 ) -> Page:
     """Return the page that `row` of the root speaks of as object `name` has it.
 

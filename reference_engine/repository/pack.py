@@ -23,7 +23,7 @@ from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import FRAME_MAX, pack_name
 from reference_engine.repository.publish import publish_own
 
-PACK_MAX: Final = ByteCount(16 * MIB)
+PACK_MAX: Final = ByteCount(12 * MIB)
 """The one pack that is being filled is in memory, so this bounds the engine's memory."""
 
 FRAME_SIZE: Final = ByteCount(1 * MIB)
@@ -97,10 +97,10 @@ class PackWriter:
     def __init__(self, store: BlobStore, names: NameTable, /, *, session: str) -> None:
         self._store, self._names, self._session = store, names, session
         self._own = 0
-        # Frames are joined as they come: gathered first, a pack would be in memory twice.
-        self._open = bytearray()
+        self._open: list[bytes] = []
+        self._filled = 0
         self._open_number = 0
-        self._sealed: dict[str, bytearray] = {}
+        self._sealed: dict[str, bytes] = {}
         self._publishing = 0
         self.bytes_stored = 0
         self.durable: list[int] = []
@@ -113,19 +113,22 @@ class PackWriter:
         """
         places: list[tuple[int, int, int]] = []
         for frame in frames:
-            if self._open and len(self._open) + len(frame) > PACK_MAX:
+            end = self._filled + len(frame)
+            if self._filled and end > PACK_MAX:
                 self._seal()
-            if not self._open:
+                end = len(frame)
+            if not self._filled:
                 self._own += 1
                 self._open_number = self._names.number(pack_name(self._session, self._own))
-            places.append((self._open_number, len(self._open), len(frame)))
-            self._open += frame
+            places.append((self._open_number, self._filled, len(frame)))
+            self._open.append(frame)
+            self._filled = end
             self.bytes_stored += len(frame)
         return places
 
     def _seal(self) -> None:
-        self._sealed[self._names.name(self._open_number)] = self._open
-        self._open = bytearray()
+        self._sealed[self._names.name(self._open_number)] = b"".join(self._open)
+        self._open, self._filled = [], 0
 
     @property
     def has_full(self) -> bool:
@@ -158,14 +161,15 @@ class PackWriter:
         Raises:
             TransientError, RefusedError: as `publish_full`.
         """
-        if self._open:
+        if self._filled:
             self._seal()
         await self.publish_full()
         assert not self._publishing, self._publishing
 
     async def discard(self, *, keep: Collection[int]) -> None:
         """Delete the packs of this session, of which no manifest may speak, but those to keep."""
-        self._open, self._sealed = bytearray(), {}
+        self._open, self._filled = [], 0
+        self._sealed = {}
         for own in range(1, self._own + 1):
             name = pack_name(self._session, own)
             if self._names.number(name) not in keep:

@@ -30,6 +30,7 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.fetching import Wanted, described, load_page, read_page
 from reference_engine.repository.mending import Lost, PlaceName, contains, sound_mends
+from reference_engine.repository.read_ahead import ReadAhead
 from reference_engine.repository.reader import Damage, PointReader, Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.block_keys import Keys, SeenBlocks, block_keys
@@ -81,6 +82,7 @@ class BlockSurvey:
         self._reading = BlockReading(
             self._store, repository.header, self._names, executor=repository.executor
         )
+        self._ahead = ReadAhead(self._store)
         self._pages: dict[tuple[str, int], str] = {}
         self._counts: dict[tuple[str, int], int] = {}
         self._first: list[StoredPage] = []
@@ -147,8 +149,12 @@ class BlockSurvey:
                 reader.confirm(disk)
             except CorruptionError as error:
                 self._note(point, machine, disk, ExtentSet.whole(reader.size(disk)), str(error))
-            for number, name, row in reader.rows(disk):
+            rows = reader.rows(disk)
+            for _, name, row in rows:
                 self.map_rows.setdefault(name, {})[row.offset] = row
+                for each in (name, copy_name(name)):
+                    self._ahead.expect(each, offset=row.offset, length=row.stored)
+            for number, name, row in rows:
                 yield _Row(reader, disk, number, name, row)
 
     async def _inspect(self, row: _Row) -> Page | None:
@@ -157,7 +163,7 @@ class BlockSurvey:
         cause = ""
         for name in (row.name, copy_name(row.name)):
             try:
-                page = await read_page(self._store, self._key, self._names, name=name, row=row.row)
+                page = await read_page(self._ahead, self._key, self._names, name=name, row=row.row)
             except (CorruptionError, ValueError) as error:
                 missing = "missing" in str(error)
                 cause = f"page {row.number} in {row.name}: {error}"
@@ -287,7 +293,7 @@ class BlockSurvey:
     async def _page(self, stored: StoredPage) -> Page | None:
         try:
             return await load_page(
-                self._store,
+                self._ahead,
                 self._key,
                 self._names,
                 name=stored.name,

@@ -1,6 +1,6 @@
 """The `BlobStore` port over a simulated repository machine."""
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from reference_engine.model.errors import RepositoryFullError
 from reference_engine.model.units import MIB, ByteCount
@@ -12,17 +12,10 @@ from simulator.world.cluster import World
 _RATE: Final = ByteCount(1000 * MIB)
 
 
-class SizedStore(BlobStore, Protocol):
-    """A store that knows how much it holds, as a volume does."""
-
-    async def sizes(self, prefix: str, /) -> dict[str, int]:
-        """Return the size of every object whose name starts with `prefix`, in bytes."""
-
-
 class BlobStoreFacade:
     """Objects in memory behind one network link. What `create` confirmed survives everything."""
 
-    def __init__(self, world: World, kept: SizedStore, /) -> None:
+    def __init__(self, world: World, kept: BlobStore, /) -> None:
         self._world, self._kept = world, kept
         self._link = SharedLink(world.sim, _RATE)
 
@@ -65,6 +58,10 @@ class BlobStoreFacade:
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names with this prefix, ascending."""
         return await self._kept.names(prefix)
+
+    async def sizes(self, prefix: str, /) -> dict[str, int]:
+        """Return the length in bytes of every object with this prefix."""
+        return await self._kept.sizes(prefix)
 
     async def delete(self, name: str, /) -> None:
         """Remove an object."""
