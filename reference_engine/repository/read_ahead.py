@@ -1,4 +1,4 @@
-"""Pages of block maps, read some at a time: every read from a bucket is a request to be paid for."""
+"""Pages of block maps, read some at a time: every read from a bucket is a request that costs."""
 
 from collections import OrderedDict
 from typing import Final, NamedTuple, Protocol

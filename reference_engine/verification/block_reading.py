@@ -47,10 +47,15 @@ class Asked(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What came of some blocks: their bytes, and which of them are not right."""
+    """What came of some blocks: which of them are not right."""
 
-    length: ByteCount
+    blocks: tuple[Wanted, ...]
     wrong: tuple[Wanted, ...]
+
+    @property
+    def length(self) -> ByteCount:
+        """How many bytes they have."""
+        return ByteCount(sum(each.length for each in self.blocks))
 
 
 def groups(pages: Sequence[StoredPage], /) -> Iterator[Sequence[StoredPage]]:
@@ -113,5 +118,4 @@ class BlockReading:
             ]
         )
         self._frames.trim()
-        length = ByteCount(sum(each.length for each in batch))
-        return Looked(length, tuple(each for part in wrong for each in part))
+        return Looked(tuple(batch), tuple(each for part in wrong for each in part))

@@ -252,19 +252,21 @@ class BlockSurvey:
             found = described(each.page, start, fresh, size=each.stored.size, block_size=block)
             for wanted, key in zip(found, each.keys[each.fresh], strict=True):
                 origins[wanted] = each, key
-        left = sum(wanted.length for wanted in origins)
-        if not left:
-            return
+        left = dict.fromkeys(origins)
         try:
             async for looked in self._reading.look([*origins]):
                 for wanted in looked.wrong:
                     await self._read_again(wanted, *origins[wanted])
-                left -= looked.length
                 progress(looked.length)
+                for wanted in looked.blocks:
+                    del left[wanted]
             self._failures = 0
         except TransientError as error:
+            # What was not read is not known to be sound.
+            for pack in dict.fromkeys(wanted.base[0] for wanted in left):
+                self._note_object(self._names.name(pack), Problem.UNREADABLE, str(error))
             self._fail(str(error), *(each for each, _ in self._points))
-            progress(ByteCount(left))
+            progress(ByteCount(sum(wanted.length for wanted in left)))
 
     async def _read_again(self, wanted: Wanted, asked: Asked, key: np.uint64) -> None:
         """Have the last word on a block, from a reader that tries whatever may help."""
