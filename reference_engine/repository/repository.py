@@ -15,7 +15,6 @@ from reference_engine.repository.codec import (
     Manifest,
     PointCommittedEntry,
     RunOpenedEntry,
-    object_digest,
 )
 from reference_engine.repository.errors import (
     ManifestDamagedError,
@@ -173,7 +172,7 @@ class Repository:
         header, store, keyring, sealing = await opened(
             store, stored, executor=executor, unlock=unlock
         )
-        log = Log(store, header, header_digest=object_digest(header.key, content))
+        log = Log(store, header, content, executor=executor)
         await log.check_complete()
         keys = None if keyring is None else Keys(store, log, keyring, executor=executor)
         missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
