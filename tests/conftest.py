@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 from hypothesis import settings
 
+from reference_engine.app.local_cache import DIRECTORY
 from tests.servers.object_server import ObjectServer
 
 IN_CI: Final = os.environ.get("CI", "").lower() == "true"
@@ -50,6 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Watch for skipped tests where the run's result is known: not in a worker of xdist."""
     if IN_CI and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipsAreFailures(), "skips-are-failures")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what commands cache out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(DIRECTORY, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

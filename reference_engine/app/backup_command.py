@@ -1,6 +1,7 @@
 """`twinshot backup`: disk files as one machine, fully once and then what differs."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -13,6 +14,7 @@ from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
+from reference_engine.app.local_cache import NoCache, local_cache
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     CountingStore,
@@ -23,8 +25,9 @@ from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import ByteCount
+from reference_engine.model.units import MILLISECOND, ByteCount, Duration
 from reference_engine.ports.change_tracking import ChangeTracking
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
 
@@ -34,6 +37,7 @@ _UNITS: Final = {
     **{f"{unit}b": 1000**power for power, unit in enumerate("kmgt", start=1)},
     **{f"{unit}ib": 1024**power for power, unit in enumerate("kmgt", start=1)},
 }
+_LATENCY_MAX_MS: Final = 60_000
 _RATE_MIN: Final = 1000
 _RATE_MAX: Final = 10**15
 
@@ -47,6 +51,8 @@ def backup(
     changed: Path | None = None,
     level: Literal["fast", "default", "best"] = "default",
     limit: str | None = None,
+    latency_budget: int | None = None,
+    no_cache: NoCache = False,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -60,6 +66,9 @@ def backup(
             point. Nothing else is read; what the list leaves out is missed.
         level: How hard to compress.
         limit: How fast to read at most, such as 50MB/s or 20MiB/s.
+        latency_budget: Milliseconds that a read of the files may take; where it takes longer they
+            are read in smaller portions, and left alone in between.
+        no_cache: Keep nothing on this machine: what is stored is looked up in memory.
         keys: How to open an encrypted repository; `repo init --encrypt` makes one.
         output: Where results go.
     """
@@ -73,12 +82,15 @@ def backup(
         name=name,
         level=Level[level.upper()],
         rate=None if limit is None else read_rate(limit),
+        latency_budget=None if latency_budget is None else read_latency(latency_budget),
+        cache=local_cache(is_wanted=not no_cache),
         keys=keys,
     )
     return runtime.run(_backup(request, tracking, runtime, output))
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, kw_only=True)
+class _Request:
     """What is to be backed up, where to, and how."""
 
     files: tuple[Path, ...]
@@ -88,6 +100,22 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyOptions
     rate: ByteCount | None
     """Bytes a second that may be read."""
+
+    latency_budget: Duration | None
+    cache: LocalCache | None
+
+
+def read_latency(milliseconds: int, /) -> Duration:
+    """Return how long a read may take.
+
+    Raises:
+        InputRefusedError: no read is that quick, or none takes that long.
+    """
+    if not 1 <= milliseconds <= _LATENCY_MAX_MS:
+        raise InputRefusedError(
+            f"{milliseconds} ms is no latency to stay below", "give 1 to 60000 milliseconds"
+        )
+    return Duration(milliseconds * MILLISECOND)
 
 
 def read_rate(text: str, /) -> ByteCount:
@@ -129,7 +157,12 @@ async def _backup(
     machine = await source.describe()
     store = CountingStore(open_store(place))
     repository = await open_or_create_repository(
-        place, store, Keyholder(request.keys), runtime=runtime, output=output
+        place,
+        store,
+        Keyholder(request.keys),
+        runtime=runtime,
+        output=output,
+        cache=request.cache,
     )
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
         point = await back_up_files(
@@ -140,6 +173,7 @@ async def _backup(
             runtime=runtime,
             progress=advance,
             rate=request.rate,
+            latency_budget=request.latency_budget,
         )
     _report(point, store.created, output)
     return ExitCode.OK

@@ -5,13 +5,10 @@ whatever is installed beside it. A command is a function that takes `output` and
 code; whatever it raises from the engine's tree of errors becomes one sentence and a code.
 """
 
-import difflib
 import gc
 import importlib
 import os
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, cast
@@ -267,6 +264,8 @@ def _call(app: App, tokens: Sequence[str], output: Output) -> int:
 def _usage(error: CycloptsError) -> str:
     """Return what is wrong with a command line, in one sentence."""
     if isinstance(error, UnknownCommandError):
+        import difflib  # noqa: PLC0415 - for this alone
+
         # The error's own text would import every command to list it.
         wanted = (error.unused_tokens or [""])[0]
         chain = tuple(error.command_chain or ())
@@ -293,6 +292,9 @@ def _sentence(message: str) -> str:
 
 def _write_crash(error: Exception) -> str:
     """Return where the details of an internal error were written."""
+    import tempfile  # noqa: PLC0415 - for this alone, like the next one
+    import traceback  # noqa: PLC0415
+
     text = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile(

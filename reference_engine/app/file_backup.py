@@ -22,7 +22,7 @@ from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
-from reference_engine.sync.pacing import PacedDiskIo
+from reference_engine.sync.pacing import ConsiderateDiskIo, PacedDiskIo
 from reference_engine.trace import Event
 
 _POLICY: Final = msgspec.structs.replace(
@@ -63,11 +63,13 @@ async def back_up_files(
     runtime: Runtime,
     progress: Progress,
     rate: ByteCount | None,
+    latency_budget: Duration | None,
 ) -> RecoveryPoint:
     """Return the new point of the machine that the files are, committed.
 
     `tracking` knows what changed since the machine's newest point, or that nobody does. `rate` is
-    how many bytes a second may be read; None: as fast as they come.
+    how many bytes a second may be read; None: as fast as they come. Where a read takes longer than
+    `latency_budget`, the source is read more slowly; None: nobody asks.
 
     Raises:
         SourceChangedError: a file was written meanwhile; nothing was committed.
@@ -75,6 +77,8 @@ async def back_up_files(
         RefusedError, TransientError: a source or the repository is not usable.
     """
     source: DiskIo = FileDiskIo(files)
+    if latency_budget is not None:
+        source = ConsiderateDiskIo(source, runtime, budget=latency_budget)
     if rate is not None:
         source = PacedDiskIo(source, runtime, rate=rate)
     ports = Ports(

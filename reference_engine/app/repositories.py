@@ -11,6 +11,7 @@ from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Executor, Runtime
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
@@ -146,13 +147,17 @@ async def open_with_store(place: str, executor: Executor, holder: Keyholder, /) 
         return Opened(await open_in(store, executor, holder), store)
 
 
-async def open_in(store: BlobStore, executor: Executor, holder: Keyholder, /) -> Repository:
+async def open_in(
+    store: BlobStore, executor: Executor, holder: Keyholder, /, *, cache: LocalCache | None = None
+) -> Repository:
     """Open the repository in a store.
 
     Raises:
         RefusedError, LogDamagedError: as `open_repository`.
     """
-    repository = await Repository.open(store, executor=executor, unlock=holder.credential)
+    repository = await Repository.open(
+        store, executor=executor, unlock=holder.credential, cache=cache
+    )
     if holder.named and repository.keys is None:
         # Somebody may have put a plain repository in the place of an encrypted one.
         raise NotEncryptedError
@@ -167,6 +172,7 @@ async def open_or_create_repository(
     *,
     runtime: Runtime,
     output: Output,
+    cache: LocalCache | None,
     block_size: ByteCount = BLOCK_SIZE,
 ) -> Repository:
     """Open the repository in a store, or make one where there is nothing; `place` is its name.
@@ -177,7 +183,7 @@ async def open_or_create_repository(
     """
     with naming(place):
         with contextlib.suppress(RepositoryAbsentError):
-            return await open_in(store, runtime, holder)
+            return await open_in(store, runtime, holder, cache=cache)
         if holder.named and await store.stranger() is None:
             raise NoEncryptedRepositoryError
         try:
@@ -190,7 +196,7 @@ async def open_or_create_repository(
             )
         except RepositoryExistsError:
             # Another engine made it a moment ago; there is room in it for both.
-            return await open_in(store, runtime, holder)
+            return await open_in(store, runtime, holder, cache=cache)
         output.remark(f"created a repository in {place}")
         return repository
 

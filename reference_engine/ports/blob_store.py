@@ -42,7 +42,7 @@ class BlobStore(Protocol):
         """Return the names that start with `prefix`, ascending."""
 
     async def sizes(self, prefix: str, /) -> dict[str, int]:
-        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        """Return the length in bytes of every object whose name starts with `prefix`."""
 
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""

@@ -78,6 +78,7 @@ is ever rewritten.
 | `pack` | compressing frames into packs |
 | `dedup` | finding a block that is stored already |
 | `known_index` | the index of all sessions, kept from run to run |
+| `index_cache` | the same on a local disk, for memory's sake; nothing depends on it |
 | `index_writer` | telling later runs what is stored, portion by portion |
 | `storing` | hashing, finding and compressing the blocks of one run |
 | `map_writer` | gathering pages into objects |
@@ -90,7 +91,9 @@ is ever rewritten.
 | `repack`, `repack_run` | moving what is used, and letting points refer to it |
 | `page_mover`, `verified_blocks` | copying the blocks of a page, each read back before |
 | `standing` | the manifest that a point has now |
-| `fetching`, `frames` | which frames a block needs, and having them |
+| `fetching` | which frames a block needs |
+| `read_ahead` | fetching pages, some at a time |
+| `frames` | fetching and decompressing them, a few at a time |
 | `assembling` | a block out of its frames, checked |
 | `mending` | what was lost, and where it was found again |
 | `reader` | reading a point, with every digest checked |

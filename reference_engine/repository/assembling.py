@@ -69,6 +69,17 @@ class Assembler:
         close()
         return found
 
+    def wrong(
+        self, batch: Sequence[Wanted], frames: Mapping[Frame, bytes | Unread], /
+    ) -> list[Wanted]:
+        """Return the blocks of the batch that are not right."""
+        found: list[Wanted] = []
+        for each in batch:
+            content, cause = self._content(each, frames)
+            if cause or self._digest(content) != each.digest:
+                found.append(each)
+        return found
+
     def differing(self, view: memoryview, standing: Digests, /) -> npt.NDArray[np.bool_]:
         """Return for each block of `view` whether its digest is not the one that stands there.
 

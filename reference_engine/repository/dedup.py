@@ -14,10 +14,10 @@ from reference_engine.repository.block_map import DIGEST_SIZE, Digests, Places
 KEYS_MAX: Final = 1 << 23
 """Known blocks, 32 bytes each: 512 GiB of different blocks of 64 KiB, 256 MiB of memory."""
 
-MERGED_MAX: Final = 1 << 20
-"""Runs larger than this are not merged: forgetting goes run by run."""
+MERGED_MAX: Final = 1 << 18
+"""Runs larger than this are not merged: merging takes memory, and forgetting goes run by run."""
 
-RECENT_MAX: Final = 1 << 15
+RECENT_MAX: Final = 1 << 12
 """Blocks of the run that are looked up one by one before they are sorted in."""
 
 Halves = npt.NDArray[np.uint64]
@@ -50,11 +50,12 @@ class _Run:
         return len(self.heads)
 
     def find(self, digests: Digests) -> tuple[npt.NDArray[np.bool_], Places]:
+        """Return for each digest whether a block has it, and the places of those that have."""
         keys = np.ascontiguousarray(digests).view(np.uint64)
         # Of several blocks that share half a digest only the first is looked at.
         at = np.minimum(np.searchsorted(self.heads, keys[:, 0]), len(self.heads) - 1)
         found = (self.heads[at] == keys[:, 0]) & (self.tails[at] == keys[:, 1])
-        return found, self.places[at]
+        return found, self.places[at[found]]
 
 
 class KnownBlocks:
@@ -95,8 +96,9 @@ class KnownBlocks:
         places = np.zeros((len(digests), 4), np.uint32)
         for run in self._runs:
             here, rows = run.find(digests)
-            places[here] = rows[here]
-            found |= here
+            if len(rows):
+                places[here] = rows
+                found |= here
         for at in np.flatnonzero(~found).tolist() if self._recent else ():
             row = self._recent.get(digests[at].tobytes())
             if row is not None:

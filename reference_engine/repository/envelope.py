@@ -63,6 +63,12 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         return HEAD_SIZE + self.length + TAG * self.segments
 
 
+def content_length(stored: int, /) -> int:
+    """Return how much content an object of this stored length has; 0 where it is none."""
+    sealed_length = max(stored - HEAD_SIZE, 0)
+    return max(sealed_length - TAG * -(-sealed_length // (SEGMENT + TAG)), 0)
+
+
 def encode_head(head: Head, /) -> bytes:
     """Return the first 88 bytes of an object."""
     numbers = (head.method, 4), (head.generation, 4), (head.length, 8)

@@ -1,14 +1,13 @@
 """What has to be fetched to read a block, and from where."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import KIB, MIB
-from reference_engine.ports.blob_store import BlobStore
+from reference_engine.model.units import KIB, MIB, ByteCount
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PIECES,
@@ -21,6 +20,7 @@ from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.repository.pack import unpack
 from reference_engine.repository.pages import decode_page
+from reference_engine.repository.read_ahead import Ranges
 
 _GAP_MAX: Final = 64 * KIB
 """Frames of one pack no further apart than this are fetched in one read."""
@@ -44,9 +44,13 @@ class Wanted(NamedTuple):
     at: int
     pieces: tuple[tuple[int, Frame, int], ...]
 
+    def frames(self) -> tuple[Frame, ...]:
+        """Return the frames that it needs."""
+        return self.base, *(frame for _, frame, _ in self.pieces)
+
 
 async def load_page(
-    store: BlobStore,
+    store: Ranges,
     key: bytes,
     packs: NameTable,
     /,
@@ -76,7 +80,7 @@ async def load_page(
 
 
 async def read_page(
-    store: BlobStore, key: bytes, packs: NameTable, /, *, name: str, row: PageRow
+    store: Ranges, key: bytes, packs: NameTable, /, *, name: str, row: PageRow
 ) -> Page:
     """Return the page that `row` of the root speaks of as object `name` has it.
 
@@ -88,11 +92,11 @@ async def read_page(
 
 
 def described(
-    length: Callable[[int], int], page: Page, start: int, inside: Numbers, /
+    page: Page, start: int, inside: Numbers, /, *, size: ByteCount, block_size: ByteCount
 ) -> list[Wanted]:
     """Return these blocks of a page, which are no holes, with where they are.
 
-    `length` says how many bytes a block of the disk has.
+    `start` is the page's first block, `size` the disk's.
     """
     places = page.places[inside].tolist()
     digests = page.digests[inside].tobytes()
@@ -109,7 +113,7 @@ def described(
         wanted.append(
             Wanted(
                 number=start + number,
-                length=length(start + number),
+                length=min(block_size, size - (start + number) * block_size),
                 digest=digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
                 base=(pack, offset, stored),
                 at=at,

@@ -1,73 +1,108 @@
-"""Frames of packs, fetched and decompressed, as many as fit kept in memory."""
+"""Frames of packs, fetched and decompressed a few at a time; some of them stay in memory."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, TypeVar
 
 from reference_engine.model.errors import CorruptionError
-from reference_engine.model.units import ByteCount
+from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import NameTable
-from reference_engine.repository.fetching import Frame, Unread, Wanted, decoded, runs
+from reference_engine.repository.fetching import Frame, Unread, decoded, runs
+
+CACHE_MAX: Final = ByteCount(8 * MIB)
+"""Decompressed frames that stay in memory: neighbours often share one."""
+
+BATCH_FRAMES: Final = 8
+"""How many frames are fetched and decompressed at once."""
+
+Found = TypeVar("Found")
+
+Then = Callable[[Frame, bytes | Unread], Found]
+"""What is done with a frame at once, as long as it is in a core's cache."""
 
 
-def frames_of(wanted: Wanted, /) -> list[Frame]:
-    """Return the frames that a block needs: its base's first."""
-    return [wanted.base, *(frame for _, frame, _ in wanted.pieces)]
+def _nothing(frame: Frame, content: bytes | Unread) -> None:
+    del frame, content
 
 
-class FrameCache:
-    """What frames hold, or why they cannot be read; `packs` numbers their packs."""
+class Frames:
+    """What frames of packs hold; `packs` has the names of the packs."""
 
     def __init__(
-        self, store: BlobStore, packs: NameTable, /, *, executor: Executor, limit: ByteCount
+        self,
+        store: BlobStore,
+        packs: NameTable,
+        /,
+        *,
+        executor: Executor,
+        limit: ByteCount = CACHE_MAX,
     ) -> None:
-        self._store, self._packs = store, packs
-        self._executor, self._limit = executor, limit
-        self._frames: OrderedDict[Frame, bytes | Unread] = OrderedDict()
-        self._held = 0
+        """`limit`: how many bytes of them `trim` leaves in memory."""
+        self._store, self._packs, self._executor = store, packs, executor
+        self._limit = limit
+        self._held: OrderedDict[Frame, bytes | Unread] = OrderedDict()
+        self._size = 0
 
     @property
     def held(self) -> Mapping[Frame, bytes | Unread]:
-        """Every frame in memory."""
-        return self._frames
+        """The frames in memory: what each holds, or why it cannot be read."""
+        return self._held
 
-    async def fetch(self, frames: Iterable[Frame], /) -> None:
-        """Have each of these frames in memory, or the reason why it cannot be read.
+    async def have(self, needed: Collection[Frame], /) -> None:
+        """Have these frames in memory, until `trim`."""
+        await self.have_and(needed, _nothing)
+
+    async def have_and(self, needed: Collection[Frame], then: Then[Found], /) -> list[Found]:
+        """Have these frames in memory; return what `then` made of those that were not before.
+
+        `then` is called beside other work, and changes nothing.
 
         Raises:
-            TransientError: the store failed, which says nothing about the frames.
+            TransientError: the store failed.
         """
-        needed = set(frames)
-        missing = sorted(needed - self._frames.keys())
-        for frame in needed & self._frames.keys():
-            self._frames.move_to_end(frame)
+        missing = sorted(frame for frame in needed if frame not in self._held)
+        for frame in sorted(needed):
+            if frame in self._held:
+                self._held.move_to_end(frame)
         stored: dict[Frame, bytes | memoryview | Unread] = {}
         for found in await self._executor.ask_all(
             [lambda run=run: self._stored(run) for run in runs(missing)]  # type: ignore[misc]
         ):
             stored.update(found)
         half = -(-len(missing) // 2)
-        unpacked = await self._executor.offload_all(
+
+        def unpacked(part: Sequence[Frame]) -> list[tuple[bytes | Unread, Found]]:
+            done: list[tuple[bytes | Unread, Found]] = []
+            for frame in part:
+                content = decoded(stored[frame])
+                done.append((content, then(frame, content)))
+            return done
+
+        parts = await self._executor.offload_all(
             [
-                lambda part=part: [decoded(stored[frame]) for frame in part]  # type: ignore[misc]
+                lambda part=part: unpacked(part)  # type: ignore[misc]
                 for part in (missing[:half], missing[half:])
                 if part
             ]
         )
-        for frame, content in zip(missing, [c for part in unpacked for c in part], strict=True):
-            self._frames[frame] = content
-            self._held += len(content)
+        made: list[Found] = []
+        for frame, (content, result) in zip(missing, (c for p in parts for c in p), strict=True):
+            self._held[frame] = content
+            self._size += len(content)
+            made.append(result)
+        return made
 
     def trim(self) -> None:
-        """Forget what was needed longest ago, until the rest is within the limit."""
-        while self._held > self._limit and len(self._frames) > 1:
-            self._held -= len(self._frames.popitem(last=False)[1])
+        """Keep no more than fits, of those that were used last."""
+        while self._size > self._limit and len(self._held) > 1:
+            self._size -= len(self._held.popitem(last=False)[1])
 
     def forget(self, frames: Iterable[Frame], /) -> None:
         """Have these frames read anew when they are needed next."""
         for frame in frames:
-            self._held -= len(self._frames.pop(frame, b""))
+            self._size -= len(self._held.pop(frame, b""))
 
     async def _stored(self, run: Sequence[Frame]) -> dict[Frame, bytes | memoryview | Unread]:
         pack, start, _ = run[0]

@@ -12,6 +12,7 @@ from reference_engine.repository.codec import DiskRoot, Manifest, PointCommitted
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.header import Header
 from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.read_ahead import ReadAhead
 
 Keys = npt.NDArray[np.uint64]
 
@@ -79,6 +80,7 @@ class Inventory:
     def __init__(self, store: BlobStore, header: Header, /) -> None:
         self._store, self._header = store, header
         self._packs = NameTable()
+        self._ahead = ReadAhead(store)
         self._counted: dict[str, dict[int, int]] = {}
         """Blocks of each page that was read: pages are shared by points, and read once."""
 
@@ -99,6 +101,7 @@ class Inventory:
 
     async def _blocks_of(self, manifest: Manifest, disk: DiskRoot) -> int:
         root, count = disk.root, 0
+        rows: list[tuple[int, str, PageRow]] = []
         for number in np.flatnonzero(root.objects).tolist():
             name = manifest.maps[int(root.objects[number]) - 1]
             row = PageRow(
@@ -107,10 +110,14 @@ class Inventory:
                 int(root.stored[number]),
                 root.seals[number].tobytes(),
             )
-            known = self._counted.setdefault(name, {})
+            rows.append((number, name, row))
+            if row.offset not in self._counted.setdefault(name, {}):
+                self._ahead.expect(name, offset=row.offset, length=row.stored)
+        for number, name, row in rows:
+            known = self._counted[name]
             if row.offset not in known:
                 page = await load_page(
-                    self._store,
+                    self._ahead,
                     self._header.key,
                     self._packs,
                     name=name,

@@ -11,6 +11,7 @@ from typing import Final
 
 from reference_engine.model.errors import OperationFailedError, RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.runtime import Executor
 from reference_engine.repository.codec import (
     Entry,
     LogRecord,
@@ -26,6 +27,10 @@ from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
 
 _ENTRY: Final = re.compile("log/[0-9]{10}")
+TOGETHER_FROM: Final = 256
+"""A history as long as this is not read one request after the other."""
+
+_TOGETHER: Final = 64
 COLLISIONS_MAX: Final = 1000
 """Every collision is another writer's progress; more in a row than this is a broken store."""
 
@@ -33,10 +38,12 @@ COLLISIONS_MAX: Final = 1000
 class Log:
     """The entries read so far, and the way to the next number."""
 
-    def __init__(self, store: BlobStore, header: Header, /, *, header_digest: str) -> None:
-        self._store = store
+    def __init__(
+        self, store: BlobStore, header: Header, header_content: bytes, /, *, executor: Executor
+    ) -> None:
+        self._store, self._executor = store, executor
         self._key = header.key
-        self._tip = header_digest
+        self._tip = object_digest(header.key, header_content)
         self._newest = b""
         self._copied = 0
         self._durable = 0
@@ -52,10 +59,29 @@ class Log:
         # Somebody's file beside the entries is none of them.
         names = [n for n in await self._store.names("log/") if _ENTRY.fullmatch(n)]
         listed = max([*names, ""])
+        if len(names) >= TOGETHER_FROM:
+            await self._read_together(sorted(names))
         await self.refresh()
         read = len(self.history.entries)
         if listed > (log_name(read) if read else "log/"):
             raise LogDamagedError(read + 1, f"it is missing although {listed} exists")
+
+    async def _read_together(self, names: list[str]) -> None:
+        """Read entries that are listed, several at a time, up to the first that is not sound."""
+        for start in range(0, len(names), _TOGETHER):
+            part = names[start : start + _TOGETHER]
+            try:
+                contents = await self._executor.ask_all(
+                    [lambda name=name: self._store.read(name) for name in part]  # type: ignore[misc]
+                )
+                for name, content in zip(part, contents, strict=True):
+                    number = len(self.history.entries) + 1
+                    if name != log_name(number) or content is None:
+                        return
+                    self._accept(number, content)
+            except (LogDamagedError, TransientError):
+                # Its copy is asked for by whoever reads one after the other.
+                return
 
     async def refresh(self) -> None:
         """Read every entry that was appended since.

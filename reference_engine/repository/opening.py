@@ -69,6 +69,8 @@ class Opened(NamedTuple):
     header: Header
     store: BlobStore
     keyring: Keyring | None
+    sealing: Sealing
+    """How the objects are sealed, or would be if they were."""
 
 
 def is_key_object(name: str, /) -> bool:
@@ -126,7 +128,8 @@ async def opened(
         PackageMissingError: what its features need is not installed.
     """
     if not stored.features:
-        return Opened(Header(stored, key=bytes.fromhex(stored.digest_key)), store, None)
+        key = bytes.fromhex(stored.digest_key)
+        return Opened(Header(stored, key=key), store, None, Tagging(key))
     if stored.parity is not None:
         if not stored.parity.is_usable:
             raise RepositoryForeignError("its parity cannot be computed")
@@ -151,4 +154,4 @@ async def opened(
         key = bytes.fromhex(stored.digest_key)
         sealing = Tagging(key)
     segmented = SegmentedStore(store, sealing, parity=stored.parity, executor=executor)
-    return Opened(Header(stored, key=key), segmented, keyring)
+    return Opened(Header(stored, key=key), segmented, keyring, sealing)

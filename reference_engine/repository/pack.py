@@ -23,7 +23,7 @@ from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import FRAME_MAX, pack_name
 from reference_engine.repository.publish import publish_own
 
-PACK_MAX: Final = ByteCount(16 * MIB)
+PACK_MAX: Final = ByteCount(12 * MIB)
 """The one pack that is being filled is in memory, so this bounds the engine's memory."""
 
 FRAME_SIZE: Final = ByteCount(1 * MIB)

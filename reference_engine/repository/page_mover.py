@@ -5,12 +5,13 @@ it is written anew: so nothing is copied that flipped at rest or on the way, and
 back stays where it is, for a repair. What lies hidden below overlaid pieces is copied as zeros.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import (
@@ -23,7 +24,6 @@ from reference_engine.repository.block_map import (
     Places,
 )
 from reference_engine.repository.fetching import Wanted, described
-from reference_engine.repository.frames import frames_of
 from reference_engine.repository.header import Header
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
 from reference_engine.repository.usage import Keys, frame_keys
@@ -84,6 +84,7 @@ class PageMover:
         self._frames, extents = leaving
         self._starts = np.concatenate((np.zeros(1, np.int64), np.cumsum(extents)))
         self._copy_of = np.full(int(self._starts[-1]), _NOWHERE, np.int32)
+        self._block_size = header.block_size
         self._unit = header.block_size // PIECES
         self._blocks = VerifiedBlocks(store, header, packs, executor=executor)
         self._compressor = Frames(Level.DEFAULT)
@@ -109,12 +110,11 @@ class PageMover:
         /,
         *,
         of: tuple[int, int],
-        length: Callable[[int], int],
+        size: ByteCount,
     ) -> bool:
         """Take a page under a number; return whether it changes.
 
-        `of` is the number of its disk, and of the page on it; `length` says how many bytes a block
-        of the disk has.
+        `of` is the number of its disk, and of the page on it; `size` is the disk's.
 
         Raises:
             TransientError: the store failed.
@@ -132,10 +132,10 @@ class PageMover:
         where = np.full(PAGE_BLOCKS, _NOWHERE, np.int64)
         where[rows] = slots
         async for block, content in self._blocks.contents(
-            of, described(length, page, start, needed)
+            of, described(page, start, needed, size=size, block_size=self._block_size)
         ):
             if content is None:
-                packs = [self._packs.name(frame[0]) for frame in frames_of(block)]
+                packs = [self._packs.name(frame[0]) for frame in block.frames()]
                 self.damaged.update(dict.fromkeys(packs))
                 continue
             inside = block.number - start

@@ -1,7 +1,7 @@
 """Reading a committed point: every block's digest is checked before anybody sees the block."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import DiskId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import MIB, ByteCount
+from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.assembling import Assembler, Failed, Stretch
@@ -30,15 +30,9 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.fetching import Frame, Wanted, described
 from reference_engine.repository.followed_maps import FollowedMaps, Moved, still
-from reference_engine.repository.frames import FrameCache, frames_of
+from reference_engine.repository.frames import BATCH_FRAMES, Frames
 from reference_engine.repository.header import Header
 from reference_engine.repository.mending import Lost, PlaceName, Rescue
-
-CACHE_MAX: Final = ByteCount(8 * MIB)
-"""Decompressed frames that stay in memory: neighbours often share one."""
-
-BATCH_FRAMES: Final = 8
-"""How many frames are fetched and decompressed at once."""
 
 Progress = Callable[[ByteCount], None]
 """Takes how many bytes were done since the last call."""
@@ -76,7 +70,7 @@ class PointReader:
         self._rescue = Rescue(store, header.key, piece=header.block_size // PIECES)
         self._mapped = FollowedMaps(store, header, self._packs, manifest, moved)
         self._maps = self._mapped.by_disk
-        self._frames = FrameCache(store, self._packs, executor=executor, limit=CACHE_MAX)
+        self._frames = Frames(store, self._packs, executor=executor)
 
     @property
     def point(self) -> RecoveryPoint:
@@ -158,7 +152,7 @@ class PointReader:
             if isinstance(batch, Damage):
                 yield batch
                 continue
-            await self._frames.fetch(frame for each in batch for frame in frames_of(each))
+            await self._frames.have({frame for each in batch for frame in each.frames()})
             half = -(-len(batch) // 2)
             checked = await self._executor.offload_all(
                 [
@@ -177,7 +171,7 @@ class PointReader:
         while (again := await self._followed(disk, block.number)) is not None and (
             self._named(again) != self._named(block)
         ):
-            await self._frames.fetch(frames_of(again))
+            await self._frames.have(again.frames())
             [found] = self._assembler.checked([again], self._frames.held)
             if isinstance(found, Stretch):
                 return found
@@ -194,7 +188,11 @@ class PointReader:
         except ManifestDamagedError:
             return None
         [wanted] = described(
-            blocks.length, found, page * PAGE_BLOCKS, np.array([number % PAGE_BLOCKS])
+            found,
+            page * PAGE_BLOCKS,
+            np.array([number % PAGE_BLOCKS]),
+            size=blocks.size,
+            block_size=self._block_size,
         )
         return wanted
 
@@ -314,8 +312,11 @@ class PointReader:
                 yield Damage(base, length, error, None)
                 continue
             wanted = part.pieces(self._block_size) - start
-            for each in described(blocks.length, page, start, wanted[page.places[wanted, 0] != 0]):
-                needed = set(frames_of(each))
+            inside = wanted[page.places[wanted, 0] != 0]
+            for each in described(
+                page, start, inside, size=blocks.size, block_size=self._block_size
+            ):
+                needed = {*each.frames()}
                 if batch and len(frames | needed) > BATCH_FRAMES:
                     yield batch
                     batch, frames = [], set()

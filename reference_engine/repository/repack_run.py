@@ -221,12 +221,11 @@ class RepackRun:
         except CorruptionError:
             # Its points may have expired, and then it is deleted; else they keep it as it is.
             return
-        block_size = self._header.block_size
         taken = await self._mover.take(
             number,
             page,
             of=(int(row["disk"]), int(row["number"])),
-            length=lambda block: min(block_size, size - block * block_size),
+            size=size,
         )
         if not taken and holder in self._leaving:
             self._save(rows, number, encode_page(page, self._names))

@@ -7,6 +7,7 @@ from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, R
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Executor, Inline
 from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import (
@@ -14,7 +15,6 @@ from reference_engine.repository.codec import (
     Manifest,
     PointCommittedEntry,
     RunOpenedEntry,
-    object_digest,
 )
 from reference_engine.repository.errors import (
     PointRemovedError,
@@ -72,17 +72,20 @@ class Repository:
         *,
         executor: Executor,
         missing: tuple[str, ...],
+        known: KnownIndex,
         keys: Keys | None = None,
     ) -> None:
         self._store = store
         self.keys = keys
         """The ways into an encrypted repository; None: it is not encrypted."""
 
-        self._executor = executor
+        self.executor = executor
+        """Does what burns a core."""
+
         self._missing = missing
         self._header = header
         self._log = log
-        self._known = KnownIndex(store, header.key, log, executor=executor)
+        self._known = known
         self._manifests = Manifests(store, header, log)
         self.reclaim = Reclaim(store, header, log)
         """Removes points, and gives their space back."""
@@ -103,6 +106,7 @@ class Repository:
         settings: Settings = NO_SETTINGS,
         executor: Executor = INLINE,
         features: Features = PLAIN,
+        cache: LocalCache | None = None,
     ) -> "Repository":
         """Make an empty store a repository of blocks of `block_size` bytes.
 
@@ -131,16 +135,23 @@ class Repository:
             raise RepositoryExistsError
         for name in HEADER_COPIES:
             await publish_own(store, name, content)
-        return await cls.open(store, executor=executor, unlock=unlock)
+        return await cls.open(store, executor=executor, unlock=unlock, cache=cache)
 
     @classmethod
     async def open(
-        cls, store: BlobStore, /, *, executor: Executor = INLINE, unlock: Unlock = no_key
+        cls,
+        store: BlobStore,
+        /,
+        *,
+        executor: Executor = INLINE,
+        unlock: Unlock = no_key,
+        cache: LocalCache | None = None,
     ) -> "Repository":
         """Open the repository and read its whole history.
 
         `executor` does what burns a core; without one it is done in place. One sound copy of the
-        header is enough. `unlock` is asked for a credential if the repository is encrypted.
+        header is enough. `unlock` is asked for a credential if the repository is encrypted. What
+        is stored is looked up in `cache` where possible; without one all of the index is in memory.
 
         Raises:
             RepositoryAbsentError: there is none.
@@ -165,12 +176,15 @@ class Repository:
         if sound is None:
             raise refusal
         stored, content = sound
-        header, store, keyring = await opened(store, stored, executor=executor, unlock=unlock)
-        log = Log(store, header, header_digest=object_digest(header.key, content))
+        header, store, keyring, sealing = await opened(
+            store, stored, executor=executor, unlock=unlock
+        )
+        log = Log(store, header, content, executor=executor)
         await log.check_complete()
         keys = None if keyring is None else Keys(store, log, keyring, executor=executor)
         missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
-        return cls(store, header, log, executor=executor, missing=missing, keys=keys)
+        known = KnownIndex(store, header, log, executor=executor, sealing=sealing, cache=cache)
+        return cls(store, header, log, executor=executor, missing=missing, known=known, keys=keys)
 
     @property
     def identity(self) -> str:
@@ -333,7 +347,7 @@ class Repository:
             reliance=Reliance(
                 None if standing is None else standing.entry, swept_before=swept_before
             ),
-            executor=self._executor,
+            executor=self.executor,
             level=level,
         )
 
@@ -361,9 +375,7 @@ class Repository:
         return self._reader(standing.manifest, moved)
 
     def _reader(self, manifest: Manifest, moved: Moved) -> PointReader:
-        return PointReader(
-            self._store, self._header, manifest, executor=self._executor, moved=moved
-        )
+        return PointReader(self._store, self._header, manifest, executor=self.executor, moved=moved)
 
     def inventory(self) -> Inventory:
         """Return an empty count of points, to which those of `commits` are added."""

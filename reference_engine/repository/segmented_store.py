@@ -18,6 +18,7 @@ from reference_engine.repository.envelope import (
     ObjectCipher,
     Sealing,
     SegmentDamagedError,
+    content_length,
     decode_head,
     opened,
     sealed,
@@ -267,9 +268,13 @@ class SegmentedStore(BlobStore):
         return tuple(name for name in found if not name.startswith(PARITY))
 
     async def sizes(self, prefix: str, /) -> dict[str, int]:
-        """Return how many bytes every object is stored in, without its parity."""
+        """Return the length in bytes of every object's content; parity is nobody's business."""
         found = await self._store.sizes(prefix)
-        return {name: size for name, size in found.items() if not name.startswith(PARITY)}
+        return {
+            name: stored if _is_clear(name) else content_length(stored)
+            for name, stored in found.items()
+            if not name.startswith(PARITY)
+        }
 
     async def delete(self, name: str, /) -> None:
         """Remove an object; true also where there is none."""

@@ -100,7 +100,7 @@ class BlockStorer:
         self._piece = ByteCount(header.block_size // PIECES)
         self._session = session
         self._frames = Frames(level)
-        self._known: KnownBlocks | None = None
+        self._is_index_known = False
         self._own = KnownBlocks()
         """Whole blocks of this run, which others may not know before they are durable."""
 
@@ -189,8 +189,9 @@ class BlockStorer:
         fresh = np.zeros(len(numbers), np.bool_)
         if not wanted.any():
             return fresh
-        known, _ = await self._known_blocks(), await self._all_lost()
-        found, places = known.find(digests)
+        await self._know_index()
+        await self._all_lost()
+        found, places = await self._index_of_all.find(digests)
         found &= self._usable(places)
         self._rely_on(places[wanted & found])
         here, own_places = self._own.find(digests)
@@ -245,11 +246,11 @@ class BlockStorer:
         extents = ExtentSet.of_pieces(pieces, piece=size, size=draft.blocks.size)
         draft.fresh.append(extents.bounds)
 
-    async def _known_blocks(self) -> KnownBlocks:
-        """Return the blocks that the repository is known to have, looked up when first asked."""
-        if self._known is None:
-            self._known = await self._index_of_all.refreshed()
-        return self._known
+    async def _know_index(self) -> None:
+        """Have the blocks that the repository had when this was first asked, and perhaps more."""
+        if not self._is_index_known:
+            await self._index_of_all.refresh()
+            self._is_index_known = True
 
     def _usable(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places new points may refer to."""

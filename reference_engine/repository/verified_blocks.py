@@ -15,7 +15,7 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import DIGEST_SIZE, PIECES, NameTable
 from reference_engine.repository.fetching import Frame, Wanted
-from reference_engine.repository.frames import FrameCache, frames_of
+from reference_engine.repository.frames import Frames
 from reference_engine.repository.header import Header
 from reference_engine.repository.mending import REREADS
 
@@ -59,7 +59,7 @@ class VerifiedBlocks:
     ) -> None:
         self._key, self._piece = header.key, header.block_size // PIECES
         self._executor = executor
-        self._frames = FrameCache(store, packs, executor=executor, limit=_FRAMES_MAX)
+        self._frames = Frames(store, packs, executor=executor, limit=_FRAMES_MAX)
         self._known: OrderedDict[int, _Known] = OrderedDict()
         self._held = 0
         self._page: object = None
@@ -89,7 +89,7 @@ class VerifiedBlocks:
                 # Memory and cables flip bits too: nothing that was read is trusted.
                 for each in failed:
                     self._forget(each.number)
-                    self._frames.forget(frames_of(each))
+                    self._frames.forget(each.frames())
                 again = [_Plan(each, None, each.pieces) for each in failed]
                 mended = dict(
                     zip((each.number for each in failed), await self._read(again), strict=True)
@@ -129,7 +129,7 @@ class VerifiedBlocks:
         return _Plan(block, known.content, changed)
 
     async def _read(self, batch: Sequence[_Plan]) -> list[bytes | None]:
-        await self._frames.fetch(frame for plan in batch for frame in plan.frames)
+        await self._frames.have({frame for plan in batch for frame in plan.frames})
         half = -(-len(batch) // 2)
         found = await self._executor.offload_all(
             [

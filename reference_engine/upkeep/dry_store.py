@@ -54,13 +54,13 @@ class DryStore(BlobStore):
         return tuple(sorted(found))
 
     async def sizes(self, prefix: str, /) -> dict[str, int]:
-        """Return the size of every object whose name starts with `prefix`, in bytes."""
+        """Return the length in bytes of every object whose name starts with `prefix`."""
         found = await self._store.sizes(prefix)
         for name, content in self._changed.items():
             found.pop(name, None)
             if content is not None and name.startswith(prefix):
                 found[name] = len(content)
-        return found
+        return dict(sorted(found.items()))
 
     async def delete(self, name: str, /) -> None:
         """Forget an object; true also where there is none."""

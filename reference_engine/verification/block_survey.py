@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from reference_engine.model.errors import CorruptionError, OperationFailedError, TransientError
 from reference_engine.model.extents import EMPTY, ExtentSet
@@ -24,12 +23,18 @@ from reference_engine.repository.block_map import (
     PageRow,
 )
 from reference_engine.repository.codec import copy_name, session_of
-from reference_engine.repository.errors import BlockDamagedError
-from reference_engine.repository.fetching import load_page, read_page
+from reference_engine.repository.errors import (
+    BlockDamagedError,
+    PointRemovedError,
+    PointUnknownError,
+)
+from reference_engine.repository.fetching import Wanted, described, load_page, read_page
 from reference_engine.repository.mending import Lost, PlaceName, contains, sound_mends
+from reference_engine.repository.read_ahead import ReadAhead
 from reference_engine.repository.reader import Damage, PointReader, Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.block_keys import Keys, SeenBlocks, block_keys
+from reference_engine.verification.block_reading import Asked, BlockReading, StoredPage, groups
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
 from reference_engine.verification.pack_survey import PackSurvey
 
@@ -50,6 +55,16 @@ class _Row(NamedTuple):
     def place(self) -> tuple[str, int]:
         return self.name, self.row.offset
 
+    def stored(self) -> StoredPage:
+        return StoredPage(
+            self.reader.point.id,
+            self.disk,
+            self.reader.size(self.disk),
+            self.number,
+            self.name,
+            self.row,
+        )
+
 
 class BlockSurvey:
     """What some points of a repository are made of, and which of it is right."""
@@ -64,9 +79,13 @@ class BlockSurvey:
         self._store, self._key = repository.store, repository.header.key
         self._names = NameTable()
         self.packs = PackSurvey(self._store, self._names)
+        self._reading = BlockReading(
+            self._store, repository.header, self._names, executor=repository.executor
+        )
+        self._ahead = ReadAhead(self._store)
         self._pages: dict[tuple[str, int], str] = {}
         self._counts: dict[tuple[str, int], int] = {}
-        self._first: list[tuple[RecoveryPointId, DiskId, int]] = []
+        self._first: list[StoredPage] = []
         self.map_rows: dict[str, dict[int, PageRow]] = {}
         """Every object of pages, with what the points need of it by its offset."""
 
@@ -130,8 +149,12 @@ class BlockSurvey:
                 reader.confirm(disk)
             except CorruptionError as error:
                 self._note(point, machine, disk, ExtentSet.whole(reader.size(disk)), str(error))
-            for number, name, row in reader.rows(disk):
+            rows = reader.rows(disk)
+            for _, name, row in rows:
                 self.map_rows.setdefault(name, {})[row.offset] = row
+                for each in (name, copy_name(name)):
+                    self._ahead.expect(each, offset=row.offset, length=row.stored)
+            for number, name, row in rows:
                 yield _Row(reader, disk, number, name, row)
 
     async def _inspect(self, row: _Row) -> Page | None:
@@ -140,7 +163,7 @@ class BlockSurvey:
         cause = ""
         for name in (row.name, copy_name(row.name)):
             try:
-                page = await read_page(self._store, self._key, self._names, name=name, row=row.row)
+                page = await read_page(self._ahead, self._key, self._names, name=name, row=row.row)
             except (CorruptionError, ValueError) as error:
                 missing = "missing" in str(error)
                 cause = f"page {row.number} in {row.name}: {error}"
@@ -161,7 +184,7 @@ class BlockSurvey:
 
     def _learn(self, row: _Row, page: Page, seen: SeenBlocks) -> None:
         """Note what a page that was not met before refers to."""
-        self._first.append((row.reader.point.id, row.disk, row.number))
+        self._first.append(row.stored())
         self.packs.learn(page)
         keys = block_keys(page)
         numbers = page.numbers() + row.number * PAGE_BLOCKS
@@ -174,12 +197,17 @@ class BlockSurvey:
     async def read(self, part: Part, /, *, progress: Progress) -> None:
         """Read every block of the packs of `part`, each once."""
         seen = SeenBlocks()
-        async for row, page in self._first_pages():
-            keys, numbers = block_keys(page), page.numbers()
-            fresh = ~seen.has(keys)
-            seen.add(keys[fresh])
-            fresh &= self.packs.in_part(page, part)[page.places[numbers, 0]]
-            await self._read_blocks(row, page, fresh, progress=progress)
+        for group in groups(self._first):
+            asked: list[Asked] = []
+            for stored in group:
+                page = await self._page(stored)
+                if page is not None:
+                    keys, numbers = block_keys(page), page.numbers()
+                    fresh = ~seen.has(keys)
+                    seen.add(keys[fresh])
+                    fresh &= self.packs.in_part(page, part)[page.places[numbers, 0]]
+                    asked.append(Asked(stored, page, keys, fresh))
+            await self._read_blocks(asked, progress=progress)
 
     async def reread(self, lost: Sequence[Lost], /) -> None:
         """Read the blocks that were lost, wherever they are."""
@@ -187,9 +215,10 @@ class BlockSurvey:
             return
         digests = np.frombuffer(b"".join([each.digest for each in lost]), np.uint8)
         asked = digests.reshape(-1, DIGEST_SIZE)
-        async for row, page in self._first_pages():
+        async for stored, page in self._first_pages():
             fresh = contains(asked, page.digests[page.numbers()])
-            await self._read_blocks(row, page, fresh, progress=lambda _: None)
+            again = Asked(stored, page, block_keys(page), fresh)
+            await self._read_blocks([again], progress=lambda _: None)
 
     async def whole_blocks(
         self, sessions: Collection[str], /
@@ -207,49 +236,50 @@ class BlockSurvey:
                     found[session].setdefault(digest, (name, offset, stored, at))
         return {session: [*rows.items()] for session, rows in found.items()}
 
-    async def _first_pages(self) -> AsyncIterator[tuple[_Row, Page]]:
+    async def _first_pages(self) -> AsyncIterator[tuple[StoredPage, Page]]:
         """Yield every page once, however many points have it."""
-        readers: dict[RecoveryPointId, PointReader] = {}
-        for point, disk, number in self._first:
-            if point not in readers:
-                # One reader at a time: each keeps pages in memory.
-                readers = {point: await self._repository.reader(point)}
-            reader = readers[point]
-            [(name, place)] = [(n, r) for k, n, r in reader.rows(disk) if k == number]
-            row = _Row(reader, disk, number, name, place)
-            page = await self._page(row)
+        for stored in self._first:
+            page = await self._page(stored)
             if page is not None:
-                yield row, page
+                yield stored, page
 
-    async def _read_blocks(
-        self,
-        row: _Row,
-        page: Page,
-        fresh: npt.NDArray[np.bool_],
-        *,
-        progress: Progress,
-    ) -> None:
-        """Read those of the page's blocks that are fresh."""
-        reader, disk, number = row.reader, row.disk, row.number
-        keys, numbers = block_keys(page), page.numbers()
-        block, size = reader.block_size, reader.size(disk)
-        extents = ExtentSet.of_pieces(numbers[fresh] + number * PAGE_BLOCKS, piece=block, size=size)
-        if not extents:
-            return
-        before = 0
+    async def _read_blocks(self, asked: Sequence[Asked], *, progress: Progress) -> None:
+        """Read what is fresh of some pages."""
+        block = self._repository.block_size
+        origins: dict[Wanted, tuple[Asked, np.uint64]] = {}
+        for each in asked:
+            start, fresh = each.stored.number * PAGE_BLOCKS, each.page.numbers()[each.fresh]
+            found = described(each.page, start, fresh, size=each.stored.size, block_size=block)
+            for wanted, key in zip(found, each.keys[each.fresh], strict=True):
+                origins[wanted] = each, key
+        left = dict.fromkeys(origins)
         try:
-            async for each in reader.surveyed(disk, extents):
-                if isinstance(each, Damage):
-                    self._lose(each, keys[numbers == each.offset // block - number * PAGE_BLOCKS])
-                    length = each.length
-                else:
-                    length = len(each.content)
-                before += length
-                progress(ByteCount(length))
+            async for looked in self._reading.look([*origins]):
+                for wanted in looked.wrong:
+                    await self._read_again(wanted, *origins[wanted])
+                progress(looked.length)
+                for wanted in looked.blocks:
+                    del left[wanted]
             self._failures = 0
         except TransientError as error:
+            # What was not read is not known to be sound.
+            for pack in dict.fromkeys(wanted.base[0] for wanted in left):
+                self._note_object(self._names.name(pack), Problem.UNREADABLE, str(error))
             self._fail(str(error), *(each for each, _ in self._points))
-            progress(ByteCount(extents.total - before))
+            progress(ByteCount(sum(wanted.length for wanted in left)))
+
+    async def _read_again(self, wanted: Wanted, asked: Asked, key: np.uint64) -> None:
+        """Have the last word on a block, from a reader that tries whatever may help."""
+        stored, block = asked.stored, self._repository.block_size
+        extents = ExtentSet.of_pieces(np.array([wanted.number]), piece=block, size=stored.size)
+        try:
+            reader = await self._repository.reader(stored.point)
+        except (PointRemovedError, PointUnknownError):
+            # Nobody needs it any more.
+            return
+        async for each in reader.surveyed(stored.disk, extents):
+            if isinstance(each, Damage):
+                self._lose(each, np.array([key]))
 
     def _lose(self, damage: Damage, keys: Keys) -> None:
         if damage.lost is None:
@@ -262,16 +292,16 @@ class BlockSurvey:
         for name in dict.fromkeys(place[0] for place in damage.lost.places):
             self._note_object(name, Problem.DAMAGED, f"a block in it: {cause}")
 
-    async def _page(self, row: _Row) -> Page | None:
+    async def _page(self, stored: StoredPage) -> Page | None:
         try:
             return await load_page(
-                self._store,
+                self._ahead,
                 self._key,
                 self._names,
-                name=row.name,
-                number=row.number,
-                row=row.row,
-                of=row.reader.point.id,
+                name=stored.name,
+                number=stored.number,
+                row=stored.row,
+                of=stored.point,
             )
         except (CorruptionError, TransientError):
             return None
@@ -310,7 +340,7 @@ class BlockSurvey:
         if cause:
             end = min((start + PAGE_BLOCKS) * block, size)
             return ExtentSet.of([(start * block, end)]), cause
-        page = await self._page(row)
+        page = await self._page(row.stored())
         if page is None:
             return EMPTY, ""
         numbers, keys = page.numbers(), block_keys(page)

@@ -60,7 +60,7 @@ class BlobStoreFacade:
         return await self._kept.names(prefix)
 
     async def sizes(self, prefix: str, /) -> dict[str, int]:
-        """Return the sizes of the objects with this prefix."""
+        """Return the length in bytes of every object with this prefix."""
         return await self._kept.sizes(prefix)
 
     async def delete(self, name: str, /) -> None:

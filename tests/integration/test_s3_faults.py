@@ -91,6 +91,7 @@ class Site:
             tracking=NoTracking(),
             level=Level.DEFAULT,
             rate=None,
+            latency_budget=None,
             runtime=runtime,
             progress=lambda _: None,
         )

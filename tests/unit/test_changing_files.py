@@ -40,6 +40,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_image(place: Place) -> None:
                 tracking=NoTracking(),
                 level=Level.DEFAULT,
                 rate=None,
+                latency_budget=None,
                 runtime=runtime,
                 progress=touching,
             )
@@ -53,6 +54,7 @@ def test_a_file_that_changes_while_it_is_read_is_no_image(place: Place) -> None:
             tracking=NoTracking(),
             level=Level.DEFAULT,
             rate=None,
+            latency_budget=None,
             runtime=runtime,
             progress=lambda _: None,
         )

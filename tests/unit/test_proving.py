@@ -2,15 +2,19 @@
 
 import pytest
 
+from reference_engine.repository.envelope import TAG
+from reference_engine.repository.index_cache import _Run
 from simulator.campaign.proving.random_runs import RandomRun, RunResult
 from simulator.campaign.proving.storage import small_objects
 from simulator.world.file_system import Durability
 
 
-def result_of(seed: int, durability: Durability | None = None) -> RunResult:
+def result_of(
+    seed: int, durability: Durability | None = None, *, cached: bool = False
+) -> RunResult:
     """Run one seed."""
     with small_objects():
-        return RandomRun(seed, durability).result()
+        return RandomRun(seed, durability, cached=cached).result()
 
 
 @pytest.mark.parametrize("durability", Durability)
@@ -20,6 +24,25 @@ def test_no_seed_loses_a_point(durability: Durability) -> None:
 
     assert [result for result in results if result.violations] == []
     assert sum(result.acknowledged for result in results) > 40
+
+
+def test_a_cache_that_cannot_be_trusted_loses_nothing() -> None:
+    """Damaged, cut off, lost or outliving a power cut, what is cached harms no point."""
+    results = [result_of(seed, cached=True) for seed in range(60)]
+
+    assert [result for result in results if result.violations] == []
+
+
+def test_a_cache_that_is_believed_as_it_is_loses_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof above has teeth: without the tags of its buckets a damaged cache loses points."""
+
+    def opened(run: _Run, bucket: int, sealed: bytes) -> bytearray:
+        del run, bucket
+        return bytearray(sealed[:-TAG])
+
+    monkeypatch.setattr(_Run, "opened", opened)
+
+    assert any(result_of(seed, cached=True).violations for seed in range(200))
 
 
 def test_a_seed_is_a_run() -> None:

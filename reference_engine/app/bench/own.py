@@ -17,6 +17,8 @@ _PROGRAM: Final = (sys.executable, "-m", "reference_engine.app")
 _ENVIRONMENT: Final = {"PYTHONDONTWRITEBYTECODE": ""}
 """Modules are compiled once, as where they are installed, and not on every start."""
 
+_CACHE: Final = "TWINSHOT_CACHE_DIR"
+
 _CHANGED: Final = "--changed"
 _LEVEL: Final = "--level"
 _READ_DATA: Final = "--read-data"
@@ -161,7 +163,8 @@ def _in(place: Place) -> tuple[str, str]:
 
 def _call(place: Place, *arguments: str) -> Call:
     # The source's directory could hold a package of the engine's name, but never does.
-    return Call(argv=(*_PROGRAM, *arguments), cwd=place.source.parent, env=_ENVIRONMENT)
+    env = {**_ENVIRONMENT, _CACHE: str(place.scratch / "cache")}
+    return Call(argv=(*_PROGRAM, *arguments), cwd=place.source.parent, env=env)
 
 
 def _help(command: str) -> str:

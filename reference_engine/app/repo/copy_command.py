@@ -7,6 +7,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.local_cache import NoCache, local_cache
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     naming,
@@ -17,6 +18,7 @@ from reference_engine.app.repositories import (
 from reference_engine.catalogue.points import NoPointError, PointLabel, point_labels, select_point
 from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.errors import PointUnknownError
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
@@ -33,6 +35,7 @@ def copy(
     machine: str | None = None,
     points: str | None = None,
     level: Literal["fast", "default", "best"] = "default",
+    no_cache: NoCache = False,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -48,13 +51,23 @@ def copy(
         machine: Copy points of this machine only.
         points: Copy these points only: ids or their beginnings, separated by commas.
         level: How hard to compress.
+        no_cache: Keep nothing on this machine: what the second one holds is looked up in memory.
         keys: How to open an encrypted source.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
     chosen = (machine, points)
     return runtime.run(
-        _copy(source, target, chosen, Level[level.upper()], Keyholder(keys), runtime, output)
+        _copy(
+            source,
+            target,
+            chosen,
+            Level[level.upper()],
+            Keyholder(keys),
+            runtime,
+            output,
+            local_cache(is_wanted=not no_cache),
+        )
     )
 
 
@@ -66,6 +79,7 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     holder: Keyholder,
     runtime: Runtime,
     output: Output,
+    cache: LocalCache | None,
 ) -> ExitCode:
     ours = await open_repository(source, runtime, holder)
     labels = _chosen(await point_labels(ours), *chosen)
@@ -84,6 +98,7 @@ async def _copy(  # noqa: PLR0917 - what the command line says
         second_key("TO"),
         runtime=runtime,
         output=output,
+        cache=cache,
         block_size=ours.block_size,
     )
     plan = plan_copy(asked, await theirs.commits())

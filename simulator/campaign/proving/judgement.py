@@ -80,7 +80,7 @@ async def _goes_on(
     )
     store, _ = storage.process()
     try:
-        await back_up(plan, store=store, storage=storage, ledger=ledger, runs={})
+        await back_up(plan, store=store, storage=storage, ledger=ledger, runs={}, cache=None)
         await _restore_all(await Repository.open(store), [*ledger.kept()], ledger)
     except TwinshotError as error:
         ledger.breach("R4", f"the next backup fails: {error}")

@@ -68,7 +68,12 @@ class World:
         return self.start(
             name,
             lambda store: back_up(
-                plan, store=store, storage=self.storage, ledger=self.ledger, runs=self.runs
+                plan,
+                store=store,
+                storage=self.storage,
+                ledger=self.ledger,
+                runs=self.runs,
+                cache=None,
             ),
         )
 

@@ -16,6 +16,7 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.repository.block_map import PIECES
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
@@ -42,16 +43,20 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     block_size: ByteCount
 
 
-async def opened(store: BlobStore, token: str, block_size: ByteCount, /) -> Repository:
+async def opened(
+    store: BlobStore, token: str, block_size: ByteCount, /, *, cache: LocalCache | None
+) -> Repository:
     """Open the repository, or make it; as `app.repositories` does it."""
     try:
-        return await Repository.open(store)
+        return await Repository.open(store, cache=cache)
     except RepositoryAbsentError:
         pass
     try:
-        return await Repository.create(store, identity_token=token, block_size=block_size)
+        return await Repository.create(
+            store, identity_token=token, block_size=block_size, cache=cache
+        )
     except RepositoryExistsError:
-        return await Repository.open(store)
+        return await Repository.open(store, cache=cache)
 
 
 async def back_up(
@@ -62,12 +67,13 @@ async def back_up(
     storage: Storage,
     ledger: Ledger,
     runs: dict[RunTag, Backup],
+    cache: LocalCache | None,
 ) -> None:
     """Make one point; what fails is undone as a job undoes it.
 
     `runs` is told of the run before anything is written, for whoever comes after its death.
     """
-    repository = await opened(store, plan.token, plan.block_size)
+    repository = await opened(store, plan.token, plan.block_size, cache=cache)
     session = await repository.open_run(plan.machine, token=plan.token)
     runs[session.run] = plan
     try:

@@ -25,6 +25,7 @@ from simulator.campaign.proving.processes import (
 )
 from simulator.campaign.proving.storage import ROOT, Storage
 from simulator.facade.file_system import FileSystemFacade
+from simulator.facade.local_cache import LocalCacheFacade
 from simulator.faults.storage import SHORT
 from simulator.kernel.stepping import SteppedTask
 from simulator.kernel.streams import Stream
@@ -104,6 +105,7 @@ class RandomRun:
         /,
         *,
         trace: Callable[[str], None] = lambda _: None,
+        cached: bool = False,
     ) -> None:
         chance = self._chance = Stream("prove", seed)
         drawn = tuple(Durability)[chance.below(len(Durability))]
@@ -113,6 +115,8 @@ class RandomRun:
         self._contents = Contents(self._block_size)
         self._ledger = Ledger()
         self._storage = Storage.empty(self._durability, Stream("storage", seed))
+        # It is on another machine: no power cut of the storage takes it back.
+        self._cache = LocalCacheFacade(Stream("cache", seed)) if cached else None
         self._runs: dict[RunTag, Backup] = {}
         self._begun = 0
         self._reclaims = 0
@@ -283,7 +287,12 @@ class RandomRun:
         return self._process(
             plan.token,
             lambda store: back_up(
-                plan, store=store, storage=self._storage, ledger=self._ledger, runs=self._runs
+                plan,
+                store=store,
+                storage=self._storage,
+                ledger=self._ledger,
+                runs=self._runs,
+                cache=self._cache,
             ),
             plan,
         )

@@ -32,6 +32,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     seeds: tuple[int, ...]
     durability: str | None
     mutant: str | None
+    cached: bool
 
 
 def repository(
@@ -40,6 +41,7 @@ def repository(
     mode: Mode = "both",
     jobs: Annotated[int, Parameter(name=("--jobs", "-j"))] = 1,
     mutant: str | None = None,
+    cache: Annotated[bool, Parameter(negative=())] = False,
     steps: Annotated[bool, Parameter(negative=())] = False,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -51,6 +53,7 @@ def repository(
             with a journal, or any of them. By default each seed has one of the two.
         jobs: Worker processes on this machine.
         mutant: A safety rule to take away first; `mutants --of repository` names them all.
+        cache: Let engines look blocks up in a cache that is damaged, cut off, lost and stale.
         steps: Write every call of every process, of one seed.
         output: Where results go.
     """
@@ -63,12 +66,18 @@ def repository(
     durability = None if mode == "both" else mode
     if steps:
         with removed(mutant), small_objects():
-            RandomRun(wanted[0], durability and Durability(durability), trace=output.say).result()
+            RandomRun(
+                wanted[0],
+                durability and Durability(durability),
+                trace=output.say,
+                cached=cache,
+            ).result()
+    planted = f"{' --cache' * cache}{'' if mutant is None else f' --mutant {mutant}'}"
     began = monotonic()
     found: list[RunResult] = []
     with output.steps("prove repository", len(wanted)) as advance:
         chunks = [
-            Chunk(seeds=tuple(part), durability=durability, mutant=mutant)
+            Chunk(seeds=tuple(part), durability=durability, mutant=mutant, cached=cache)
             for part in _parts(wanted, _CHUNK if len(wanted) > jobs * _CHUNK else 1)
         ]
         for results in spread(try_chunk, chunks, jobs=jobs):
@@ -79,8 +88,8 @@ def repository(
                 len(found), f"{rate:.1f} seeds/s{f', {broken} broke something' if broken else ''}"
             )
             for result in results:
-                _tell_failure(result, mutant, output)
-    return _tell(sorted(found, key=lambda each: each.seed), monotonic() - began, mutant, output)
+                _tell_failure(result, planted, output)
+    return _tell(sorted(found, key=lambda each: each.seed), monotonic() - began, planted, output)
 
 
 def span_of(text: str, /) -> range:
@@ -117,10 +126,10 @@ def try_chunk(chunk: Chunk, /) -> list[RunResult]:
     """Return the result of each seed."""
     durability = None if chunk.durability is None else Durability(chunk.durability)
     with removed(chunk.mutant), small_objects():
-        return [RandomRun(seed, durability).result() for seed in chunk.seeds]
+        return [RandomRun(seed, durability, cached=chunk.cached).result() for seed in chunk.seeds]
 
 
-def _tell_failure(result: RunResult, mutant: str | None, output: Output) -> None:
+def _tell_failure(result: RunResult, planted: str, output: Output) -> None:
     if not result.violations:
         return
     output.record(
@@ -128,17 +137,16 @@ def _tell_failure(result: RunResult, mutant: str | None, output: Output) -> None
         seed=result.seed,
         mode=result.durability,
         violations=result.violations,
-        replay=_replay(result, mutant),
+        replay=_replay(result, planted),
     )
 
 
-def _replay(result: RunResult, mutant: str | None) -> str:
-    planted_bug = "" if mutant is None else f" --mutant {mutant}"
+def _replay(result: RunResult, planted: str) -> str:
     mode = f" --mode {result.durability}" if result.forced else ""
-    return f"twinshot prove repository --seeds {result.seed}{mode}{planted_bug} --steps"
+    return f"twinshot prove repository --seeds {result.seed}{mode}{planted} --steps"
 
 
-def _tell(results: list[RunResult], wall_s: float, mutant: str | None, output: Output) -> ExitCode:
+def _tell(results: list[RunResult], wall_s: float, planted: str, output: Output) -> ExitCode:
     broken = [result for result in results if result.violations]
     rows: list[tuple[str, ...]] = []
     for durability in Durability:
@@ -159,7 +167,7 @@ def _tell(results: list[RunResult], wall_s: float, mutant: str | None, output: O
     for result in broken[:_ALARMS_SHOWN]:
         first = result.violations[0]
         output.say(f"FAIL seed {result.seed}: {first.rule}: {first.detail[:300]}")
-        output.say(f"     replay: {_replay(result, mutant)}")
+        output.say(f"     replay: {_replay(result, planted)}")
     if len(broken) > _ALARMS_SHOWN:
         output.say(f"     and {len(broken) - _ALARMS_SHOWN} more seeds")
     digest = blake3()

@@ -9,7 +9,14 @@ import msgspec
 
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.model.units import SECOND, ByteCount, Instant
-from reference_engine.repository import map_writer, pack, page_mover, repack_rule, storing
+from reference_engine.repository import (
+    known_index,
+    map_writer,
+    pack,
+    page_mover,
+    repack_rule,
+    storing,
+)
 from simulator.facade.file_system import FileSystemFacade
 from simulator.faults.storage import StorageClock, StorageFaults
 from simulator.kernel.streams import Stream
@@ -94,6 +101,7 @@ def small_objects(sizes: Sizes = TINY, /) -> Iterator[None]:
         (page_mover, "FRAME_SIZE", sizes.frame),
         (map_writer, "MAPS_MAX", sizes.maps),
         (repack_rule, "ROUND_MAX", sizes.repacked),
+        (known_index, "KEPT_ROWS", 1),
     )
     kept = [(owner, name, getattr(owner, name)) for owner, name, _ in planted]
     for owner, name, size in planted:
