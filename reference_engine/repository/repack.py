@@ -198,7 +198,8 @@ class Repack:
     ) -> RepackRun:
         def decide(history: History) -> Entry:
             epoch = Epoch(history.epoch(REPACK) + 1)
-            return RunOpenedEntry(machine=REPACK, epoch=epoch, session=session)
+            # Chance that begins anew after a restart draws the same; the log gives no epoch twice.
+            return RunOpenedEntry(machine=REPACK, epoch=epoch, session=f"{session}-{epoch}")
 
         opened = await self._log.append(decide)
         assert isinstance(opened, RunOpenedEntry), opened
@@ -210,7 +211,7 @@ class Repack:
             usage,
             objects,
             run=self._own,
-            session=session,
+            session=opened.session,
             executor=self._executor,
         )
 

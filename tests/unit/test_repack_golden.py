@@ -70,8 +70,8 @@ def test_a_stored_repository_with_moved_points_is_read() -> None:
     async def scenario() -> None:
         store = golden()
         assert [name for name in store.objects if name.startswith("points/")] == [
-            "points/b.repack-d",
-            "points/c.repack-d",
+            "points/b.repack-d-1",
+            "points/c.repack-d-1",
         ]
         repository = await Repository.open(store)
         for point, image in (("b", SECOND), ("c", THIRD)):

@@ -116,9 +116,10 @@ async def moved(
     if not plan.choice.objects:
         return foreseen(plan), ()
     sessions: list[str] = []
+    chance = runtime.random("repack")
 
     def token() -> str:
-        sessions.append(runtime.random("repack").token())
+        sessions.append(chance.token())
         return sessions[-1]
 
     with output.steps("repacking", plan.choice.moved) as step:
