@@ -176,7 +176,17 @@ async def give_up(
     """Remove what there is of the order, say how it ended, and return that."""
     if outcome is not Outcome.REFUSED:
         await _discard(ports, host, policy, order)
+        if await _is_there(ports, host, policy, order):
+            return end_order(ports, order, Outcome.RETRY_OK, cause=cause, arrived=None)
     return end_order(ports, order, outcome, cause=cause, arrived=None)
+
+
+async def _is_there(ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder) -> bool:
+    """Return whether the machine was made after all, by a call whose answer was lost."""
+    with suppress(TwinshotError):
+        async with ports.runtime.deadline(policy.step_limit):
+            return await host.realized(order.id) is not None
+    return False
 
 
 async def _discard(ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder) -> None:
