@@ -84,7 +84,7 @@ async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCo
     try:
         return await _write(repository, label, request, runtime, output)
     except CorruptionError as error:
-        raise await repository.explained(label.point, error) from error
+        raise await repository.manifests.explained(label.point, error) from error
 
 
 async def _write(

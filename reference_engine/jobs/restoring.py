@@ -180,7 +180,17 @@ async def give_up(
             lambda: host.discard(order.node, order=order.id),
             within=_DISCARDED_WITHIN,
         )
+        if await _is_there(ports, host, policy, order):
+            return end_order(ports, order, Outcome.RETRY_OK, cause=cause, arrived=None)
     return end_order(ports, order, outcome, cause=cause, arrived=None)
+
+
+async def _is_there(ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder) -> bool:
+    """Return whether the machine was made after all, by a call whose answer was lost."""
+    with suppress(TwinshotError):
+        async with ports.runtime.deadline(policy.step_limit):
+            return await host.realized(order.id) is not None
+    return False
 
 
 def end_order(

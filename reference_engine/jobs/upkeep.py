@@ -119,7 +119,7 @@ class Upkeep:
         newest: Instant | None = None
         for entry in await ports.repository.commits():
             try:
-                record = await ports.repository.recorded(entry)
+                record = await ports.repository.manifests.record(entry)
             except (CorruptionError, PointRemovedError):
                 continue  # of a point whose record is damaged a person decides
             newest = max(newest or record.host_instant, record.host_instant)

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from reference_engine.model.errors import ConsistencyLostError, CorruptionError
 from reference_engine.model.identity import DiskId, RunTag
-from reference_engine.model.units import Instant
+from reference_engine.model.units import ByteCount, Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import NameTable, PageRow
@@ -207,7 +207,7 @@ class RepackRun:
     async def _move(self, rows: Rows, number: int) -> None:
         row = rows[number]
         holder, offset = int(row["key"]) >> 32, int(row["key"]) & 0xFFFF_FFFF
-        size = int(row["size"])
+        size = ByteCount(int(row["size"]))
         try:
             page = await load_page(
                 self._store,

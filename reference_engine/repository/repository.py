@@ -86,12 +86,15 @@ class Repository:
         self._header = header
         self._log = log
         self._known = known
-        self._manifests = Manifests(store, header, log)
+        self.manifests = Manifests(store, header, log)
+        """Reads what the log's entries speak of."""
+
         self.reclaim = Reclaim(store, header, log)
         """Removes points, and gives their space back."""
 
         self.leases = Leases(log)
         """Keeps points that are being read."""
+
         self.repack = Repack(store, header, log, executor=executor)
         """Moves what is used out of packs of which little is used."""
 
@@ -253,7 +256,7 @@ class Repository:
         Raises:
             ManifestDamagedError: one of them cannot be trusted; `commits` and `point` tell which.
         """
-        return tuple([await self._manifests.record(entry) for entry in await self.commits()])
+        return tuple([await self.manifests.record(entry) for entry in await self.commits()])
 
     async def point(self, point: RecoveryPointId, /) -> RecoveryPoint:
         """Return one committed point.
@@ -262,15 +265,7 @@ class Repository:
             PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
-        return await self._manifests.record(await self._manifests.entry(point))
-
-    async def recorded(self, entry: PointCommittedEntry, /) -> RecoveryPoint:
-        """Return the point of an entry of `commits`, without asking for later entries.
-
-        Raises:
-            PointRemovedError, ManifestDamagedError: it was removed meanwhile, or is damaged.
-        """
-        return await self._manifests.record(entry)
+        return await self.manifests.record(await self.manifests.entry(point))
 
     async def latest(self, machine: MachineId, /) -> RecoveryPoint | None:
         """Return the machine's newest point, or None where it has none.
@@ -280,7 +275,7 @@ class Repository:
         """
         await self._log.refresh()
         entries = self._log.history.live_of(machine)
-        return await self._manifests.record(entries[-1]) if entries else None
+        return await self.manifests.record(entries[-1]) if entries else None
 
     async def committed(self, run: RunTag, /) -> RecoveryPoint | None:
         """Return the point that this run committed; None: it did not, or it has expired.
@@ -296,7 +291,7 @@ class Repository:
         if not entries:
             return None
         await self._log.settle()
-        return await self._manifests.record(entries[-1])
+        return await self.manifests.record(entries[-1])
 
     async def interrupted(self, machine: MachineId, /) -> bool:
         """Return whether the machine's newest run was opened and came to no point."""
@@ -364,11 +359,11 @@ class Repository:
             PointUnknownError: it was never committed, or it has expired.
             ManifestDamagedError: its manifest is not what was written.
         """
-        standing = await self._manifests.read(await self._manifests.entry(point))
+        standing = await self.manifests.read(await self.manifests.entry(point))
 
         async def moved() -> Manifest | None:
             nonlocal standing
-            found = await self._manifests.moved(standing)
+            found = await self.manifests.moved(standing)
             standing = found or standing
             return None if found is None else found.manifest
 
@@ -381,12 +376,6 @@ class Repository:
         """Return an empty count of points, to which those of `commits` are added."""
         return Inventory(self._store, self._header)
 
-    async def explained(
-        self, point: RecoveryPointId, damage: CorruptionError, /
-    ) -> CorruptionError | PointRemovedError:
-        """Return why reading the point really failed: it may have been removed meanwhile."""
-        return await self._manifests.explained(point, damage)
-
     async def is_swept(self, name: str, /) -> bool:
         """Return whether no point may use the object any more, so that it may be gone."""
         await self._log.refresh()
@@ -394,7 +383,7 @@ class Repository:
 
     async def _base(self, entry: PointCommittedEntry, *, check: bool) -> Standing | None:
         try:
-            standing = await self._manifests.read(entry)
+            standing = await self.manifests.read(entry)
             if check:
                 # The run before came to nothing. Should a damaged page of the base be the reason,
                 # then every run would end like it.

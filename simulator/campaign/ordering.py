@@ -13,7 +13,7 @@ from reference_engine.jobs.instant import run_from_point
 from reference_engine.jobs.replicating import replicate
 from reference_engine.jobs.restoring import leased, restore_machine
 from reference_engine.jobs.surroundings import Policy, Ports
-from reference_engine.model.errors import TwinshotError
+from reference_engine.model.errors import TransientError, TwinshotError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import (
     DiskId,
@@ -192,6 +192,8 @@ class Orders:
                     await engine.ports.runtime.sleep(pause)
                     # Whoever opens one more file asks the repository anew.
                     self._note(point, mount, await _prints(await repository.reader(point)))
+        except TransientError:
+            pass  # nobody can look now; that says nothing about the point
         except TwinshotError as failure:
             self._note(point, mount, {}, unreadable=str(failure))
 

@@ -11,6 +11,7 @@ from simulator.faults.life_cycle import MachineCloned, MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
+from simulator.scenario.orders import Place, impossible_orders
 from simulator.world.applications.application import (
     LARGEST_CELL,
     LEAST_CELLS,
@@ -46,7 +47,6 @@ class Volume(Strict):
     pinned: bool = False
     local: bool = False
     """A disk of its coordinator's own: nobody else reaches it, machines on it do not fail over."""
-
     room: Size | None = Field(default=None, ge=0)
     """What is left on it for snapshots; without end where nothing is said."""
 
@@ -231,7 +231,7 @@ class Scenario(Strict):
     variants: tuple[Variant, ...] = ()
 
 
-Complaint = tuple[tuple[str | int, ...], str]
+Complaint = tuple[Place, str]
 """Where in the file, and what is wrong there."""
 
 
@@ -267,9 +267,7 @@ def impossibilities(scenario: Scenario, /) -> Iterator[Complaint]:
         yield from _expectations(scenario, variant.expect, (*here, "expect"))
 
 
-def _application(
-    scenario: Scenario, machine: VirtualMachine, place: tuple[str | int, ...]
-) -> Iterator[Complaint]:
+def _application(scenario: Scenario, machine: VirtualMachine, place: Place) -> Iterator[Complaint]:
     if machine.application is None:
         return
     if not SMALLEST_CELL <= scenario.cell <= LARGEST_CELL:
@@ -281,9 +279,7 @@ def _application(
             yield place, f"needs disks of at least {LEAST_CELLS} cells"
 
 
-def _disk_sizes(
-    scenario: Scenario, disk: Disk, place: tuple[str | int, ...]
-) -> Iterator[Complaint]:
+def _disk_sizes(scenario: Scenario, disk: Disk, place: Place) -> Iterator[Complaint]:
     if disk.image is None and disk.size is None:
         yield place, "a disk needs a size or an image"
     elif disk.image is not None and disk.size is not None:
@@ -308,7 +304,7 @@ def _duplicates(scenario: Scenario) -> Iterator[Complaint]:
 
 
 def _happenings(
-    scenario: Scenario, happenings: tuple[Happening, ...], place: tuple[str | int, ...]
+    scenario: Scenario, happenings: tuple[Happening, ...], place: Place
 ) -> Iterator[Complaint]:
     nodes = {node.name for node in scenario.nodes}
     machines = _machines(scenario)
@@ -342,6 +338,8 @@ def _happenings(
             needs = "no machine" if happening.machine else "a machine"
             yield (*here, "machine"), f"an outage of the {happening.service} concerns {needs}"
         yield from _trigger(scenario, happening, here)
+    hosting = frozenset(machine.name for machine in scenario.machines if machine.application)
+    yield from impossible_orders(happenings, place, hosting)
 
 
 def _node_meant(named: str, nodes: set[str], machines: set[str]) -> tuple[str, set[str]]:
@@ -350,9 +348,7 @@ def _node_meant(named: str, nodes: set[str], machines: set[str]) -> tuple[str, s
     return owner, nodes if owner == named else machines
 
 
-def _trigger(
-    scenario: Scenario, happening: Happening, here: tuple[str | int, ...]
-) -> Iterator[Complaint]:
+def _trigger(scenario: Scenario, happening: Happening, here: Place) -> Iterator[Complaint]:
     match getattr(happening, "on", None):
         case AtTime(at=at) if at > scenario.duration:
             yield (*here, "on", "at"), "is after the scenario's end"
@@ -374,7 +370,7 @@ def _machines(scenario: Scenario) -> set[str]:
 
 
 def _expectations(
-    scenario: Scenario, expect: tuple[Expectation, ...], place: tuple[str | int, ...]
+    scenario: Scenario, expect: tuple[Expectation, ...], place: Place
 ) -> Iterator[Complaint]:
     there = _machines(scenario)
     numbers = {machine.name: number for number, machine in enumerate(scenario.machines)}

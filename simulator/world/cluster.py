@@ -204,11 +204,10 @@ class World:
         blackout: Duration,
         fails: bool = False,
     ) -> None:
-        """Live-migrate: copy memory while the guest runs, stand still, go on on `target`."""
+        """Live-migrate, from where the machine is once nothing has to be waited for any more."""
         if self.migration_waits_for_backup:
             while self._backing_up(machine):
                 await self.sim.sleep(Duration(5 * SECOND))
-        # While it waited the machine may have been moved, saved or switched off.
         source = machine.node
         if source is None or source == target or machine.migrating or not self.member(target):
             return

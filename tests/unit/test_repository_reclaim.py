@@ -222,7 +222,7 @@ def test_a_point_that_was_removed_while_it_was_read_is_not_called_damaged() -> N
         await reclaim_without(other, "a")
         with pytest.raises(CorruptionError) as caught:
             await reader.read(DISK, ExtentSet.whole(reader.size(DISK)))
-        explained = await repository.explained(RecoveryPointId("a"), caught.value)
+        explained = await repository.manifests.explained(RecoveryPointId("a"), caught.value)
         assert isinstance(explained, PointRemovedError)
 
         store.objects["packs/session-b-1"] = b"?"

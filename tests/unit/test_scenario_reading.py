@@ -374,3 +374,26 @@ def test_a_size_without_a_unit_is_refused(text: object) -> None:
     """Nobody has to guess whether a megabyte was meant to be a million."""
     with pytest.raises(ValueError, match="with a unit"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("restored_as", "refused"), [("original", True), ("new", False)])
+def test_an_application_is_not_put_back_while_it_runs(restored_as: str, *, refused: bool) -> None:
+    """Its machine may be restored beside itself; in its own place it is said to be impossible."""
+    text = changed('guest = "vss"', 'guest = "vss"\napplication = "ledger"')
+    text = text.replace("512 KiB + 512 B", "768 KiB")
+    text += f"""
+[[happenings]]
+kind = "machine-restored"
+order = "r1"
+machine = "x"
+target = "B"
+volume = "V1"
+restored_as = "{restored_as}"
+on = {{ at = "20m" }}
+"""
+    if not refused:
+        assert parse_scenario(text, name="night.toml").happenings
+        return
+    [complaint] = complaints_about(text)
+    assert "restored_as" in complaint
+    assert complaint.endswith("is `new` only where an application runs")
