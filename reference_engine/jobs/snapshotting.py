@@ -102,40 +102,72 @@ async def prepare_volumes(
     run: RunTag,
     redirect: Redirect,
 ) -> tuple[VolumeHold, ...]:
-    """Have each volume coordinated, or redirected, as the run needs."""
+    """Have each volume coordinated, or redirected, as the run needs.
+
+    Runs decide on a volume one after the other: a move that another run began between the look and
+    the cut would take the volume from under the snapshot.
+    """
     holds: list[VolumeHold] = []
     for volume in sorted({disk.volume for disk in machine.disks}):
-        state = await await_settled(ports, policy, volume)
-        confirm_room(state, policy)
-        route = choose_route(
-            state,
-            placement.owner,
-            back_end=machine.back_end,
-            now=ports.runtime.now(),
-            last_move=ledger.last_move(volume),
-            in_use=ledger.in_use(volume) - 1,
-            hysteresis=policy.coordinator_hysteresis,
-        )
-        kind, reason = route.kind, route.reason
-        if kind is RouteKind.MOVE:
-            try:
-                await ports.cluster.move_coordinator(volume, target=placement.owner)
-                ledger.note_move(volume, ports.runtime.now())
-            except (CoordinatorMoveRefusedError, OperationFailedError) as refusal:
-                kind, reason = RouteKind.REDIRECTED, str(refusal)
-        if kind is RouteKind.REDIRECTED:
-            # A direct write inside the hold would tear the snapshot (CSV v1).
-            hold = await redirect(volume)
-        else:
-            now = await ports.cluster.volume(volume)
-            hold = VolumeHold(volume=volume, coordinator=now.coordinator, redirections=None)
-        holds.append(replace(hold, room_known=state.free is not None))
-        ports.tracer(
-            RouteChosen(
-                at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason
+        while not ledger.claim(volume):
+            await ports.runtime.sleep(policy.poll)
+        try:
+            hold = await _prepare(
+                ports,
+                policy,
+                ledger,
+                volume,
+                machine.back_end,
+                owner=placement.owner,
+                run=run,
+                redirect=redirect,
             )
-        )
+        finally:
+            ledger.unclaim(volume)
+        holds.append(hold)
     return tuple(holds)
+
+
+async def _prepare(
+    ports: Ports,
+    policy: Policy,
+    ledger: VolumeLedger,
+    volume: VolumeName,
+    back_end: BackEnd,
+    /,
+    *,
+    owner: NodeName,
+    run: RunTag,
+    redirect: Redirect,
+) -> VolumeHold:
+    state = await await_settled(ports, policy, volume)
+    confirm_room(state, policy)
+    route = choose_route(
+        state,
+        owner,
+        back_end=back_end,
+        now=ports.runtime.now(),
+        last_move=ledger.last_move(volume),
+        in_use=ledger.in_use(volume) - 1,
+        hysteresis=policy.coordinator_hysteresis,
+    )
+    kind, reason = route.kind, route.reason
+    if kind is RouteKind.MOVE:
+        try:
+            await ports.cluster.move_coordinator(volume, target=owner)
+            ledger.note_move(volume, ports.runtime.now())
+        except (CoordinatorMoveRefusedError, OperationFailedError) as refusal:
+            kind, reason = RouteKind.REDIRECTED, str(refusal)
+    if kind is RouteKind.REDIRECTED:
+        # A direct write inside the hold would tear the snapshot (CSV v1).
+        hold = await redirect(volume)
+    else:
+        now = await ports.cluster.volume(volume)
+        hold = VolumeHold(volume=volume, coordinator=now.coordinator, redirections=None)
+    ports.tracer(
+        RouteChosen(at=ports.runtime.now(), run=run, volume=volume, route=kind.value, reason=reason)
+    )
+    return replace(hold, room_known=state.free is not None)
 
 
 async def restore_preference(
@@ -147,13 +179,16 @@ async def restore_preference(
     """
     moved = ledger.last_move(volume)
     rested = moved is not None and ports.runtime.now() - moved >= policy.coordinator_hysteresis
-    if not rested or ledger.in_use(volume) > 0:
+    if not rested or ledger.in_use(volume) > 0 or not ledger.claim(volume):
         return
-    with suppress(TransientError, RefusedError):
-        state = await ports.cluster.volume(volume)
-        if state.coordinator != state.preferred:
-            await ports.cluster.move_coordinator(volume, target=state.preferred)
-        ledger.forget_move(volume)
+    try:
+        with suppress(TransientError, RefusedError):
+            state = await ports.cluster.volume(volume)
+            if state.coordinator != state.preferred:
+                await ports.cluster.move_coordinator(volume, target=state.preferred)
+            ledger.forget_move(volume)
+    finally:
+        ledger.unclaim(volume)
 
 
 async def confirm_held(ports: Ports, machine: Machine, holds: Iterable[VolumeHold], /) -> None:

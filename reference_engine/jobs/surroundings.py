@@ -100,6 +100,7 @@ class VolumeLedger:
         self._moved: dict[VolumeName, Instant] = {}
         self._nodes: dict[NodeName, int] = {}
         self._owed: dict[VolumeName, None] = {}
+        self._claimed: set[VolumeName] = set()
 
     def has_room(
         self, node: NodeName, volumes: tuple[VolumeName, ...], /, *, policy: Policy
@@ -134,6 +135,17 @@ class VolumeLedger:
         """Count one run less."""
         assert self.in_use(volume) > 0, volume
         self._uses[volume] -= 1
+
+    def claim(self, volume: VolumeName, /) -> bool:
+        """Let nobody else decide how the volume is written; False: somebody else is about to."""
+        if volume in self._claimed:
+            return False
+        self._claimed.add(volume)
+        return True
+
+    def unclaim(self, volume: VolumeName, /) -> None:
+        """Let others decide again."""
+        self._claimed.remove(volume)
 
     def redirect(self, volume: VolumeName, /) -> None:
         """Count one more run that needs the volume redirected."""

@@ -104,7 +104,7 @@ def any_owners_accepted() -> list[Patch]:
 
 def order_files_left() -> list[Patch]:
     """The files of an order that came to nothing stay."""
-    return [(restoring, "_discard", _nothing)]
+    return [(restoring, "insist", _nothing)]
 
 
 PLANTED: Final[tuple[tuple[str, str, Callable[[], list[Patch]]], ...]] = (
