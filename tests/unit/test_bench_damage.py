@@ -1,42 +1,27 @@
 """`twinshot bench damage` injures tools alike, and tells a refusal from a wrong restore."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from reference_engine.app.bench.draws import Draws
 from reference_engine.app.bench.injuries import choose_flip, flip, kill_midway
 from reference_engine.app.bench.measuring import Call
-from reference_engine.app.command_line import run
 from reference_engine.model.units import MILLISECOND, Duration, seconds
-
-Lines = Callable[..., tuple[int, list[dict[str, Any]]]]
-
-
-@pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """Return a function that runs a command and gives its exit code and records."""
-
-    def call(*tokens: object) -> tuple[int, list[dict[str, Any]]]:
-        capsys.readouterr()
-        code = run(["--json", *(str(token) for token in tokens)])
-        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    return call
+from tests.strategies.command_line import CommandLine
 
 
-def test_a_tool_is_injured_and_looked_after(tmp_path: Path, lines: Lines) -> None:
+def test_a_tool_is_injured_and_looked_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Flips are noticed, nothing is restored wrong, what dies loses no point; only results stay."""
     options = ("--size", "8MiB", "--trials", 1, "--peers", "none", "--out", tmp_path / "out")
-    code, records = lines("bench", "damage", *options)
+    records = CommandLine(capsys).records("bench", "damage", *options)
     ours, parity = [record for record in records if record["type"] == "endured"]
     lines_of_trials = (tmp_path / "out" / "trials.jsonl").read_text("utf-8").splitlines()
     trials = json.loads(lines_of_trials[0])
 
-    assert code == 0
     assert (ours["flips"], ours["flipped_points"], ours["wrong"]) == (1, 3, 0)
     assert ours["backups_kept"] == ours["backups_went_on"] == ours["backups_whole"]
     assert ours["prunes_kept"] == ours["prunes_went_on"] == ours["prunes_whole"]
@@ -51,12 +36,13 @@ def test_a_tool_is_injured_and_looked_after(tmp_path: Path, lines: Lines) -> Non
     assert "Nothing was restored wrong" in (tmp_path / "out" / "report.html").read_text("utf-8")
 
 
-def test_no_trials_are_refused(tmp_path: Path, lines: Lines) -> None:
+def test_no_trials_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """They would show nothing, and leave nothing behind."""
-    code, _ = lines("bench", "damage", "--trials", 0, "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    said = CommandLine(capsys).refused(2, "bench", "damage", "--trials", 0, "--out", out)
 
-    assert code == 2
-    assert not (tmp_path / "out").exists()
+    assert "show nothing" in said
+    assert not out.exists()
 
 
 def test_one_bit_of_one_file_flips(tmp_path: Path) -> None:

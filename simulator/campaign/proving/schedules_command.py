@@ -10,12 +10,12 @@ from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.naming import named
+from simulator.campaign.processes import spread
 from simulator.campaign.proving.mutants import removed, repository_mutant
 from simulator.campaign.proving.pairs import PAIRS, Pair
 from simulator.campaign.proving.schedules import ScheduleResult, every_schedule, try_schedule
 from simulator.campaign.proving.seeds_command import Mode, check_jobs
 from simulator.campaign.proving.storage import small_objects
-from simulator.campaign.proving.work import spread
 from simulator.world.file_system import Durability
 
 _ALARMS_SHOWN: Final = 10

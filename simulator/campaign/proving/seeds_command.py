@@ -12,10 +12,10 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.processes import spread
 from simulator.campaign.proving.mutants import removed, repository_mutant
 from simulator.campaign.proving.random_runs import RandomRun, RunResult
 from simulator.campaign.proving.storage import small_objects
-from simulator.campaign.proving.work import spread
 from simulator.world.file_system import Durability
 
 _DEFAULT: Final = "1..500"

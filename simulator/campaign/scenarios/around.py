@@ -1,11 +1,9 @@
 """Scenario files under many seeds: other draws of chance around the same schedule."""
 
-import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from time import process_time  # noqa: TID251 - what a subject costs is real time
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -59,8 +57,17 @@ def titles(files: list[Path], /) -> list[tuple[Path, str]]:
     ]
 
 
-def try_around(file: Path, title: str, seeds: range, /) -> Around:
+class Subject(NamedTuple):
+    """A scenario of a file, by its title, and the seeds to try around it."""
+
+    file: Path
+    title: str
+    seeds: range
+
+
+def try_around(work: Subject, /) -> Around:
     """Return what one scenario came to under every seed; each point is restored once."""
+    file, title, seeds = work
     began = process_time()
     breaches: list[SeedBreach] = []
     scenario = read_scenario(file)
@@ -79,24 +86,3 @@ def try_around(file: Path, title: str, seeds: range, /) -> Around:
         breaches=tuple(breaches),
         cpu_s=process_time() - began,
     )
-
-
-def tried_around(work: list[tuple[Path, str]], seeds: range, /, *, jobs: int) -> Iterator[Around]:
-    """Yield the result of each scenario as it is done, over so many processes.
-
-    Raises:
-        InputRefusedError: for more than one process joblib is needed, and is not installed.
-    """
-    if jobs == 1:
-        for file, title in work:
-            yield try_around(file, title, seeds)
-        return
-    try:
-        joblib: Any = importlib.import_module("joblib")
-    except ImportError:
-        raise InputRefusedError(
-            "joblib is not installed", "pip install 'twinshot[campaign]', or use -j 1"
-        ) from None
-    parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
-    order = joblib.delayed(try_around)
-    yield from parallel(order(file, title, seeds) for file, title in work)

@@ -10,7 +10,8 @@ from cyclopts import Parameter
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Form, Output
 from reference_engine.model.errors import InputRefusedError
-from simulator.campaign.scenarios.around import Around, parse_seeds, titles, tried_around
+from simulator.campaign.processes import spread
+from simulator.campaign.scenarios.around import Around, Subject, parse_seeds, titles, try_around
 from simulator.campaign.scenarios.drawing import drawing_of
 from simulator.campaign.scenarios.json_schema import FILE_NAME, json_schema, schema_text
 from simulator.campaign.scenarios.template import TEMPLATE
@@ -164,11 +165,11 @@ def check(
 
 
 def _check_around(files: list[Path], seeds: range, jobs: int, output: Output) -> ExitCode:
-    work = titles(files)
-    order = {title: number for number, (_, title) in enumerate(work)}
+    work = [Subject(file, title, seeds) for file, title in titles(files)]
+    order = {each.title: number for number, each in enumerate(work)}
     results: list[Around] = []
     with output.steps("scenarios", len(work)) as advance:
-        for result in tried_around(work, seeds, jobs=jobs):
+        for result in spread(try_around, work, jobs=jobs):
             results.append(result)
             advance(len(results), f"{sum(len(each.breaches) for each in results)} seeds broken")
     results.sort(key=lambda each: order[each.title])
