@@ -92,4 +92,5 @@ class ChangeTrackingFacade:
             snapshot.live[disk],
             point,
             granule_cells=self._world.rct_granule_cells,
+            size=snapshot.sizes[disk],
         )

@@ -166,16 +166,24 @@ class ReferencePoint:
 
 
 def rct_changes(
-    disk: SimDisk, image: StampImage, point: ReferencePoint, /, *, granule_cells: int
+    disk: SimDisk,
+    image: StampImage,
+    point: ReferencePoint,
+    /,
+    *,
+    granule_cells: int,
+    size: ByteCount,
 ) -> ExtentSet:
     """Return what changed on the disk between a reference point and a checkpoint's `image`.
+
+    `size` is the disk's as it was then: it may have been resized since.
 
     Raises:
         TrackerUnusableError: the map was lost in an unclean failover.
     """
     if disk.id in point.lost:
         raise TrackerUnusableError(str(disk.id), "its map was lost in an unclean failover")
-    every = np.arange(disk.cells)
+    every = np.arange(image.cells)
     # A trim is a change like any other: its stamp counts without the mark.
     stamps = image.read(every) & np.uint64(TRIMMED - 1)
     granule = granule_cells * (16 if disk.id in point.coarse else 1)
@@ -185,4 +193,4 @@ def rct_changes(
     if disk.id in point.everything:
         changed[:] = True
     granules = np.unique(np.flatnonzero(changed) // granule)
-    return ExtentSet.of_pieces(granules, piece=ByteCount(granule * disk.cell), size=disk.size)
+    return ExtentSet.of_pieces(granules, piece=ByteCount(granule * disk.cell), size=size)

@@ -210,7 +210,9 @@ def test_resilient_tracking_covers_writes_and_trims(
     if coarse:
         point.coarse.add(disk.id)
 
-    changed = rct_changes(disk, disk.stamps.snapshot(), point, granule_cells=GRANULE)
+    changed = rct_changes(
+        disk, disk.stamps.snapshot(), point, granule_cells=GRANULE, size=disk.size
+    )
 
     granule = ByteCount(GRANULE * CELL * (16 if coarse else 1))
     assert changed == bytes_of(disk, after).aligned(granule, size=disk.size)
@@ -222,11 +224,14 @@ def test_resilient_tracking_says_when_its_map_was_lost() -> None:
     point.lost.add(disk.id)
 
     with pytest.raises(TrackerUnusableError, match="unclean failover"):
-        rct_changes(disk, disk.stamps.snapshot(), point, granule_cells=GRANULE)
+        rct_changes(disk, disk.stamps.snapshot(), point, granule_cells=GRANULE, size=disk.size)
 
 
 def test_nothing_changed_is_an_answer() -> None:
     """A reference point without a write since has an empty delta."""
     disk, point = written_disk(np.array([1, 2]), np.empty(0, np.int64), trim=False)
 
-    assert rct_changes(disk, disk.stamps.snapshot(), point, granule_cells=GRANULE) == EMPTY
+    assert (
+        rct_changes(disk, disk.stamps.snapshot(), point, granule_cells=GRANULE, size=disk.size)
+        == EMPTY
+    )
