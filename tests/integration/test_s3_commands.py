@@ -252,7 +252,8 @@ def test_a_bucket_is_pruned(served: Client) -> None:
     served.source.write_bytes(served.content[: MIB // 2] + served.content[: MIB // 2])
     second = served.records(*served.backup())[-1]["point"]
     before = served.records("repo", "stats", served.address)[-1]
-    pruned = served.records("repo", "prune", served.address, "--keep-last", 1)[-1]
+    prune = ("repo", "prune", served.address, "--keep-last", 1)
+    pruned = served.records(*prune, "--max-unused", "unlimited")[-1]
 
     assert pruned["freed_bytes"] > 0
     after = served.records("repo", "stats", served.address)[-1]
@@ -260,4 +261,9 @@ def test_a_bucket_is_pruned(served: Client) -> None:
     assert after["objects"] == before["objects"] - pruned["objects"] + 8
     assert [p["id"] for p in served.records("points", "--repo", served.address)[:-1]] == [second]
     assert first != second
+    assert served.records("verify", "--repo", served.address)[-1]["intact"] == 1
+
+    # Half of what is stored belonged to the first point only, and its pack is repacked.
+    repacked = served.records(*prune, "--max-unused", "0")[-1]
+    assert repacked["freed_bytes"] > 0
     assert served.records("verify", "--repo", served.address)[-1]["intact"] == 1
