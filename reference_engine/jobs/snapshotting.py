@@ -1,7 +1,6 @@
 """Steps S2 to S6: everything until both snapshots exist and the guest goes on."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 
 import msgspec
 from msgspec.structs import replace
@@ -14,8 +13,6 @@ from reference_engine.model.errors import (
     CoordinatorMoveRefusedError,
     MachineChangedError,
     OperationFailedError,
-    RefusedError,
-    TransientError,
     VolumeBusyError,
 )
 from reference_engine.model.identity import DiskId, NodeName, RunTag, SnapshotId, VolumeName
@@ -176,17 +173,19 @@ async def restore_preference(
     """Have the node coordinate the volume that should, if we moved it and it has come to rest.
 
     A preference, not a promise: what does not work now is tried again after the next run.
+
+    Raises:
+        TransientError, RefusedError: it could not be moved now.
     """
     moved = ledger.last_move(volume)
     rested = moved is not None and ports.runtime.now() - moved >= policy.coordinator_hysteresis
     if not rested or ledger.in_use(volume) > 0 or not ledger.claim(volume):
         return
     try:
-        with suppress(TransientError, RefusedError):
-            state = await ports.cluster.volume(volume)
-            if state.coordinator != state.preferred:
-                await ports.cluster.move_coordinator(volume, target=state.preferred)
-            ledger.forget_move(volume)
+        state = await ports.cluster.volume(volume)
+        if state.coordinator != state.preferred:
+            await ports.cluster.move_coordinator(volume, target=state.preferred)
+        ledger.forget_move(volume)
     finally:
         ledger.unclaim(volume)
 

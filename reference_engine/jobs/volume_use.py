@@ -1,7 +1,10 @@
 """Which volumes a run counts on: taken, perhaps redirected, and always given back."""
 
+from contextlib import suppress
+
 from reference_engine.jobs.snapshotting import VolumeHold, prepare_volumes, restore_preference
 from reference_engine.jobs.surroundings import Policy, Ports, VolumeLedger
+from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.model.identity import NodeName, RunTag, VolumeName
 from reference_engine.model.machine import Machine, Placement
 from reference_engine.trace.engine import VolumesReleased, VolumesTaken
@@ -80,4 +83,5 @@ async def make_direct(ports: Ports, ledger: VolumeLedger, /) -> None:
 async def give_back(ports: Ports, policy: Policy, ledger: VolumeLedger, /) -> None:
     """Give back every volume that this engine moved, that nobody uses and that came to rest."""
     for volume in ledger.moved():
-        await restore_preference(ports, policy, ledger, volume)
+        with suppress(TransientError, RefusedError):  # the next run gives it back
+            await restore_preference(ports, policy, ledger, volume)

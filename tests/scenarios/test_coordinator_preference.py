@@ -1,5 +1,7 @@
 """A coordinator that the engine moved goes home."""
 
+import pytest
+
 from reference_engine.trace.cluster import CoordinatorChanged
 from simulator.campaign.trial import run_trial, subjects_of
 from simulator.scenario.reading import parse_scenario
@@ -24,9 +26,22 @@ disks = [{ volume = "V1", size = "1 MiB" }]
 """
 
 
-def test_a_moved_coordinator_goes_home() -> None:
-    """Once the volume has come to rest, the node that should coordinate it does so again."""
-    scenario = parse_scenario(AWAY, name="away")
+SILENT_AT_LAST = """
+[[happenings]]
+kind = "partition"
+cut = "engine-cluster"
+lasts = "20m"
+on = { machine = "x", step = 16, occurrence = 3 }
+"""
+
+
+@pytest.mark.parametrize("trouble", ["", SILENT_AT_LAST], ids=["calm", "silent-at-last"])
+def test_a_moved_coordinator_goes_home(trouble: str) -> None:
+    """Once the volume has come to rest, the node that should coordinate it does so again.
+
+    Where the cluster cannot be reached then, it is asked until it can.
+    """
+    scenario = parse_scenario(AWAY + trouble, name="away")
     subject = subjects_of(scenario, name="away", path=None, seed=None, images={})[0]
 
     trial = run_trial(
