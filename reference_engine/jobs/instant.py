@@ -2,21 +2,15 @@
 
 from collections.abc import Awaitable, Callable
 
-from reference_engine.jobs.restoring import end_order, give_up, leased
+from reference_engine.jobs.restoring import carry_out, leased
 from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import (
-    ConsistencyLostError,
-    CorruptionError,
-    RefusedError,
     RestoreDiffersError,
-    TransientError,
 )
-from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.restore_order import RestoreOrder
-from reference_engine.model.units import ByteCount, Duration
+from reference_engine.model.units import ByteCount
 from reference_engine.ports.machine_import import MachineImport
-from reference_engine.repository.reader import PointReader
 from reference_engine.restore.configuration import Arrival, arrival
 from reference_engine.restore.instant import InstantDisk
 from reference_engine.trace.engine import RestoreBegan
@@ -42,29 +36,23 @@ async def run_from_point(
 
     Given again after the engine's end, it goes on with what the machine had written.
     """
-    cause = ""
-    for attempt in range(1, policy.attempts + 1):
-        try:
-            arrived = await _run(ports, host, policy, order, runs, room)
-        except (RefusedError, CorruptionError) as refusal:
-            cause = str(refusal)
-            break
-        except (TransientError, ConsistencyLostError) as failure:
-            cause = str(failure)
-        else:
-            outcome = Outcome.OK if attempt == 1 else Outcome.RETRY_OK
-            return end_order(ports, order, outcome, cause=cause, arrived=arrived)
-        if attempt < policy.attempts:
-            await ports.runtime.sleep(Duration(policy.retry_delay << (attempt - 1)))
-    return await give_up(ports, host, policy, order, outcome=Outcome.FAIL_CLEAN, cause=cause)
+    return await carry_out(
+        ports,
+        host,
+        policy,
+        order,
+        lambda: _attempt(ports, host, policy, order, runs, room=room),
+    )
 
 
-async def _run(  # noqa: PLR0917 - as above
+async def _attempt(
     ports: Ports,
     host: MachineImport,
     policy: Policy,
     order: RestoreOrder,
     runs: Runs,
+    /,
+    *,
     room: ByteCount,
 ) -> Arrival | None:
     async with ports.runtime.deadline(policy.step_limit):
@@ -75,16 +63,21 @@ async def _run(  # noqa: PLR0917 - as above
         async with ports.runtime.deadline(policy.step_limit):
             inventory = await host.inventory(order.node)
         arrived = arrival(reader.point.machine, order, inventory)
-        ports.tracer(
-            RestoreBegan(
-                at=ports.runtime.now(), order=order, point=RecoveryPointId(reader.point.id)
-            )
-        )
+        ports.tracer(RestoreBegan(at=ports.runtime.now(), order=order, point=order.point))
         async with ports.runtime.deadline(policy.step_limit):
             disks = tuple(
                 [
-                    await _open(reader, host, order, arrived, number, room)
-                    for number in range(len(arrived.paths))
+                    await InstantDisk.open(
+                        reader,
+                        source.id,
+                        host,
+                        node=order.node,
+                        order=order.id,
+                        path=path,
+                        volume=order.volume,
+                        room=room,
+                    )
+                    for source, path in zip(reader.point.machine.disks, arrived.paths, strict=True)
                 ]
             )
         await runs(disks)
@@ -103,23 +96,3 @@ async def _run(  # noqa: PLR0917 - as above
                 replace=order.replace,
             )
     return arrived
-
-
-async def _open(  # noqa: PLR0917 - as above
-    reader: PointReader,
-    host: MachineImport,
-    order: RestoreOrder,
-    arrived: Arrival,
-    number: int,
-    room: ByteCount,
-) -> InstantDisk:
-    return await InstantDisk.open(
-        reader,
-        reader.point.machine.disks[number].id,
-        host,
-        node=order.node,
-        order=order.id,
-        path=arrived.paths[number],
-        volume=order.volume,
-        room=room,
-    )

@@ -5,7 +5,7 @@ then a machine is made of them. A later attempt, or another life of the engine, 
 order's files are; where the order comes to nothing, no file of it stays.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -65,47 +65,72 @@ async def restore_machine(
     Giving the same order again after the engine's end goes on with it; where it is done already,
     nothing is done once more.
     """
-    cause = ""
-    for attempt in range(1, policy.attempts + 1):
-        restore = _Restore(ports, host, policy, order)
+    restore = _Restore(ports, host, policy, order)
+    return await carry_out(
+        ports,
+        host,
+        policy,
+        order,
+        restore.run,
+        refused=lambda: Outcome.FAIL_CLEAN if restore.prepared else Outcome.REFUSED,
+    )
+
+
+async def carry_out(
+    ports: Ports,
+    host: MachineImport,
+    policy: Policy,
+    order: RestoreOrder,
+    attempt: Callable[[], Awaitable[Arrival | None]],
+    /,
+    *,
+    refused: Callable[[], Outcome] = lambda: Outcome.FAIL_CLEAN,
+) -> Outcome:
+    """Attempt the order until it is done or given up; return how it ended, and say so.
+
+    `attempt` returns how the machine came back, None where it had come back before; `refused` tells
+    what a refusal comes to.
+    """
+    outcome, cause = Outcome.FAIL_CLEAN, ""
+    for number in range(1, policy.attempts + 1):
         try:
-            done = await restore.run()
+            arrived = await attempt()
         except RefusedError as refusal:
-            outcome = Outcome.REFUSED if not restore.prepared else Outcome.FAIL_CLEAN
-            return await give_up(ports, host, policy, order, outcome=outcome, cause=str(refusal))
+            outcome, cause = refused(), str(refusal)
+            break
         except CorruptionError as damage:
-            return await give_up(
-                ports, host, policy, order, outcome=Outcome.FAIL_CLEAN, cause=str(damage)
-            )
+            cause = str(damage)
+            break
         except (TransientError, ConsistencyLostError) as failure:
             cause = str(failure)
         else:
-            outcome = Outcome.OK if attempt == 1 else Outcome.RETRY_OK
-            return end_order(ports, order, outcome, cause=cause, arrived=done)
-        if attempt < policy.attempts:
-            await ports.runtime.sleep(Duration(policy.retry_delay << (attempt - 1)))
-    return await give_up(ports, host, policy, order, outcome=Outcome.FAIL_CLEAN, cause=cause)
+            done = Outcome.OK if number == 1 else Outcome.RETRY_OK
+            return _end_order(ports, order, done, cause=cause, arrived=arrived)
+        if number < policy.attempts:
+            await ports.runtime.sleep(Duration(policy.retry_delay << (number - 1)))
+    return await _give_up(ports, host, policy, order, outcome=outcome, cause=cause)
 
 
 class _Restore:
-    """One attempt."""
+    """The attempts of one order."""
 
     def __init__(
         self, ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder, /
     ) -> None:
         self._ports, self._host, self._policy, self._order = ports, host, policy, order
         self.prepared = False
-        """Whether anything was done to a host."""
+        """Whether the newest attempt did anything to a host."""
 
     async def run(self) -> Arrival | None:
         """Return how the machine came back; None: it had come back before."""
         ports, host, order, policy = self._ports, self._host, self._order, self._policy
+        self.prepared = False
         async with ports.runtime.deadline(policy.step_limit):
             if await host.realized(order.id) is not None:
                 return None
             await self._check_absent()
             point = order.point or await self._newest()
-        async with leased(ports, self._policy, point, f"restore {order.id}") as reader:
+        async with leased(ports, policy, point, f"restore {order.id}") as reader:
             async with ports.runtime.deadline(policy.step_limit):
                 inventory = await host.inventory(order.node)
             arrived = arrival(reader.point.machine, order, inventory)
@@ -162,7 +187,7 @@ class _Restore:
         return file.handle
 
 
-async def give_up(
+async def _give_up(
     ports: Ports,
     host: MachineImport,
     policy: Policy,
@@ -181,8 +206,8 @@ async def give_up(
             within=_DISCARDED_WITHIN,
         )
         if await _is_there(ports, host, policy, order):
-            return end_order(ports, order, Outcome.RETRY_OK, cause=cause, arrived=None)
-    return end_order(ports, order, outcome, cause=cause, arrived=None)
+            return _end_order(ports, order, Outcome.RETRY_OK, cause=cause, arrived=None)
+    return _end_order(ports, order, outcome, cause=cause, arrived=None)
 
 
 async def _is_there(ports: Ports, host: MachineImport, policy: Policy, order: RestoreOrder) -> bool:
@@ -193,7 +218,7 @@ async def _is_there(ports: Ports, host: MachineImport, policy: Policy, order: Re
     return False
 
 
-def end_order(
+def _end_order(
     ports: Ports, order: RestoreOrder, outcome: Outcome, *, cause: str, arrived: Arrival | None
 ) -> Outcome:
     """Say how an order ended, and return that."""

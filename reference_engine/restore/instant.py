@@ -5,18 +5,15 @@ stands in a second file. A block counts from the instant in which both are durab
 the machine's nor the engine's end leaves a block of which nobody knows. The point is only read.
 """
 
-from typing import Final
-
 import numpy as np
 
 from reference_engine.model.errors import OverlayFullError
-from reference_engine.model.extents import EMPTY, ExtentSet
+from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, OrderId, VolumeName
-from reference_engine.model.units import MIB, ByteCount
+from reference_engine.model.units import ByteCount
 from reference_engine.ports.machine_import import MachineImport, PreparedFile
 from reference_engine.repository.reader import PointReader
-
-_WINDOW: Final = 8 * MIB
+from reference_engine.restore.onto_host import differing, windows, write_content
 
 
 class InstantDisk:
@@ -79,7 +76,12 @@ class InstantDisk:
     @property
     def written(self) -> ExtentSet:
         """The blocks that the machine wrote."""
-        found = np.flatnonzero(np.frombuffer(self._present, np.uint8))
+        return self._written_in(ByteCount(0), self.size)
+
+    def _written_in(self, offset: ByteCount, length: ByteCount) -> ExtentSet:
+        """Return those of them that these bytes touch."""
+        first, last = offset // self._block, -(-(offset + length) // self._block)
+        found = np.flatnonzero(np.frombuffer(self._present[first:last], np.uint8)) + first
         return ExtentSet.of_pieces(found, piece=self._block, size=self.size)
 
     def give_room(self, room: ByteCount, /) -> None:
@@ -95,7 +97,7 @@ class InstantDisk:
         """
         window = ExtentSet.of([(offset, offset + length)])
         content = bytearray(length)
-        own = self.written & window
+        own = self._written_in(offset, length) & window
         for low, high in (window - own).bounds.tolist():
             part = await self._reader.read(self.disk, ExtentSet.of([(low, high)]))
             content[low - offset : high - offset] = part
@@ -142,20 +144,18 @@ class InstantDisk:
             CorruptionError: the point is damaged.
         """
         rest = ExtentSet.whole(self.size) - self.written
-        for start in range(0, self.size, _WINDOW):
-            window = ExtentSet.of([(start, min(start + _WINDOW, self.size))]) & rest
-            if not window:
-                continue
-            holes = window
-            async for stretch in self._reader.stretches(self.disk, window):
-                inside = ExtentSet.of([(stretch.offset, stretch.offset + len(stretch.content))])
-                holes -= inside
-                for low, high in (inside & window).bounds.tolist():
-                    piece = bytes(stretch.content[low - stretch.offset : high - stretch.offset])
-                    await self._host.write(
-                        self._node, self.handle, offset=ByteCount(low), content=piece
-                    )
-            await self._blank(holes)
+        for start, end in windows(self.size):
+            wanted = ExtentSet.of([(start, end)]) & rest
+            if wanted:
+                holes = await write_content(
+                    self._reader,
+                    self.disk,
+                    self._host,
+                    wanted,
+                    node=self._node,
+                    handle=self.handle,
+                )
+                await self._blank(holes)
         await self._host.flush(self._node, self.handle)
 
     async def _blank(self, holes: ExtentSet) -> None:
@@ -172,12 +172,7 @@ class InstantDisk:
 
     async def differing(self) -> ExtentSet:
         """Return the blocks that the machine did not write and that are not the point's."""
-        wrong = EMPTY
-        for start in range(0, self.size, _WINDOW):
-            length = ByteCount(min(_WINDOW, self.size - start))
-            content = await self._host.read(
-                self._node, self.handle, offset=ByteCount(start), length=length
-            )
-            window = ExtentSet.of([(start, start + length)])
-            wrong |= await self._reader.differing(self.disk, window, content)
+        wrong = await differing(
+            self._reader, self.disk, self._host, node=self._node, handle=self.handle
+        )
         return wrong - self.written

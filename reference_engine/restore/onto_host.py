@@ -9,8 +9,7 @@ from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.machine_import import MachineImport, PreparedFile
 from reference_engine.repository.reader import PointReader
 
-WINDOW: Final = 8 * MIB
-"""How much is asked of a host at once."""
+_WINDOW: Final = 8 * MIB
 
 
 async def write_disk(
@@ -33,26 +32,46 @@ async def write_disk(
     """
     reader.confirm(disk)
     written = 0
-    for start, end in _windows(reader.size(disk)):
+    for start, end in windows(reader.size(disk)):
         wanted = ExtentSet.of([(start, end)])
         if not file.fresh:
             length = ByteCount(end - start)
             there = await host.read(node, file.handle, offset=start, length=length)
             wanted &= await reader.differing(disk, wanted, there)
-        holes = EMPTY if file.fresh else wanted
-        async for stretch in reader.stretches(disk, wanted):
-            inside = ExtentSet.of([(stretch.offset, stretch.offset + len(stretch.content))])
-            for low, high in (inside & wanted).bounds.tolist():
-                piece = bytes(stretch.content[low - stretch.offset : high - stretch.offset])
-                await host.write(node, file.handle, offset=ByteCount(low), content=piece)
-                written += len(piece)
-            holes -= inside
-        for low, high in holes.bounds.tolist():
+        holes = await write_content(reader, disk, host, wanted, node=node, handle=file.handle)
+        written += (wanted - holes).total
+        for low, high in () if file.fresh else holes.bounds.tolist():
             blank = bytes(high - low)
             await host.write(node, file.handle, offset=ByteCount(low), content=blank)
             written += high - low
     await host.flush(node, file.handle)
     return ByteCount(written)
+
+
+async def write_content(
+    reader: PointReader,
+    disk: DiskId,
+    host: MachineImport,
+    wanted: ExtentSet,
+    /,
+    *,
+    node: NodeName,
+    handle: str,
+) -> ExtentSet:
+    """Have the file hold what the disk has of `wanted`; return its holes, which are not written.
+
+    Raises:
+        CorruptionError: the point is damaged; the file holds only a part.
+        TransientError: a host or the repository failed.
+    """
+    holes = wanted
+    async for stretch in reader.stretches(disk, wanted):
+        inside = ExtentSet.of([(stretch.offset, stretch.offset + len(stretch.content))])
+        for low, high in (inside & wanted).bounds.tolist():
+            piece = bytes(stretch.content[low - stretch.offset : high - stretch.offset])
+            await host.write(node, handle, offset=ByteCount(low), content=piece)
+        holes -= inside
+    return holes
 
 
 async def verify_disk(
@@ -70,18 +89,32 @@ async def verify_disk(
         RestoreDiffersError: it does not; writing it once more may help.
         CorruptionError: the point's map is damaged.
     """
-    wrong = 0
-    for start, end in _windows(reader.size(disk)):
-        length = ByteCount(end - start)
-        content = await host.read(node, file.handle, offset=start, length=length)
-        window = ExtentSet.of([(start, end)])
-        wrong += (await reader.differing(disk, window, content)).total
+    wrong = await differing(reader, disk, host, node=node, handle=file.handle)
     await reader.confirm_pages(disk)
     if wrong:
-        raise RestoreDiffersError(disk, wrong)
+        raise RestoreDiffersError(disk, wrong.total)
 
 
-def _windows(size: ByteCount) -> list[tuple[ByteCount, ByteCount]]:
+async def differing(
+    reader: PointReader, disk: DiskId, host: MachineImport, /, *, node: NodeName, handle: str
+) -> ExtentSet:
+    """Return the blocks of which the host reads out of the file what is not the point's.
+
+    Raises:
+        CorruptionError: the point's map is damaged.
+        TransientError: a host or the repository failed.
+    """
+    wrong = EMPTY
+    for start, end in windows(reader.size(disk)):
+        length = ByteCount(end - start)
+        content = await host.read(node, handle, offset=start, length=length)
+        wrong |= await reader.differing(disk, ExtentSet.of([(start, end)]), content)
+    return wrong
+
+
+def windows(size: ByteCount) -> list[tuple[ByteCount, ByteCount]]:
+    """Return the bounds of the parts in which a disk of this size is asked of a host."""
     return [
-        (ByteCount(start), ByteCount(min(start + WINDOW, size))) for start in range(0, size, WINDOW)
+        (ByteCount(start), ByteCount(min(start + _WINDOW, size)))
+        for start in range(0, size, _WINDOW)
     ]
