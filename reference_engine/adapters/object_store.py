@@ -57,7 +57,6 @@ _SLOWEST: Final = ByteCount(256 * KIB)
 _PUT_MAX: Final = ByteCount(5 * 1024 * 1024 * KIB)
 """What S3 takes in one put."""
 
-_TRIES_MAX: Final = 8
 _PAUSE_FIRST: Final = 0.2
 _PAUSE_MAX: Final = 5.0
 _PAGE_RETRIES: Final = 4
@@ -71,7 +70,8 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """For one answer, beside the time that its bytes take."""
 
     outage: Duration = Duration(60 * SECOND)
-    """From its first failure on, for a service that did answer before."""
+    """From its first failure on, for a service that did answer before; as long for one operation
+    that goes on failing while others are answered."""
 
     stranger: Duration = Duration(5 * SECOND)
     """For a service that never answered: most likely its address is wrong."""
@@ -308,7 +308,8 @@ class ObjectStore(BlobStore):
     async def _asked(self, doing: str, ask: Callable[[], Awaitable[Result]]) -> Result:
         """Return the answer; a failure that may pass is met with patience."""
         pause = _PAUSE_FIRST
-        for attempt in range(1, _TRIES_MAX + 1):
+        failing_since: float | None = None
+        while True:
             try:
                 answer = await ask()
             except CorruptionError:
@@ -324,7 +325,9 @@ class ObjectStore(BlobStore):
                     failure = explained(error, doing=doing, place=self._place)
                 if not isinstance(failure, TransientError):
                     raise failure from error
-                if self._is_lost() or attempt == _TRIES_MAX:
+                if failing_since is None:
+                    failing_since = asyncio.get_running_loop().time()
+                if self._is_lost() or self._is_over(failing_since):
                     raise failure from error
             else:
                 self._note_answer()
@@ -332,7 +335,6 @@ class ObjectStore(BlobStore):
             # Engines that lost one service together should not come back in step.
             await asyncio.sleep(pause * (0.5 + os.urandom(1)[0] / 512))
             pause = min(2 * pause, _PAUSE_MAX)
-        raise AssertionError(doing)
 
     def _note_answer(self) -> None:
         self._answered, self._out_since = True, None
@@ -345,10 +347,12 @@ class ObjectStore(BlobStore):
 
     def _was_lost(self) -> bool:
         """Return whether the service has failed for too long to be waited for."""
-        if self._out_since is None:
-            return False
+        return self._out_since is not None and self._is_over(self._out_since)
+
+    def _is_over(self, since: float) -> bool:
+        """Return whether what has failed since then has failed for too long."""
         limit = self._patience.outage if self._answered else self._patience.stranger
-        return asyncio.get_running_loop().time() - self._out_since >= limit / SECOND
+        return asyncio.get_running_loop().time() - since >= limit / SECOND
 
     def _limit(self, size: int) -> asyncio.Timeout:
         """Return the limit of one request that carries `size` bytes."""
