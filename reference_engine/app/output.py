@@ -5,6 +5,7 @@ Results go to standard output, everything else to standard error. A bar is drawn
 
 import contextlib
 import enum
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
@@ -167,6 +168,18 @@ class Output:
                 return lambda done: bar.advance(task, done)
 
             yield grow
+
+
+def counting(step: Callable[[int, str], None], /) -> Callable[[], None]:
+    """Return what moves the bar of `steps` on by one thing that was done."""
+    numbers = itertools.count(1)
+    return lambda: step(next(numbers), "")
+
+
+def announcing(step: Callable[[int, str], None], /) -> Callable[[str], None]:
+    """Return what says at the bar of `steps` which thing is begun, all before it being done."""
+    numbers = itertools.count()
+    return lambda doing: step(next(numbers), doing)
 
 
 def _tell(sentence: str) -> None:

@@ -11,17 +11,17 @@ from cyclopts import Parameter
 from reference_engine.app.bench.amounts import disk_size
 from reference_engine.app.bench.changes import ChangeRequest
 from reference_engine.app.bench.contestants import Contestant
-from reference_engine.app.bench.damage_report import broken, figures, render_page, tell
+from reference_engine.app.bench.damage_report import figures, is_our_failure, render_page, tell
 from reference_engine.app.bench.images import ImageRequest, layout_here, make_image, usual_use
-from reference_engine.app.bench.own import OwnEngine, is_ours, ways, with_parity
+from reference_engine.app.bench.own import OwnEngine, ways, with_parity
 from reference_engine.app.bench.peers import chosen_peers
 from reference_engine.app.bench.results import machine_information
 from reference_engine.app.bench.rounds import make_generations
 from reference_engine.app.bench.scaling import space_for
-from reference_engine.app.bench.trials import Endured, Trials
+from reference_engine.app.bench.trials import Trials
 from reference_engine.app.bench.workplace import full_disk_told, require_room, working_in
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output
+from reference_engine.app.output import Output, announcing
 from reference_engine.model.errors import InputRefusedError
 
 _OUT: Final = Path("reports/bench-damage")
@@ -48,8 +48,8 @@ def damage(
     Bits are drawn from the seed; where a kill hits depends on the machine.
 
     Args:
-        peers: Tools to compare with (restic, borg), each alone or as NAME=PATH, or script=PATH for
-            one of your own; `none` for none, and without this option all that are installed.
+        peers: Tools to compare with (restic, borg), each alone or as NAME=PATH; `none` for none,
+            and without this option all that are installed.
         size: Size of the disk.
         trials: How many bits are flipped, and how many calls of each kind are killed.
         seed: Which bits are flipped.
@@ -59,7 +59,7 @@ def damage(
     if trials < 1:
         raise InputRefusedError(f"{trials} trials show nothing", "give at least one")
     field = chosen_peers(peers)
-    # A tool that cannot check what it stored promises nothing that could be broken.
+    # A tool that cannot repair what it stored promises too little to be held to it.
     able = [tool for tool in field.peers if tool.repairs]
     left_out = [tool.name for tool in field.peers if not tool.repairs]
     usual = ways()[0]
@@ -67,7 +67,6 @@ def damage(
     tools: list[Contestant] = [*own, *able]
     bytes_of_disk = disk_size(size)
     used = usual_use(bytes_of_disk)
-    every: list[Endured] = []
     with working_in(out, keep=False) as work, full_disk_told(work):
         require_room(work, space_for(used, 2 * len(tools)))
         request = ImageRequest(
@@ -77,28 +76,24 @@ def damage(
             first = make_image(work / "day-0.raw", request, advance=advance)
             generations = make_generations(first, _DAYS)
         with output.steps("injuring", len(tools) * trials * _KINDS) as step:
-            done = 0
-
-            def progress(doing: str) -> None:
-                nonlocal done
-                step(done, doing)
-                done += 1
-
-            injured = Trials(generations, work, seed=seed, progress=progress)
+            injured = Trials(generations, work, seed=seed, progress=announcing(step))
             every = [injured.endure(tool, trials=trials) for tool in tools]
     facts = _facts(tools, left_out + list(field.missing))
     under = f"a disk of {size}, three points, {trials} trials of each kind"
-    page = render_page(every, title="Damage and sudden deaths", under=under, facts=facts)
+    records = [figures(endured) for endured in every]
+    holds = not any(is_our_failure(record) for record in records)
+    page = render_page(
+        records, holds=holds, title="Damage and sudden deaths", under=under, facts=facts
+    )
     (out / "report.html").write_text(page, encoding="utf-8")
     lines = [json.dumps(msgspec.to_builtins(endured)) for endured in every]
     (out / "trials.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for name, said in facts:
         output.say(f"{name:<16} {said}")
-    tell(every, output)
+    tell(records, output)
     output.say(f"report           {out / 'report.html'}")
     output.say(f"every trial      {out / 'trials.jsonl'}")
-    ours = [figures(endured) for endured in every if is_ours(endured.tool)]
-    code = ExitCode.FINDING if any(broken(record) for record in ours) else ExitCode.OK
+    code = ExitCode.OK if holds else ExitCode.FINDING
     output.summary(tools=len(every), result=str(out / "trials.jsonl"), exit_code=int(code))
     return code
 

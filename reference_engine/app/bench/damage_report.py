@@ -8,6 +8,9 @@ from reference_engine.app.bench.trials import BACKUP, PRUNE, Endured, Restored
 from reference_engine.app.output import Output
 from reference_engine.reporting.bars import Bar, BarPage, Chart, render_bars
 
+Figures = dict[str, Any]
+"""How a tool bore its trials, by name: its own name, and counts."""
+
 COLUMNS: Final = (
     *("TOOL", "FLIPS", "NOTICED", "POINTS SAME", "REFUSED", "WRONG", "SAME AFTER REPAIR", "WRONG"),
     *("KILLED BACKUPS", "POINTS KEPT", "WENT ON", "WHOLE"),
@@ -24,11 +27,11 @@ _MEASURES: Final = (
 )
 
 
-def figures(endured: Endured, /) -> dict[str, Any]:
-    """Return how a tool bore its trials, for programs."""
+def figures(endured: Endured, /) -> Figures:
+    """Return how a tool bore its trials."""
     points = [each for flip in endured.flips for each in flip.points]
     repaired = [each for flip in endured.flips for each in flip.after_repair]
-    record: dict[str, Any] = {
+    record: Figures = {
         "tool": endured.tool,
         "flips": len(endured.flips),
         "noticed": sum(flip.noticed for flip in endured.flips),
@@ -48,9 +51,9 @@ def figures(endured: Endured, /) -> dict[str, Any]:
     return record
 
 
-def broken(record: dict[str, Any], /) -> bool:
-    """Return whether a tool restored something wrong, or a death cost it a point."""
-    return bool(
+def is_our_failure(record: Figures, /) -> bool:
+    """Return whether this engine restored something wrong, or a death cost it a point."""
+    return is_ours(record["tool"]) and bool(
         record["wrong"]
         or record["wrong_after_repair"]
         or record["backups_kept"] < record["backups"]
@@ -58,20 +61,23 @@ def broken(record: dict[str, Any], /) -> bool:
     )
 
 
-def tell(every: Sequence[Endured], output: Output, /) -> None:
+def tell(records: Sequence[Figures], output: Output, /) -> None:
     """Write one line for each tool."""
-    for endured in every:
-        output.record("endured", **figures(endured))
-    output.table(COLUMNS, [_cells(figures(endured)) for endured in every])
+    for record in records:
+        output.record("endured", **record)
+    output.table(COLUMNS, [_cells(record) for record in records])
 
 
 def render_page(
-    every: Sequence[Endured], /, *, title: str, under: str, facts: Sequence[tuple[str, str]]
+    records: Sequence[Figures],
+    /,
+    *,
+    holds: bool,
+    title: str,
+    under: str,
+    facts: Sequence[tuple[str, str]],
 ) -> str:
-    """Return the page of the trials."""
-    records = [figures(endured) for endured in every]
-    ours = [record for record in records if is_ours(record["tool"])]
-    holds = not any(broken(record) for record in ours)
+    """Return the page of the trials; `holds`: nothing of ours is broken."""
     return render_bars(
         BarPage(
             title=title,
@@ -95,8 +101,8 @@ def render_page(
     )
 
 
-def _bar(part: str, whole: str) -> Callable[[dict[str, Any]], Bar]:
-    def bar(record: dict[str, Any]) -> Bar:
+def _bar(part: str, whole: str) -> Callable[[Figures], Bar]:
+    def bar(record: Figures) -> Bar:
         share = record[part] / max(record[whole], 1)
         return Bar(
             label=record["tool"],
@@ -111,7 +117,7 @@ def _bar(part: str, whole: str) -> Callable[[dict[str, Any]], Bar]:
     return bar
 
 
-def _cells(record: dict[str, Any]) -> tuple[str, ...]:
+def _cells(record: Figures) -> tuple[str, ...]:
     names = ("flips", "noticed", "same", "refused", "wrong", "same_after_repair")
     cells = [record["tool"], *(str(record[name]) for name in names)]
     cells.append(str(record["wrong_after_repair"]))

@@ -28,7 +28,7 @@ from reference_engine.app.bench.samples import Finding, rows_of
 from reference_engine.app.bench.scaling import Step, costs_per_tib, data_for, space_for
 from reference_engine.app.bench.workplace import full_disk_told, require_room, working_in
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, announcing, sized
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import ByteCount
 
@@ -156,15 +156,8 @@ def _rounds(
     tools: Sequence[Contestant], generations: Generations, work: Path, output: Output, *, runs: int
 ) -> Iterator[Rounds]:
     calls = runs * len(tools) * len(Job)
-    done = 0
-    with output.steps("measuring", calls) as advance, full_disk_told(work):
-
-        def progress(doing: str) -> None:
-            nonlocal done
-            advance(done, doing)
-            done += 1
-
-        yield Rounds(tools, generations, work, progress=progress)
+    with output.steps("measuring", calls) as step, full_disk_told(work):
+        yield Rounds(tools, generations, work, progress=announcing(step))
 
 
 def _code(findings: Sequence[Finding]) -> ExitCode:

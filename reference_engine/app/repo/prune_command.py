@@ -9,13 +9,12 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, counting, sized
 from reference_engine.app.points_command import shown
 from reference_engine.app.repo.durations import parse_duration
 from reference_engine.app.repo.repacking import NO_OPTIONS as DEFAULT_REPACKING
 from reference_engine.app.repo.repacking import (
     RepackOptions,
-    counting,
     foreseen,
     moved,
     rule_of,

@@ -1,14 +1,13 @@
 """What `repo prune` says and does about packs of which only a part is used."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 import msgspec
 from cyclopts import Parameter
 
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, counting, sized
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import GIB, KIB, MIB, ByteCount, Instant
 from reference_engine.ports.runtime import Runtime
@@ -127,18 +126,6 @@ async def moved(
             plan, token=token, at=now, progress=lambda stored: step(stored, sized(stored))
         )
     return _moving(plan, done), tuple(sessions)
-
-
-def counting(step: Callable[[int, str], None], /) -> Callable[[], None]:
-    """Return what moves a bar on by one."""
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        step(done, "")
-
-    return advance
 
 
 def say(moving: Moving, output: Output, /, *, dry: bool) -> None:

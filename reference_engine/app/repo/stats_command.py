@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, counting, sized
 from reference_engine.app.repositories import Opened, naming, open_with_store, sizes_of
 from reference_engine.model.units import Instant
 from reference_engine.ports.runtime import Runtime
@@ -44,14 +44,8 @@ async def _stats(place: str, holder: Keyholder, runtime: Runtime, output: Output
 async def _report(opened: Opened, output: Output) -> ExitCode:
     entries = await opened.repository.commits()
     machines = sorted({entry.machine for entry in entries})
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        step(done, "")
-
     with output.steps("reading block maps", (4 if len(machines) > 1 else 3) * len(entries)) as step:
+        advance = counting(step)
         counts = {
             str(machine): await _counted(
                 opened, tuple(entry for entry in entries if entry.machine == machine), advance
