@@ -15,15 +15,13 @@ import asyncio  # noqa: TID251 - adapters are where answers from outside meet th
 import os
 import re
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import S3Store
 
+from reference_engine.adapters.bucket import BucketPlace, client_of
 from reference_engine.adapters.object_answers import (
     explained,
     is_absent,
@@ -34,7 +32,6 @@ from reference_engine.adapters.object_answers import (
 from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import (
     CorruptionError,
-    InputRefusedError,
     OperationFailedError,
     TransientError,
     TwinshotError,
@@ -45,8 +42,6 @@ from reference_engine.ports.blob_store import BlobStore
 Result = TypeVar("Result")
 
 _NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
-_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
-_PREFIX: Final = re.compile(r"[A-Za-z0-9._=@+-]+(/[A-Za-z0-9._=@+-]+)*")
 _PROBE: Final = "~conditional-put"
 """`~` is no part of any object's name. It stays: the next process proves the same by one put."""
 
@@ -80,45 +75,14 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """For one answer once the outage has lasted too long."""
 
 
-class BucketPlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where objects are: `s3://bucket/prefix`."""
-
-    bucket: str
-    prefix: str
-
-    @classmethod
-    def parse(cls, text: str, /) -> "BucketPlace":
-        """Return the place that `s3://bucket[/prefix]` names.
-
-        Raises:
-            InputRefusedError: it names none.
-        """
-        bucket, _, prefix = text.removeprefix("s3://").partition("/")
-        prefix = prefix.strip("/")
-        if "@" in bucket:
-            # Not repeated in the message: what stands before the sign may be a password.
-            raise InputRefusedError(
-                "an s3:// address takes no credentials", "put them into AWS_* variables"
-            )
-        named = _BUCKET.fullmatch(bucket) and (not prefix or _PREFIX.fullmatch(prefix))
-        if not named or {".", ".."} & set(prefix.split("/")):
-            raise InputRefusedError(
-                f"{text} names no place in a bucket", "write s3://bucket/prefix"
-            )
-        return cls(bucket=bucket, prefix=prefix)
-
-    def __str__(self) -> str:
-        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
-
-
 class ObjectStore(BlobStore):
     """Write-once objects below a prefix of a bucket; the AWS_* variables say how to get there."""
 
     def __init__(self, place: BucketPlace, /, *, patience: Patience) -> None:
         self._place = str(place)
         self._patience = patience
-        self._client = _client(place, retries=0)
-        self._lister = _client(place, retries=_PAGE_RETRIES)
+        self._client = client_of(place, retries=0)
+        self._lister = client_of(place, retries=_PAGE_RETRIES)
         self._proven = False
         self._answered = False
         self._out_since: float | None = None
@@ -359,43 +323,6 @@ class ObjectStore(BlobStore):
         if self._was_lost():
             return asyncio.timeout(self._patience.farewell / SECOND)
         return asyncio.timeout(self._patience.answer / SECOND + size / _SLOWEST)
-
-
-def _client(place: BucketPlace, /, *, retries: int) -> S3Store:
-    address = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    plain = os.environ.get("AWS_ALLOW_HTTP", "").lower() in {"1", "true", "yes"}
-    if address is not None:
-        _check_address(address, plain=plain)
-    try:
-        return S3Store(
-            place.bucket,
-            prefix=place.prefix or None,
-            # The service checks what arrives; buckets with object lock insist on it.
-            checksum_algorithm="sha256",
-            # Many services lack the batch form, and we delete one object at a time.
-            disable_bulk_delete=True,
-            # Limits are ours: the client's own would be the same for one byte and for a pack.
-            client_options={"allow_http": plain, "timeout": timedelta(days=1)},
-            retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=20)},
-        )
-    except BaseError as error:
-        raise explained(error, doing="opening", place=str(place)) from error
-
-
-def _check_address(address: str, /, *, plain: bool) -> None:
-    try:
-        parts = urlsplit(address)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise InputRefusedError(
-            f"AWS_ENDPOINT_URL is {address!r}", "write it as https://host or https://host:port"
-        )
-    if parts.scheme == "http" and not plain:
-        raise InputRefusedError(
-            f"{address} is not encrypted", "use https, or allow it by AWS_ALLOW_HTTP=true"
-        )
 
 
 def _whole(content: bytes, length: int, name: str) -> bytes:

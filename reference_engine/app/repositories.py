@@ -58,13 +58,13 @@ def open_store(place: str, /) -> Store:
             f"a repository cannot be kept at {scheme}://", "name a directory or s3://bucket/prefix"
         )
     try:
-        from reference_engine.adapters import object_store  # noqa: PLC0415 - needs an extra
+        from reference_engine.adapters import bucket, object_store  # noqa: PLC0415 - needs an extra
     except ModuleNotFoundError as error:
         raise InputRefusedError(
             f"{place} needs the package {error.name}", "install it by: pip install 'twinshot[s3]'"
         ) from error
     return object_store.ObjectStore(
-        object_store.BucketPlace.parse(place), patience=object_store.Patience()
+        bucket.BucketPlace.parse(place), patience=object_store.Patience()
     )
 
 

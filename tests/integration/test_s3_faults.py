@@ -68,12 +68,12 @@ class Site:
 
     def store(self, port: int, patience: "Patience | None" = None) -> "ObjectStore":
         """Return the store as one engine has it, behind a port of this machine."""
-        from reference_engine.adapters import object_store  # noqa: PLC0415 - needs an extra
+        from reference_engine.adapters import bucket, object_store  # noqa: PLC0415 - needs an extra
 
         for name, value in variables(port).items():
             self._monkeypatch.setenv(name, value)
         return object_store.ObjectStore(
-            object_store.BucketPlace.parse(self.address), patience=patience or quick()
+            bucket.BucketPlace.parse(self.address), patience=patience or quick()
         )
 
     async def create(self) -> None:
