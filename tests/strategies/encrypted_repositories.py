@@ -4,12 +4,8 @@ import asyncio  # noqa: TID251 - the store is awaited on asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import numpy as np
-
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.memory_store import MemoryStore
-from reference_engine.model.extents import ExtentSet
-from reference_engine.model.units import ByteCount
 from reference_engine.ports.runtime import RandomStream
 from reference_engine.repository.keys.derivation import Cost
 from reference_engine.repository.keys.material import Credential, Passphrase, Secret, SlotKind
@@ -17,23 +13,12 @@ from reference_engine.repository.keys.slots import Access
 from reference_engine.repository.opening import Features, NewKeys
 from reference_engine.repository.parity import ParityPlan
 from reference_engine.repository.repository import Repository
-from tests.strategies.repositories import (
-    BLOCK,
-    DISK,
-    VM,
-    block,
-    commit,
-    no_progress,
-    point_of,
-    restored,
-)
+from tests.strategies.golden_repositories import IMAGES, write_both
+from tests.strategies.repositories import BLOCK, no_progress, restored
 
 CHEAP: Final = Cost(memory_kib=8, passes=1, lanes=1)
 WORDS: Final = Passphrase("correct horse battery staple")
 KEY: Final = Secret(bytes(range(32)))
-FIRST: Final = block(1) + block(2) + block(0) + block(1) + block(3)[:20]
-SECOND: Final = FIRST[:70] + b"edit" + FIRST[74:]
-IMAGES: Final = {"a": FIRST, "b": SECOND}
 PARITY: Final = ParityPlan(data=8, parity=2)
 
 
@@ -70,17 +55,6 @@ async def created(
 async def opened(store: MemoryStore, credential: Credential = KEY) -> Repository:
     """Open the repository with one credential."""
     return await Repository.open(store, unlock=lambda: credential)
-
-
-async def write_both(repository: Repository) -> None:
-    """Commit a full point and an overlaid one."""
-    await commit(repository, FIRST, "a")
-    session = await repository.open_run(VM, token="session-b")  # noqa: S106 - no secret
-    await session.begin_disk(DISK, ByteCount(len(SECOND)), inherit=DISK)
-    changed = ExtentSet.of([(70, 74)])
-    await session.put_blocks(DISK, np.array([1]), SECOND[BLOCK : 2 * BLOCK], changed=changed)
-    await session.stage(point_of(session, {DISK: len(SECOND)}, "b"))
-    await session.commit()
 
 
 async def filled(*, parity: ParityPlan | None = None) -> MemoryStore:

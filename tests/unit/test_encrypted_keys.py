@@ -16,7 +16,6 @@ from reference_engine.repository.keys.errors import (
 from reference_engine.repository.keys.material import Passphrase
 from reference_engine.repository.repository import Repository
 from tests.strategies.encrypted_repositories import (
-    IMAGES,
     KEY,
     WORDS,
     by_words,
@@ -26,6 +25,7 @@ from tests.strategies.encrypted_repositories import (
     opened,
     run,
 )
+from tests.strategies.golden_repositories import IMAGES
 from tests.strategies.repositories import commit, restored
 from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 

@@ -1,7 +1,6 @@
 """An encrypted repository shows nothing, opens for its keys only, and never locks its owner out."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -20,7 +19,6 @@ from reference_engine.repository.keys.errors import KeyNeededError, WrongKeyErro
 from reference_engine.repository.keys.material import Passphrase, Secret
 from reference_engine.repository.repository import Repository
 from tests.strategies.encrypted_repositories import (
-    IMAGES,
     PARITY,
     WORDS,
     check,
@@ -29,22 +27,13 @@ from tests.strategies.encrypted_repositories import (
     filled,
     opened,
     run,
-    write_both,
 )
+from tests.strategies.golden_repositories import IMAGES, golden, write_both, write_golden
 from tests.strategies.repositories import VM, block, commit, new_repository, restored, write
 from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
-GOLDEN: Final = Path(__file__).parents[1] / "golden" / "format-2-encrypted"
+NAME: Final = "format-2-encrypted"
 HEADERS: Final = (HEADER_NAME, *HEADER_COPIES)
-
-
-def golden() -> MemoryStore:
-    """Return the stored repository."""
-    store = MemoryStore()
-    for path in sorted(GOLDEN.rglob("*")):
-        if path.is_file():
-            store.objects[path.relative_to(GOLDEN).as_posix()] = path.read_bytes()
-    return store
 
 
 async def seen(store: MemoryStore) -> str:
@@ -63,8 +52,8 @@ def test_a_stored_repository_is_read() -> None:
     """What an earlier program of this format wrote is restored, by either of its keys."""
 
     async def scenario() -> None:
-        await check(golden())
-        await check(golden(), WORDS)
+        await check(golden(NAME))
+        await check(golden(NAME), WORDS)
 
     run(scenario)
 
@@ -72,14 +61,14 @@ def test_a_stored_repository_is_read() -> None:
 @pytest.mark.skipif(zstd_version != "1.5.7", reason="other compressors make other bytes")
 def test_a_repository_is_written_byte_for_byte() -> None:
     """The same runs, from the same chance, make the same objects."""
-    assert asyncio.run(filled()).objects == golden().objects
+    assert asyncio.run(filled()).objects == golden(NAME).objects
 
 
 def test_every_flipped_byte_is_reported_or_harmless() -> None:
     """No change of any one byte of any object leads to other content, or locks anybody out."""
 
     async def scenario() -> None:
-        store = golden()
+        store = golden(NAME)
         for name, content in sorted(store.objects.items()):
             seen_here: set[str] = set()
             # `test_keys` flips every bit of a slot; here it is about what becomes of its copy.
@@ -291,6 +280,4 @@ def test_what_an_abandoned_run_stored_is_deleted_with_its_parity() -> None:
 
 
 if __name__ == "__main__":
-    for each, stored in asyncio.run(filled()).objects.items():
-        (GOLDEN / each).parent.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / each).write_bytes(stored)
+    write_golden(NAME, asyncio.run(filled()).objects)

@@ -4,7 +4,6 @@
 """
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import ByteCount, Instant
 from reference_engine.repository.repack_rule import RepackRule
 from reference_engine.repository.repository import Repository
+from tests.strategies.golden_repositories import golden, write_golden
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -29,7 +29,7 @@ from tests.strategies.repositories import (
     restored,
 )
 
-GOLDEN: Final = Path(__file__).parents[1] / "golden" / "format-2-moved"
+NAME: Final = "format-2-moved"
 FIRST: Final = block(1) + block(2) + block(3)
 SECOND: Final = block(1)[:8] + b"edit" + block(1)[12:] + block(4) + block(3)[:40]
 THIRD: Final = SECOND[:16] + b"more" + SECOND[20:]
@@ -55,20 +55,11 @@ async def written() -> dict[str, bytes]:
     return store.objects
 
 
-def golden() -> MemoryStore:
-    """Return the stored repository."""
-    store = MemoryStore()
-    for path in sorted(GOLDEN.rglob("*")):
-        if path.is_file():
-            store.objects[path.relative_to(GOLDEN).as_posix()] = path.read_bytes()
-    return store
-
-
 def test_a_stored_repository_with_moved_points_is_read() -> None:
     """What an earlier program moved is restored, from the manifests that the log names last."""
 
     async def scenario() -> None:
-        store = golden()
+        store = golden(NAME)
         assert [name for name in store.objects if name.startswith("points/")] == [
             "points/b.repack-d-1",
             "points/c.repack-d-1",
@@ -84,10 +75,8 @@ def test_a_stored_repository_with_moved_points_is_read() -> None:
 @pytest.mark.skipif(zstd_version != "1.5.7", reason="other compressors make other bytes")
 def test_points_are_moved_byte_for_byte() -> None:
     """The same repack makes the same objects."""
-    assert asyncio.run(written()) == golden().objects
+    assert asyncio.run(written()) == golden(NAME).objects
 
 
 if __name__ == "__main__":
-    for each, stored in asyncio.run(written()).items():
-        (GOLDEN / each).parent.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / each).write_bytes(stored)
+    write_golden(NAME, asyncio.run(written()))

@@ -17,9 +17,9 @@ from reference_engine.upkeep.dry_store import DryStore
 from reference_engine.upkeep.repair import Repair
 from reference_engine.verification.findings import EVERYTHING, Part, Problem
 from tests.strategies.cared_repositories import checked, outcome, repaired, three_points
+from tests.strategies.golden_repositories import IMAGES, golden
 from tests.strategies.reclaims import NOW, expire
 from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
-from tests.unit.test_repository_golden import IMAGES, golden
 
 
 def flips(objects: dict[str, bytes], step: int) -> Iterator[tuple[str, int, bytes]]:

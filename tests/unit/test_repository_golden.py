@@ -3,60 +3,23 @@
 `python -m tests.unit.test_repository_golden` writes it anew after a deliberate change of format.
 """
 
-# ruff: noqa: S106 - the token of a run is no secret
-
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
-from pathlib import Path
-from typing import Final
 
-import numpy as np
 import pytest
 from backports.zstd import zstd_version
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError, RefusedError
-from reference_engine.model.extents import ExtentSet
-from reference_engine.model.units import ByteCount
 from reference_engine.repository.repository import Repository
-from tests.strategies.repositories import (
-    BLOCK,
-    DISK,
-    VM,
-    block,
-    commit,
-    new_repository,
-    no_progress,
-    point_of,
-    restored,
-)
-
-GOLDEN: Final = Path(__file__).parents[1] / "golden" / "format-2"
-FIRST: Final = block(1) + block(2) + block(0) + block(1) + block(3)[:20]
-SECOND: Final = FIRST[:70] + b"edit" + FIRST[74:]
-IMAGES: Final = {"a": FIRST, "b": SECOND}
+from tests.strategies.golden_repositories import IMAGES, golden, write_both, write_golden
+from tests.strategies.repositories import new_repository, no_progress, restored
 
 
 async def written() -> dict[str, bytes]:
     """Return the objects of a repository with a full point and an overlaid one."""
     store = MemoryStore()
-    repository = await new_repository(store)
-    await commit(repository, FIRST, "a")
-    session = await repository.open_run(VM, token="session-b")
-    await session.begin_disk(DISK, ByteCount(len(SECOND)), inherit=DISK)
-    changed = ExtentSet.of([(70, 74)])
-    await session.put_blocks(DISK, np.array([1]), SECOND[BLOCK : 2 * BLOCK], changed=changed)
-    await session.stage(point_of(session, {DISK: len(SECOND)}, "b"))
-    await session.commit()
+    await write_both(await new_repository(store))
     return store.objects
-
-
-def golden() -> MemoryStore:
-    """Return the stored repository."""
-    store = MemoryStore()
-    for path in sorted(GOLDEN.rglob("*")):
-        if path.is_file():
-            store.objects[path.relative_to(GOLDEN).as_posix()] = path.read_bytes()
-    return store
 
 
 def test_a_stored_repository_is_read() -> None:
@@ -111,6 +74,4 @@ def test_every_flipped_byte_is_reported_or_harmless() -> None:
 
 
 if __name__ == "__main__":
-    for each, stored in asyncio.run(written()).items():
-        (GOLDEN / each).parent.mkdir(parents=True, exist_ok=True)
-        (GOLDEN / each).write_bytes(stored)
+    write_golden("format-2", asyncio.run(written()))
