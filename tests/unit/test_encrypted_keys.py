@@ -25,9 +25,9 @@ from tests.strategies.encrypted_repositories import (
     opened,
     run,
 )
+from tests.strategies.faulty_stores import Fault, FaultyStore, PowerCutError
 from tests.strategies.golden_repositories import IMAGES
 from tests.strategies.repositories import commit, restored
-from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 
 def test_a_key_is_added_and_removed() -> None:

@@ -28,9 +28,9 @@ from tests.strategies.encrypted_repositories import (
     opened,
     run,
 )
+from tests.strategies.faulty_stores import Fault, FaultyStore, PowerCutError
 from tests.strategies.golden_repositories import IMAGES, golden, write_both, write_golden
 from tests.strategies.repositories import VM, block, commit, new_repository, restored, write
-from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 NAME: Final = "format-2-encrypted"
 HEADERS: Final = (HEADER_NAME, *HEADER_COPIES)

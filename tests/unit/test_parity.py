@@ -21,8 +21,8 @@ from reference_engine.repository.parity import (
 from reference_engine.repository.repository import INLINE, Repository
 from reference_engine.repository.segmented_store import SegmentedStore
 from tests.strategies.encrypted_repositories import created, features, opened
+from tests.strategies.faulty_stores import Fault, FaultyStore, PowerCutError
 from tests.strategies.repositories import block, commit, no_progress, restored
-from tests.unit.test_repository_faults import Fault, FaultyStore, PowerCutError
 
 PLAN = ParityPlan(data=8, parity=2)
 GROUPED = ParityPlan(data=8, parity=2, group=3)

@@ -1,7 +1,6 @@
 """Whatever happens to a run, its point is absent or whole, and the repository goes on."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
-import enum
 from typing import Final
 
 import numpy as np
@@ -10,7 +9,6 @@ import pytest
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import (
     DeadlineExceededError,
-    OperationFailedError,
     SupersededError,
     TransientError,
 )
@@ -19,6 +17,7 @@ from reference_engine.model.units import KIB, MIB, ByteCount
 from reference_engine.repository.pack import PACK_MAX
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
+from tests.strategies.faulty_stores import Fault, FaultyStore, PowerCutError
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -35,44 +34,6 @@ from tests.strategies.repositories import (
 
 BEFORE = block(1) + block(2)
 AFTER = block(1) + block(3)
-
-
-class PowerCutError(BaseException):
-    """The machine that runs the engine is off."""
-
-
-class Fault(enum.Enum):
-    """What happens at one call that changes the store."""
-
-    CUT_BEFORE = "power cut, nothing stored"
-    CUT_AFTER = "power cut, object stored"
-    FAILED = "failure reported, nothing stored"
-    ANSWER_LOST = "failure reported, object stored"
-
-
-class FaultyStore(MemoryStore):
-    """A store with a fault at its `at`-th changing call, counted from 0."""
-
-    def __init__(self, objects: dict[str, bytes], /, *, at: int, fault: Fault) -> None:
-        super().__init__()
-        self.objects = objects
-        self.left = at
-        self.fault = fault
-        self.hit = ""
-
-    async def create(self, name: str, content: bytes, /) -> bool:
-        """Create the object, unless this is the call at which it goes wrong."""
-        self.left -= 1
-        if self.left != -1:
-            return await super().create(name, content)
-        self.hit = name
-        if self.fault in {Fault.CUT_AFTER, Fault.ANSWER_LOST}:
-            await super().create(name, content)
-        if self.fault in {Fault.CUT_BEFORE, Fault.CUT_AFTER}:
-            raise PowerCutError
-        if self.fault is Fault.FAILED:
-            raise OperationFailedError("creating", "planned")
-        raise DeadlineExceededError(1)
 
 
 async def second_run(repository: Repository) -> WriteSession:
