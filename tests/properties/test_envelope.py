@@ -14,8 +14,7 @@ from reference_engine.repository.keys.keyring import Keyring
 from reference_engine.repository.keys.material import Secret
 from reference_engine.repository.repository import INLINE
 from reference_engine.repository.segmented_store import SegmentedStore
-from tests.strategies.encrypted_repositories import by_words
-from tests.unit.test_keys import slot_of
+from tests.strategies.encrypted_repositories import by_words, slot_of
 
 ONE, OTHER = Secret(bytes([1] * 32)), Secret(bytes([2] * 32))
 RING = Keyring("here", (ONE, OTHER), slot=slot_of(by_words()))

@@ -9,7 +9,7 @@ from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.ports.runtime import RandomStream
 from reference_engine.repository.keys.derivation import Cost
 from reference_engine.repository.keys.material import Credential, Passphrase, Secret, SlotKind
-from reference_engine.repository.keys.slots import Access
+from reference_engine.repository.keys.slots import Access, Slot, new_slot
 from reference_engine.repository.opening import Features, NewKeys
 from reference_engine.repository.parity import ParityPlan
 from reference_engine.repository.repository import Repository
@@ -19,6 +19,7 @@ from tests.strategies.repositories import BLOCK, no_progress, restored
 CHEAP: Final = Cost(memory_kib=8, passes=1, lanes=1)
 WORDS: Final = Passphrase("correct horse battery staple")
 KEY: Final = Secret(bytes(range(32)))
+MASTER: Final = Secret(bytes([7] * 32))
 PARITY: Final = ParityPlan(data=8, parity=2)
 
 
@@ -30,6 +31,11 @@ def chance(seed: int = 1) -> RandomStream:
 def by_words(text: str = "another", label: str = "") -> Access:
     """Return a passphrase that is quickly tried."""
     return Access(credential=Passphrase(text), kind=SlotKind.PASSPHRASE, label=label, cost=CHEAP)
+
+
+def slot_of(access: Access, *, name: str = "0123456789abcdef") -> Slot:
+    """Return a slot of a repository called `here`."""
+    return new_slot(access, (MASTER,), repository="here", slot=name, salt=bytes(16))
 
 
 def features(*, parity: ParityPlan | None = None, seed: int = 1) -> Features:

@@ -27,7 +27,6 @@ from reference_engine.repository.keys.material import (
 from reference_engine.repository.keys.slots import (
     SLOT_SIZE,
     Access,
-    Slot,
     decode_slot,
     encode_slot,
     new_slot,
@@ -38,15 +37,17 @@ from reference_engine.repository.keys.slots import (
 )
 from reference_engine.repository.keys.unlocking import unlocked
 from reference_engine.repository.repository import INLINE
-from tests.strategies.encrypted_repositories import CHEAP, KEY, WORDS, by_words, chance
+from tests.strategies.encrypted_repositories import (
+    CHEAP,
+    KEY,
+    MASTER,
+    WORDS,
+    by_words,
+    chance,
+    slot_of,
+)
 
-MASTER = Secret(bytes([7] * 32))
 secrets_of_any_kind = st.binary(min_size=32, max_size=32).map(Secret)
-
-
-def slot_of(access: Access, *, name: str = "0123456789abcdef") -> Slot:
-    """Return a slot of a repository called `here`."""
-    return new_slot(access, (MASTER,), repository="here", slot=name, salt=bytes(16))
 
 
 @given(secrets_of_any_kind)
