@@ -35,6 +35,12 @@ async def condemn_without(repository: Repository, *points: str, allow_last: bool
     return condemned
 
 
+async def give_back(repository: Repository, condemned: int) -> None:
+    """Delete what was swept under this number, and note that it is gone."""
+    await repository.reclaim.delete(condemned)
+    await repository.reclaim.release(condemned)
+
+
 async def two_points(store: MemoryStore) -> Repository:
     """Return a repository with points `a` of `FIRST` and `b` of `SECOND`, which share nothing."""
     repository = await new_repository(store)
@@ -49,6 +55,16 @@ async def staged(repository: Repository, image: bytes, *, point: str) -> WriteSe
     await write(session, image)
     await session.stage(point_of(session, {DISK: len(image)}, point))
     return session
+
+
+async def overtaken(store: MemoryStore) -> tuple[Repository, WriteSession, int]:
+    """Return a repository, a run of another process, and under which number its blocks may go.
+
+    The run is yet to commit point `c`, and has found its blocks in point `a`, which was removed.
+    """
+    repository = await two_points(store)
+    session = await staged(await Repository.open(store), FIRST, point="c")
+    return repository, session, await condemn_without(repository, "a")
 
 
 def of_session(store: MemoryStore, session: str) -> list[str]:

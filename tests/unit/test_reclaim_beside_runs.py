@@ -15,7 +15,9 @@ from tests.strategies.reclaims import (
     NOW,
     OTHER,
     condemn_without,
+    give_back,
     of_session,
+    overtaken,
     reclaim_without,
     staged,
     two_points,
@@ -43,8 +45,7 @@ def test_a_run_that_found_blocks_keeps_them_if_it_commits_before_the_sweep() -> 
         condemned = await condemn_without(repository, "a")
         await session.commit()
         await repository.reclaim.sweep(condemned)
-        await repository.reclaim.delete(condemned)
-        await repository.reclaim.release(condemned)
+        await give_back(repository, condemned)
 
         assert "packs/session-a-1" in store.objects
         assert await restored(repository, "c") == FIRST
@@ -57,13 +58,10 @@ def test_a_run_that_found_blocks_copies_them_if_they_were_swept_before_its_commi
 
     async def scenario() -> None:
         store = MemoryStore()
-        repository = await two_points(store)
-        session = await staged(await Repository.open(store), FIRST, point="c")
-        condemned = await condemn_without(repository, "a")
+        repository, session, condemned = await overtaken(store)
         await repository.reclaim.sweep(condemned)
         await session.commit()
-        await repository.reclaim.delete(condemned)
-        await repository.reclaim.release(condemned)
+        await give_back(repository, condemned)
 
         assert "packs/session-a-1" not in store.objects
         again = await Repository.open(store)
@@ -85,9 +83,7 @@ def test_a_run_whose_blocks_are_deleted_has_to_start_over() -> None:
 
     async def scenario() -> None:
         store = MemoryStore()
-        repository = await two_points(store)
-        session = await staged(await Repository.open(store), FIRST, point="c")
-        condemned = await condemn_without(repository, "a")
+        repository, session, condemned = await overtaken(store)
         await repository.reclaim.sweep(condemned)
         await repository.reclaim.delete(condemned)
         with pytest.raises(BlocksReclaimedError) as caught:

@@ -21,6 +21,7 @@ from reference_engine.repository.settings import Settings
 from reference_engine.repository.usage import ObjectUse, Usage
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.verification.check import Check
+from tests.strategies.reclaims import give_back
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -264,8 +265,7 @@ def test_a_run_that_builds_on_what_was_moved_commits(machine: MachineId, when: s
         await repository.reclaim.sweep(condemned)
         if when != "before the sweep":
             await session.commit()
-        await repository.reclaim.delete(condemned)
-        await repository.reclaim.release(condemned)
+        await give_back(repository, condemned)
 
         again = await Repository.open(store)
         assert await restored(again, "late") == image(1, 5, 9, 7)

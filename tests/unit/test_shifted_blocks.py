@@ -16,6 +16,7 @@ from reference_engine.repository.codec import ANCHORS
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.verification.check import Check
+from tests.strategies.reclaims import condemn_without, give_back
 from tests.strategies.repositories import DISK, no_progress, point_of, restored
 
 BLOCK = ByteCount(4096)
@@ -113,14 +114,10 @@ def test_what_is_swept_before_the_commit_is_copied() -> None:
         repository = await new_repository(store)
         await commit(repository, FILE, "a")
         session = await staged(await Repository.open(store), shifted(5), "b")
-        reclaim = repository.reclaim
-        await reclaim.expire((RecoveryPointId("a"),), at=Instant(1), allow_last=True)
-        condemned = await reclaim.condemn(at=Instant(1))
-        assert condemned is not None
-        await reclaim.sweep(condemned)
+        condemned = await condemn_without(repository, "a", allow_last=True)
+        await repository.reclaim.sweep(condemned)
         await session.commit()
-        await reclaim.delete(condemned)
-        await reclaim.release(condemned)
+        await give_back(repository, condemned)
 
         assert "packs/session-a-1" not in store.objects
         assert (await restored(repository, "b")).startswith(shifted(5))
