@@ -3,13 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.units import ByteCount
 from reference_engine.repository.repository import Repository
-from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
+from tests.strategies.repositories import block, commit, commit_changes
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden"
 FIRST: Final = block(1) + block(2) + block(0) + block(1) + block(3)[:20]
@@ -20,12 +17,7 @@ IMAGES: Final = {"a": FIRST, "b": SECOND}
 async def write_both(repository: Repository) -> None:
     """Commit a full point and an overlaid one."""
     await commit(repository, FIRST, "a")
-    session = await repository.open_run(VM, token="session-b")  # noqa: S106 - no secret
-    await session.begin_disk(DISK, ByteCount(len(SECOND)), inherit=DISK)
-    changed = ExtentSet.of([(70, 74)])
-    await session.put_blocks(DISK, np.array([1]), SECOND[BLOCK : 2 * BLOCK], changed=changed)
-    await session.stage(point_of(session, {DISK: len(SECOND)}, "b"))
-    await session.commit()
+    await commit_changes(repository, SECOND, "b", changed=ExtentSet.of([(70, 74)]))
 
 
 def golden(name: str = "format-2") -> MemoryStore:

@@ -102,6 +102,20 @@ async def commit(repository: Repository, image: bytes, point: str) -> WriteSessi
     return session
 
 
+async def commit_changes(
+    repository: Repository, image: bytes, point: str, *, changed: ExtentSet
+) -> WriteSession:
+    """Commit a point that differs from the one before in `changed` only, and says so."""
+    session = await repository.open_run(VM, token=f"session-{point}")
+    await session.begin_disk(DISK, ByteCount(len(image)), inherit=DISK)
+    aligned = changed.aligned(BLOCK, size=ByteCount(len(image)))
+    content = b"".join(image[part.offset : part.end] for part in aligned)
+    await session.put_blocks(DISK, aligned.pieces(BLOCK), content, changed=changed)
+    await session.stage(point_of(session, {DISK: len(image)}, point))
+    await session.commit()
+    return session
+
+
 async def restored(repository: Repository, point: str, disk: DiskId = DISK) -> bytes:
     """Return the whole disk as the point has it."""
     reader = await repository.reader(RecoveryPointId(point))

@@ -6,26 +6,23 @@
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 from typing import Final
 
-import numpy as np
 import pytest
 from backports.zstd import zstd_version
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import ByteCount, Instant
+from reference_engine.model.units import Instant
 from reference_engine.repository.repack_rule import RepackRule
 from reference_engine.repository.repository import Repository
 from tests.strategies.golden_repositories import golden, write_golden
 from tests.strategies.repositories import (
     BLOCK,
-    DISK,
-    VM,
     block,
     commit,
+    commit_changes,
     new_repository,
     no_progress,
-    point_of,
     restored,
 )
 
@@ -42,12 +39,8 @@ async def written() -> dict[str, bytes]:
     repository = await new_repository(store)
     await commit(repository, FIRST, "a")
     for name, image, at in (("b", SECOND, 8), ("c", THIRD, 16)):
-        session = await repository.open_run(VM, token=f"session-{name}")
-        await session.begin_disk(DISK, ByteCount(len(image)), inherit=DISK)
         changed = ExtentSet.of([(at, at + 4), (BLOCK, len(image))])
-        await session.put_blocks(DISK, np.arange(3), image, changed=changed)
-        await session.stage(point_of(session, {DISK: len(image)}, name))
-        await session.commit()
+        await commit_changes(repository, image, name, changed=changed)
     await repository.reclaim.expire((RecoveryPointId("a"),), at=NOW, allow_last=False)
     plan = await repository.repack.plan(RepackRule(unused_share=0.0), at=NOW)
     await repository.repack.run(plan, token=lambda: "repack-d", at=NOW)

@@ -2,14 +2,12 @@
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 
-import numpy as np
 import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.model.units import ByteCount
 from reference_engine.repository.errors import (
     LastPointError,
     PointRemovedError,
@@ -28,13 +26,12 @@ from tests.strategies.reclaims import (
     two_points,
 )
 from tests.strategies.repositories import (
-    BLOCK,
     DISK,
     block,
     commit,
+    commit_changes,
     new_repository,
     no_progress,
-    point_of,
     restored,
 )
 
@@ -197,14 +194,8 @@ def test_overlaid_pieces_keep_their_packs() -> None:
         store = MemoryStore()
         repository = await new_repository(store)
         await commit(repository, FIRST, "a")
-        machine = (await repository.points())[0].machine_id
-        session = await repository.open_run(machine, token="session-b")
-        await session.begin_disk(DISK, ByteCount(len(FIRST)), inherit=DISK)
         edited = FIRST[:6] + b"edit" + FIRST[10:]
-        changed = ExtentSet.of([(6, 10)])
-        await session.put_blocks(DISK, np.array([0]), edited[:BLOCK], changed=changed)
-        await session.stage(point_of(session, {DISK: len(FIRST)}, "b"))
-        await session.commit()
+        await commit_changes(repository, edited, "b", changed=ExtentSet.of([(6, 10)]))
         await reclaim_without(repository, "a")
         assert await restored(await Repository.open(store), "b") == edited
 
