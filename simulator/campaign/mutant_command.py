@@ -12,10 +12,10 @@ from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.exploring.comparison import MODES, first_found
 from simulator.campaign.mutants import MUTANTS, Mutant, mutant_named, planted
 from simulator.campaign.proving.mutants_command import repository_mutants
+from simulator.campaign.sweep.seeds import swarm_subject
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
-from simulator.scenario.swarm import draw_scenario
 
 _LEFT_OUT: Final = ("first_night", "real_disk", "d63_engine_crash")
 """Too long, or too many variants, to be tried against every mutant before the others were."""
@@ -61,7 +61,7 @@ def mutants(
     chosen = _chosen(names)
     if by == "explore":
         return _by_exploring(chosen, schedules, output)
-    swarm = [_swarm_subject(seed) for seed in range(1, (seeds or _SEEDS) + 1)]
+    swarm = [swarm_subject(seed) for seed in range(1, (seeds or _SEEDS) + 1)]
     catalogue = _catalogue()
     rows: list[tuple[str, ...]] = []
     alive: list[str] = []
@@ -151,11 +151,6 @@ def _chosen(names: tuple[str, ...]) -> list[Mutant]:
     return [mutant_named(name) for name in names] or list(MUTANTS)
 
 
-def _swarm_subject(seed: int) -> Subject:
-    scenario = draw_scenario(seed)
-    return subjects_of(scenario, name=f"swarm-{seed}", path=None, seed=None, images={})[0]
-
-
 def _catalogue() -> tuple[Subject, ...]:
     return tuple(
         subject
@@ -178,13 +173,7 @@ def _first_kill(subjects: Sequence[Subject]) -> Kill | None:
 def _findings(subjects: Sequence[Subject]) -> Iterator[tuple[Subject, str]]:
     for subject in subjects:
         try:
-            trial = run_trial(
-                subject,
-                restore_again=False,
-                progress=lambda _: None,
-                second_digest=lambda: None,
-                sources_unchanged=dict,
-            )
+            trial = run_trial(subject, restore_again=False)
         except Exception as error:  # noqa: BLE001 - an engine that breaks down is noticed, too
             yield subject, f"breakdown ({type(error).__name__})"
         else:

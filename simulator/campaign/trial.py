@@ -90,6 +90,11 @@ def subjects_of(
     ]
 
 
+def subject_of(scenario: Scenario, /, *, name: str) -> Subject:
+    """Return a scenario without real disk images, ready to be tried."""
+    return subjects_of(scenario, name=name, path=None, seed=None, images={})[0]
+
+
 def night_of(subject: Subject, watcher: Watcher, progress: Callable[[Instant], None], /) -> Night:
     """Return the subject's run, not yet begun."""
     happenings = subject.scenario.happenings
@@ -111,12 +116,16 @@ def run_trial(
     /,
     *,
     restore_again: bool,
-    progress: Callable[[Instant], None],
+    progress: Callable[[Instant], None] = lambda _: None,
     restored: Callable[[int, int], None] = lambda _, __: None,
-    second_digest: Callable[[], str | None],
-    sources_unchanged: Callable[[], dict[str, bool]],
+    second_digest: Callable[[], str | None] = lambda: None,
+    sources_unchanged: Callable[[], dict[str, bool]] = dict,
 ) -> Trial:
-    """Run and judge; `second_digest` is asked when the run is over."""
+    """Run and judge, each point restored at its commit, and all `again` in the end.
+
+    `second_digest` and `sources_unchanged` are asked when the run is over; by default there is no
+    second run and no source, and what they would show is not judged.
+    """
     prover = Prover()
     night = night_of(subject, prover, progress)
     night.run()

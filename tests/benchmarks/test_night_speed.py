@@ -31,13 +31,7 @@ POINT: Final = RecoveryPointId("measured")
 
 def tried(subject: Subject) -> Trial:
     """Return what came of one run, with each point restored and compared as it appears."""
-    return run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    return run_trial(subject, restore_again=False)
 
 
 def measured(

@@ -19,13 +19,7 @@ def tried(name: str, mutant: str | None = None) -> Trial:
     if mutant is not None:
         bug = planted(mutant_named(mutant))
     with bug:
-        return run_trial(
-            subject,
-            restore_again=False,
-            progress=lambda _: None,
-            second_digest=lambda: None,
-            sources_unchanged=dict,
-        )
+        return run_trial(subject, restore_again=False)
 
 
 def broken(trial: Trial) -> dict[str, str]:

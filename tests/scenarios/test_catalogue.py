@@ -32,13 +32,7 @@ def subjects(name: str) -> list[Subject]:
 
 def tried(subject: Subject) -> Trial:
     """Return what came of one run, all points restored twice."""
-    return run_trial(
-        subject,
-        restore_again=True,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    return run_trial(subject, restore_again=True)
 
 
 def broken(trial: Trial) -> list[str]:

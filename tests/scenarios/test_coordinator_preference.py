@@ -3,7 +3,7 @@
 import pytest
 
 from reference_engine.trace.cluster import CoordinatorChanged
-from simulator.campaign.trial import run_trial, subjects_of
+from simulator.campaign.trial import run_trial, subject_of
 from simulator.scenario.reading import parse_scenario
 
 AWAY = """
@@ -42,15 +42,9 @@ def test_a_moved_coordinator_goes_home(trouble: str) -> None:
     Where the cluster cannot be reached then, it is asked until it can.
     """
     scenario = parse_scenario(AWAY + trouble, name="away")
-    subject = subjects_of(scenario, name="away", path=None, seed=None, images={})[0]
+    subject = subject_of(scenario, name="away")
 
-    trial = run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    trial = run_trial(subject, restore_again=False)
 
     moves = [fact.node for fact in trial.evidence.facts if isinstance(fact, CoordinatorChanged)]
     assert trial.holds

@@ -13,7 +13,8 @@ from simulator.campaign.exploring.descent import Descent
 from simulator.campaign.exploring.search import Explored, Mode, Task, explored
 from simulator.campaign.exploring.small_world import BackEndName, Scope
 from simulator.campaign.exploring.vocabulary import KINDS, Option, Place, options_at
-from simulator.campaign.sweep.seeds import findings, subject_of
+from simulator.campaign.sweep.seeds import findings
+from simulator.campaign.trial import subject_of
 from simulator.scenario.schema import Scenario
 
 ANSWERS: Final = ("call-disturbed", "engine-crash")

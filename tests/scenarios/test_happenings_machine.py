@@ -20,7 +20,8 @@ from simulator.campaign.exploring.small_world import BackEndName, Scope, small_s
 from simulator.campaign.judging import Prover, gather
 from simulator.campaign.mutants import with_mutant
 from simulator.campaign.night import Night
-from simulator.campaign.sweep.seeds import broken_of, findings, subject_of
+from simulator.campaign.sweep.seeds import broken_of, findings
+from simulator.campaign.trial import subject_of
 from simulator.faults.kinds import Happening
 from simulator.faults.plan import FaultPlan
 from simulator.kernel.task import SimTask

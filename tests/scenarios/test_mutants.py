@@ -109,13 +109,7 @@ def subject(killer: str | int) -> Subject:
 
 def broken(killer: str | int) -> set[str]:
     """Return the invariants that a run breaks, with the engine as it is now."""
-    trial: Trial = run_trial(
-        subject(killer),
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    trial: Trial = run_trial(subject(killer), restore_again=False)
     return {verdict.invariant for verdict in trial.verdicts if verdict.holds is False}
 
 

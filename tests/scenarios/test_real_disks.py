@@ -215,13 +215,7 @@ def repeated(night: SimulatedNight) -> tuple[Trial, contextlib.ExitStack]:
     [subject] = subjects_of(
         scenario, name=result["scenario_name"], path=None, seed=result["seed"], images=images
     )
-    trial = run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    trial = run_trial(subject, restore_again=False)
     assert trial.digest == result["trace_digest"]
     return trial, stack
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.campaign.night import Watcher
-from simulator.campaign.trial import Subject, Trial, night_of, run_trial, subjects_of
+from simulator.campaign.trial import Subject, Trial, night_of, run_trial, subject_of
 from simulator.scenario.reading import parse_scenario
 from simulator.scenario.schema import impossibilities
 from simulator.scenario.swarm import draw_scenario
@@ -22,19 +22,12 @@ few = settings(max_examples=max(1, settings().max_examples * SHARE[0] // SHARE[1
 
 def subject(seed: int) -> Subject:
     """Return the trial that a seed draws."""
-    [drawn] = subjects_of(draw_scenario(seed), name="swarm", path=None, seed=None, images={})
-    return drawn
+    return subject_of(draw_scenario(seed), name="swarm")
 
 
 def tried(seed: int) -> Trial:
     """Return what came of one seed, all points restored twice."""
-    return run_trial(
-        subject(seed),
-        restore_again=True,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    return run_trial(subject(seed), restore_again=True)
 
 
 def broken(trial: Trial) -> list[str]:

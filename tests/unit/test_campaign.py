@@ -19,8 +19,9 @@ from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.sweep.coverage import CLASS_OF_KIND, TOLD_BY_THEIR_FACTS, cells_hit
 from simulator.campaign.sweep.page import render_campaign
 from simulator.campaign.sweep.results_log import heading, opened_log, read_results
-from simulator.campaign.sweep.seeds import SeedResult, judged, subject_of, try_seed
+from simulator.campaign.sweep.seeds import SeedResult, try_seed
 from simulator.campaign.sweep.summary import Rate, Summary, summary_of
+from simulator.campaign.trial import run_trial, subject_of
 from simulator.faults.kinds import Happening, Outage
 from simulator.scenario.reading import parse_scenario, read_scenario
 from simulator.scenario.swarm import draw_scenario
@@ -224,7 +225,7 @@ def test_events_count_in_the_step_in_which_they_begin() -> None:
     text = HAPPENINGS + scenario_text()
     subject = subject_of(parse_scenario(text, name="x.toml"), name="x")
 
-    cells = cells_hit(subject.scenario, judged(subject).evidence.facts)
+    cells = cells_hit(subject.scenario, run_trial(subject, restore_again=False).evidence.facts)
 
     assert cells[5, "migrate"] == 1
     assert cells[4, "freeze fault"] == 1

@@ -9,7 +9,7 @@ from reference_engine.app.command_line import run
 from reference_engine.model.identity import Epoch, MachineId, RunTag
 from simulator.campaign.explaining.page import render_story
 from simulator.campaign.explaining.story import Story, story_of
-from simulator.campaign.sweep.seeds import judged, subject_of
+from simulator.campaign.trial import run_trial, subject_of
 from simulator.scenario.reading import parse_scenario
 from tests.strategies.simulated_clusters import scenario_text
 
@@ -29,9 +29,8 @@ on = { machine = "x", step = 10, occurrence = 3 }
 @pytest.fixture(scope="module")
 def stories() -> dict[int, Story]:
     """Return the story of each run of a night with a migration and a crash of the engine."""
-    trial = judged(
-        subject_of(parse_scenario(scenario_text(duration="66m", more=MORE), name="x"), name="x")
-    )
+    scenario = parse_scenario(scenario_text(duration="66m", more=MORE), name="x")
+    trial = run_trial(subject_of(scenario, name="x"), restore_again=False)
     tags = [RunTag(machine=MachineId("x"), epoch=Epoch(number)) for number in (1, 2, 3, 5)]
     return {tag.epoch: story_of(trial, tag) for tag in tags}
 

@@ -1,7 +1,7 @@
 """Machines that come later are everybody's: the report has them, and they outlive their makers."""
 
 from simulator.campaign.telling import night_for_report, point_rows
-from simulator.campaign.trial import run_trial, subjects_of
+from simulator.campaign.trial import run_trial, subject_of
 from simulator.scenario.reading import parse_scenario
 from tests.strategies.simulated_clusters import scenario_text
 
@@ -26,14 +26,8 @@ on = { at = "20m" }
 def test_the_report_has_machines_that_came_later() -> None:
     """Created and restored ones stand where they were first, beside those of the file."""
     scenario = parse_scenario(scenario_text(more=LATER), name="later.toml")
-    [subject] = subjects_of(scenario, name="later", path=None, seed=None, images={})
-    trial = run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    subject = subject_of(scenario, name="later")
+    trial = run_trial(subject, restore_again=False)
 
     night = night_for_report(trial, point_rows(trial), replay="twinshot replay")
 

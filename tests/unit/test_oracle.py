@@ -11,7 +11,7 @@ from reference_engine.model.recovery_point import Consistency, TransferKind
 from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible
-from simulator.campaign.trial import run_trial, subjects_of
+from simulator.campaign.trial import run_trial, subject_of
 from simulator.oracle.evidence import Evidence, Limits
 from simulator.oracle.registry import INVARIANTS, judge
 from simulator.oracle.verdict import Finding, Invariant, Verdict
@@ -36,12 +36,10 @@ def night(back_end: str) -> Evidence:
     scenario = parse_scenario(
         scenario_text(back_end=back_end, more=CRASH_MACHINE), name="night.toml"
     )
-    [subject] = subjects_of(scenario, name="night", path=None, seed=None, images={})
+    subject = subject_of(scenario, name="night")
     trial = run_trial(
         subject,
         restore_again=True,
-        progress=lambda _: None,
-        second_digest=lambda: None,
         sources_unchanged=lambda: {"a.vhdx": True},
     )
     return replace(trial.evidence, second_digest=trial.digest)

@@ -14,7 +14,7 @@ from reference_engine.trace.cluster import (
     PointBecameVisible,
 )
 from simulator.campaign.sweep.coverage import cells_hit
-from simulator.campaign.trial import Trial, run_trial, subjects_of
+from simulator.campaign.trial import Trial, run_trial, subject_of
 from simulator.scenario.reading import ScenarioRefusedError, parse_scenario
 from tests.strategies.simulated_clusters import scenario_text
 
@@ -28,14 +28,8 @@ def tried(happening: str, *, guest: str = "vss", more: str = "") -> Trial:
     """Return what came of a small night in which one thing happens."""
     text = scenario_text(guest=guest, more=f"{more}\n[[happenings]]\n{happening}")
     scenario = parse_scenario(text, name="partition.toml")
-    [subject] = subjects_of(scenario, name="partition", path=None, seed=None, images={})
-    return run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    subject = subject_of(scenario, name="partition")
+    return run_trial(subject, restore_again=False)
 
 
 def broken(trial: Trial) -> list[str]:

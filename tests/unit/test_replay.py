@@ -14,8 +14,7 @@ from simulator.campaign.replaying.difference import first_difference
 from simulator.campaign.replaying.facts import fact_line, facts_of
 from simulator.campaign.replaying.state import running, state_of
 from simulator.campaign.replaying.stepping import Stepper, breakpoint_named
-from simulator.campaign.sweep.seeds import subject_of
-from simulator.campaign.trial import Subject, night_of
+from simulator.campaign.trial import Subject, night_of, subject_of
 from simulator.scenario.reading import parse_scenario
 from simulator.scenario.swarm import draw_scenario
 from simulator.scenario.writing import as_toml

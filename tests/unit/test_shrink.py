@@ -14,7 +14,8 @@ from simulator.campaign.shrinking.ddmin import least
 from simulator.campaign.shrinking.reductions import REDUCTIONS, settings, without
 from simulator.campaign.shrinking.shrinker import HoldsError, Shrinker, Shrunk
 from simulator.campaign.shrinking.story import story_of
-from simulator.campaign.sweep.seeds import Breach, findings, subject_of
+from simulator.campaign.sweep.seeds import Breach, findings
+from simulator.campaign.trial import subject_of
 from simulator.scenario.reading import parse_scenario, read_scenario
 from simulator.scenario.schema import Scenario
 from simulator.scenario.swarm import draw_scenario

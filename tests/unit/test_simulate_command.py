@@ -42,13 +42,7 @@ def tried(text: str, seed: int) -> Trial:
     """Return the same run without a command line, with everything that the oracle knows."""
     scenario = parse_scenario(text, name="night.toml")
     [subject] = subjects_of(scenario, name="night", path=None, seed=seed, images={})
-    return run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    return run_trial(subject, restore_again=False)
 
 
 def content_of(path: Path) -> bytes:

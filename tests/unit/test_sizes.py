@@ -2,7 +2,7 @@
 
 import pytest
 
-from simulator.campaign.trial import run_trial, subjects_of
+from simulator.campaign.trial import run_trial, subject_of
 from simulator.scenario.reading import parse_scenario
 from tests.strategies.simulated_clusters import scenario_text
 
@@ -21,15 +21,9 @@ def test_a_resize_beside_a_cut_is_before_or_after_it(back_end: str, step: int) -
     """A guest that writes nothing at all leaves no doubt about what size a point has."""
     text = scenario_text(back_end=back_end, bursts_per_hour=0, more=QUIET.format(step=step))
     scenario = parse_scenario(f"canary_percent = 0\n{text}", name="quiet.toml")
-    [subject] = subjects_of(scenario, name="quiet", path=None, seed=None, images={})
+    subject = subject_of(scenario, name="quiet")
 
-    trial = run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
+    trial = run_trial(subject, restore_again=False)
 
     assert [verdict.detail for verdict in trial.verdicts if verdict.holds is False] == []
     sizes = [[int(record.size) for record in point.disks] for point in trial.evidence.points()]

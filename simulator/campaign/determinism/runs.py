@@ -13,8 +13,8 @@ from simulator.campaign.determinism.guard import ForbiddenSourceError, guarded
 from simulator.campaign.determinism.planted import PlantedWatcher
 from simulator.campaign.exploring.small_world import Scope, small_scenario
 from simulator.campaign.night import Watcher
-from simulator.campaign.sweep.seeds import subject_of, swarm_subject
-from simulator.campaign.trial import Subject, night_of
+from simulator.campaign.sweep.seeds import swarm_subject
+from simulator.campaign.trial import Subject, night_of, subject_of
 
 Collector = Literal["usual", "eager", "off"]
 _EAGER: Final = (5, 2, 2)

@@ -18,8 +18,7 @@ from simulator.campaign.explaining.page import render_story
 from simulator.campaign.explaining.story import story_of
 from simulator.campaign.mutants import with_mutant
 from simulator.campaign.sources import source_named
-from simulator.campaign.sweep.seeds import judged
-from simulator.campaign.trial import Trial
+from simulator.campaign.trial import Trial, run_trial
 
 
 def explain(
@@ -49,7 +48,7 @@ def explain(
                 f"{source} holds {len(named.subjects)} runs of a scenario",
                 "name the result.json of one of them with --from",
             )
-        trial = judged(named.subjects[0])
+        trial = run_trial(named.subjects[0], restore_again=False)
     story = story_of(trial, _run_named(trial, point))
     for line in story.lines():
         output.say(line)

@@ -17,7 +17,8 @@ from simulator.campaign.shrinking.reductions import (
     without_defaults,
 )
 from simulator.campaign.shrinking.story import story_of
-from simulator.campaign.sweep.seeds import Breach, findings, subject_of
+from simulator.campaign.sweep.seeds import Breach, findings
+from simulator.campaign.trial import subject_of
 from simulator.scenario.schema import Scenario, impossibilities
 
 RUNS_MOST: Final = 400

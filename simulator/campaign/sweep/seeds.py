@@ -16,7 +16,7 @@ from reference_engine.model.identity import MachineId
 from simulator.campaign.mutants import with_mutant
 from simulator.campaign.sweep.coverage import cells_hit
 from simulator.campaign.sweep.must_hit import MUST_HIT, STEPS
-from simulator.campaign.trial import Subject, Trial, jobs_of, run_trial, subjects_of
+from simulator.campaign.trial import Subject, Trial, jobs_of, run_trial, subject_of
 from simulator.oracle.verdict import Verdict
 from simulator.scenario.schema import Scenario
 from simulator.scenario.swarm import draw_scenario
@@ -64,22 +64,6 @@ def swarm_subject(seed: int, /) -> Subject:
     return subject_of(draw_scenario(seed), name=f"swarm-{seed}")
 
 
-def subject_of(scenario: Scenario, /, *, name: str) -> Subject:
-    """Return a scenario without real disk images, ready to be tried."""
-    return subjects_of(scenario, name=name, path=None, seed=None, images={})[0]
-
-
-def judged(subject: Subject, /) -> Trial:
-    """Return the trial of a subject, its points restored once, at their commit."""
-    return run_trial(
-        subject,
-        restore_again=False,
-        progress=lambda _: None,
-        second_digest=lambda: None,
-        sources_unchanged=dict,
-    )
-
-
 def breaches_of(trial: Trial, /) -> tuple[Breach, ...]:
     """Return what did not hold: the invariants, or else the expectations."""
     return broken_of(trial.verdicts)
@@ -99,7 +83,7 @@ def findings(subject: Subject, /) -> tuple[Breach, ...]:
     """Return what does not hold in a subject's run, a breakdown included; empty if all holds."""
     try:
         with limited():
-            return breaches_of(judged(subject))
+            return breaches_of(run_trial(subject, restore_again=False))
     except (Exception, HangingError) as error:  # noqa: BLE001 - an engine that breaks down is a finding
         return (breakdown_of(error),)
 
@@ -124,7 +108,7 @@ def try_seed(seed: int, /) -> SeedResult:
     trial: Trial | None = None
     try:
         with limited():
-            trial = judged(subject)
+            trial = run_trial(subject, restore_again=False)
         breaches = breaches_of(trial)
     except (Exception, HangingError) as error:  # noqa: BLE001 - an engine that breaks down is a finding
         breaches = (breakdown_of(error),)
