@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from reference_engine.adapters.os_file_system import NEW, READ
 from reference_engine.ports.local_cache import LocalCache, Range
 
 _NAME: Final = re.compile("[a-z0-9]{1,128}")
@@ -17,22 +18,13 @@ _PARTIAL: Final = "~"
 
 _OPEN_MAX: Final = 128
 _ABANDONED_S: Final = 86_400
-_READ: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_NEW: Final = (
-    os.O_WRONLY
-    | os.O_CREAT
-    | os.O_EXCL
-    | getattr(os, "O_CLOEXEC", 0)
-    | getattr(os, "O_NOFOLLOW", 0)
-    | getattr(os, "O_BINARY", 0)
-)
 
 
 class _Descriptor:
     """An open file, which is closed when nobody can read from it any more."""
 
     def __init__(self, path: Path, /) -> None:
-        self.number = os.open(path, _READ)
+        self.number = os.open(path, READ)
 
     def __del__(self) -> None:
         # Opening may have failed.
@@ -119,7 +111,7 @@ def _written(path: Path, content: bytes | bytearray) -> bool:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _remove_abandoned(path.parent)
         try:
-            with os.fdopen(os.open(partial, _NEW, 0o600), "wb") as file:
+            with os.fdopen(os.open(partial, NEW, 0o600), "wb") as file:
                 file.write(content)
             partial.replace(path)
         except OSError:

@@ -10,7 +10,7 @@ from reference_engine.ports.file_system import DirectoryEntry, FileSystem
 
 Result = TypeVar("Result")
 
-_NEW: Final = (
+NEW: Final = (
     os.O_WRONLY
     | os.O_CREAT
     | os.O_EXCL
@@ -18,8 +18,9 @@ _NEW: Final = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_BINARY", 0)
 )
+"""How a file is made that nobody else has; bytes are bytes on Windows too."""
 
-_READ: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+READ: Final = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
 def _driven(work: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
@@ -47,7 +48,7 @@ class OsFileSystem(FileSystem):
 
     async def create(self, path: str, /) -> int:
         """Return the descriptor of a new, empty file."""
-        return os.open(path, _NEW, 0o666)
+        return os.open(path, NEW, 0o666)
 
     async def write(self, descriptor: int, content: memoryview, /) -> int:
         """Write behind what was written before; return how many bytes were."""
@@ -82,7 +83,7 @@ class OsFileSystem(FileSystem):
 
     async def read(self, path: str, /, *, offset: int, length: int | None) -> bytes:
         """Return up to `length` bytes of a file from `offset`, or all from there."""
-        descriptor = os.open(path, _READ)
+        descriptor = os.open(path, READ)
         try:
             if offset:
                 os.lseek(descriptor, offset, os.SEEK_SET)
