@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.model.identity import RecoveryPointId
@@ -15,6 +16,7 @@ from reference_engine.repository.block_map import (
     Numbers,
     Page,
     PageRow,
+    Places,
 )
 from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import ManifestDamagedError
@@ -29,6 +31,11 @@ _READ_MAX: Final = 4 * MIB
 
 Frame = tuple[int, int, int]
 """Pack number, offset in the pack, stored length."""
+
+FrameKeys = npt.NDArray[np.uint64]
+"""Frames as numbers: that of the pack in the upper half, the offset in the lower one."""
+
+_HALF: Final = np.uint64(32)
 
 Unread = str
 """Why a frame cannot be read."""
@@ -47,6 +54,21 @@ class Wanted(NamedTuple):
     def frames(self) -> tuple[Frame, ...]:
         """Return the frames that it needs."""
         return self.base, *(frame for _, frame, _ in self.pieces)
+
+
+def frame_keys(places: Places, packs: npt.NDArray[np.uint64] | None = None, /) -> FrameKeys:
+    """Return for each place one number that tells its frame from every other.
+
+    Given `packs`, what it has at the number of a pack takes the place of that number.
+    """
+    numbers = places[:, 0].astype(np.uint64) if packs is None else packs[places[:, 0]]
+    keys: FrameKeys = numbers << _HALF | places[:, 1].astype(np.uint64)
+    return keys
+
+
+def packs_of(keys: FrameKeys, /) -> npt.NDArray[np.int64]:
+    """Return the number of each frame's pack."""
+    return (keys >> _HALF).astype(np.int64)
 
 
 async def load_page(

@@ -18,6 +18,7 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import DIGEST_SIZE, Digests, NameTable, Places
 from reference_engine.repository.dedup import KnownBlocks
+from reference_engine.repository.fetching import FrameKeys, frame_keys
 from reference_engine.repository.pack import unpack
 from reference_engine.repository.pages import decode_segment, encode_segment
 
@@ -54,23 +55,12 @@ class Listed(NamedTuple):
     places: Places
     names: NameTable
 
-    def frames(self, packs: NameTable, /) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    def frames(self, packs: NameTable, /) -> FrameKeys:
         """Return where the listed places' frames begin, packs as `packs` numbers them."""
         numbers = np.array(
             [0, *(packs.number(name) for name in self.names.names())], dtype=np.uint64
         )
         return frame_keys(self.places, numbers)
-
-
-def frame_keys(
-    places: Places, numbers: np.ndarray[tuple[int], np.dtype[np.uint64]] | None = None, /
-) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """Return for each place one number that tells its frame from every other."""
-    packs = places[:, 0].astype(np.uint64) if numbers is None else numbers[places[:, 0]]
-    keys: np.ndarray[tuple[int], np.dtype[np.uint64]] = (packs << np.uint64(32)) | places[
-        :, 1
-    ].astype(np.uint64)
-    return keys
 
 
 async def listed(store: BlobStore, key: bytes, prefix: str, /) -> Listed:

@@ -23,10 +23,9 @@ from reference_engine.repository.block_map import (
     Page,
     Places,
 )
-from reference_engine.repository.fetching import Wanted, described
+from reference_engine.repository.fetching import FrameKeys, Wanted, described, frame_keys
 from reference_engine.repository.header import Header
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
-from reference_engine.repository.usage import Keys, frame_keys
 from reference_engine.repository.verified_blocks import VerifiedBlocks
 
 _NOWHERE: Final = -1
@@ -76,7 +75,7 @@ class PageMover:
         writer: PackWriter,
         /,
         *,
-        leaving: tuple[Keys, npt.NDArray[np.int64]],
+        leaving: tuple[FrameKeys, npt.NDArray[np.int64]],
         executor: Executor,
     ) -> None:
         """`leaving` has the frames that are to go, ascending, and how many pieces each has."""

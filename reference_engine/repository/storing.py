@@ -27,6 +27,7 @@ from reference_engine.repository.block_map import (
 )
 from reference_engine.repository.codec import ANCHORS, DiskRoot
 from reference_engine.repository.dedup import KnownBlocks
+from reference_engine.repository.fetching import frame_keys
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.index_writer import IndexWriter
@@ -35,7 +36,6 @@ from reference_engine.repository.mending import (
     MENDS,
     Listed,
     contains,
-    frame_keys,
     outstanding,
 )
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter

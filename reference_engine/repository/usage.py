@@ -14,16 +14,12 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import PIECES, NameTable, Page, PageRow, Places
 from reference_engine.repository.codec import DiskRoot, PointCommittedEntry, copy_name
-from reference_engine.repository.fetching import load_page
+from reference_engine.repository.fetching import FrameKeys, frame_keys, load_page, packs_of
 from reference_engine.repository.header import Header
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import FRAME_HEAD, content_size
 from reference_engine.repository.pages import decode_segment
 
-Keys = npt.NDArray[np.uint64]
-"""Frames: number of the pack in the upper half, offset in the lower one. Pages: likewise."""
-
-_HALF: Final = np.uint64(32)
 _HEADS_AT_ONCE: Final = 256
 _UNREADABLE: Final = 0
 
@@ -46,12 +42,6 @@ class ObjectUse(NamedTuple):
         return max(self.stored - self.used, 0)
 
 
-def frame_keys(places: Places, /) -> Keys:
-    """Return for each place one number that tells its frame from every other."""
-    keys: Keys = places[:, 0].astype(np.uint64) << _HALF | places[:, 1].astype(np.uint64)
-    return keys
-
-
 class Usage:
     """Counts what points need, page by page: what they share is read once."""
 
@@ -65,7 +55,7 @@ class Usage:
         self._rows: dict[int, int] = {}
         self._stored = np.zeros(64, np.uint32)
         self._bits = np.zeros((64, 2), np.uint8)
-        self._frames: Keys = np.empty(0, np.uint64)
+        self._frames: FrameKeys = np.empty(0, np.uint64)
         self._extents = np.empty(0, np.int64)
 
     async def add(self, entry: PointCommittedEntry, /) -> None:
@@ -153,7 +143,7 @@ class Usage:
         last = 8 * (self._bits.shape[1] - (self._bits[:count, ::-1] != 0).argmax(axis=1))
         order = np.argsort(keys)
         self._frames, self._extents = keys[order], np.maximum(whole, last)[order]
-        packs = np.bincount((keys >> _HALF).astype(np.int64), weights=used)
+        packs = np.bincount(packs_of(keys), weights=used)
         sizes = await self._store.sizes("packs/")
         found: list[ObjectUse] = []
         for number in np.flatnonzero(packs).tolist():
@@ -167,15 +157,15 @@ class Usage:
             found.append(ObjectUse(name, both, 2 * bytes_used))
         return tuple(sorted(found))
 
-    def frames(self, packs: npt.NDArray[np.int64], /) -> tuple[Keys, npt.NDArray[np.int64]]:
+    def frames(self, packs: npt.NDArray[np.int64], /) -> tuple[FrameKeys, npt.NDArray[np.int64]]:
         """Return the used frames of these packs, ascending, and how many units each has.
 
         What was measured last has the answer.
         """
-        inside = np.isin((self._frames >> _HALF).astype(np.int64), packs)
+        inside = np.isin(packs_of(self._frames), packs)
         return self._frames[inside], self._extents[inside]
 
-    async def _units(self, keys: Keys) -> npt.NDArray[np.int64]:
+    async def _units(self, keys: FrameKeys) -> npt.NDArray[np.int64]:
         """Return how many units each frame holds; as many as are used where it cannot be told."""
         found = np.zeros(len(keys), np.int64)
         made, counts = await self._indexed()
@@ -202,10 +192,10 @@ class Usage:
         except (CorruptionError, ValueError):
             return _UNREADABLE
 
-    async def _indexed(self) -> tuple[Keys, npt.NDArray[np.int64]]:
+    async def _indexed(self) -> tuple[FrameKeys, npt.NDArray[np.int64]]:
         """Return the frames that the index speaks of, ascending, and how many units each holds."""
         unit = self._header.block_size // PIECES
-        frames: list[Keys] = [np.empty(0, np.uint64)]
+        frames: list[FrameKeys] = [np.empty(0, np.uint64)]
         ends: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
         for name in await self._store.names("index/"):
             content = await self._store.read(name)
@@ -221,7 +211,9 @@ class Usage:
         return _furthest(np.concatenate(frames), np.concatenate(ends))
 
 
-def _furthest(keys: Keys, ends: npt.NDArray[np.int64]) -> tuple[Keys, npt.NDArray[np.int64]]:
+def _furthest(
+    keys: FrameKeys, ends: npt.NDArray[np.int64]
+) -> tuple[FrameKeys, npt.NDArray[np.int64]]:
     """Return each key once, ascending, with the largest of its numbers."""
     made, back = np.unique(keys, return_inverse=True)
     found = np.zeros(len(made), np.int64)
