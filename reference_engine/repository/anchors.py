@@ -27,7 +27,7 @@ from reference_engine.repository.codec import ANCHORS
 from reference_engine.repository.dedup import KnownBlocks
 from reference_engine.repository.fetching import Frame
 from reference_engine.repository.pack import unpack
-from reference_engine.repository.pages import decode_segment
+from reference_engine.repository.portions import batches, read_portions
 
 _ONE_IN: Final = 5
 """One piece in 2^5 is an anchor: one for 128 KiB, 16 bytes of memory for a block."""
@@ -43,7 +43,6 @@ _FRAMES_KEPT: Final = 6
 _KNOWN_MAX: Final = 1 << 21
 """Anchors of 256 GiB of different blocks, 64 MiB of memory."""
 
-_ASKED_AT_ONCE: Final = 32
 _FETCHED_FREELY: Final = 64
 """So many frames are fetched before it is asked whether they were worth it."""
 
@@ -195,21 +194,12 @@ class ShiftedBlocks:
         """Return the anchors that other sessions left, read when first asked for."""
         if self._known is None:
             self._known = KnownBlocks()
-            names = await self._store.names(ANCHORS)
-            for start in range(0, len(names), _ASKED_AT_ONCE):
-                contents = await self._executor.ask_all(
-                    [
-                        lambda name=name: self._store.read(name)  # type: ignore[misc]
-                        for name in names[start : start + _ASKED_AT_ONCE]
-                    ]
-                )
-                for content in contents:
-                    try:
-                        digests, places = decode_segment(self._key, content or b"", self._names)
-                    except ValueError:
-                        continue  # `check` tells of the damage
+            for names in batches(await self._store.names(ANCHORS)):
+                for portion in await read_portions(
+                    self._store, self._key, names, self._names, executor=self._executor
+                ):
                     if len(self._known) < _KNOWN_MAX:
-                        self._known.learn(digests, places)
+                        self._known.learn(portion.digests, portion.places)
         return self._known
 
     async def _fetch(self, asked: Counter[Frame]) -> None:

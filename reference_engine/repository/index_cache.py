@@ -18,7 +18,7 @@ import struct
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ from reference_engine.repository.envelope import (
     decode_head,
     encode_head,
 )
+from reference_engine.repository.portions import Portion
 
 RUN_ROWS: Final = 1 << 18
 """Runs are joined up to this many blocks: some 10 MiB."""
@@ -55,14 +56,6 @@ _HALF: Final = np.uint64(32)
 
 Numbers32 = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
-
-
-class Portion(NamedTuple):
-    """What one portion of the index says."""
-
-    name: str
-    digests: Digests
-    places: Places
 
 
 class _Run:

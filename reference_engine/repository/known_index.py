@@ -15,13 +15,13 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import Digests, NameTable, Places
-from reference_engine.repository.codec import session_of
+from reference_engine.repository.codec import INDEX, session_of
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
 from reference_engine.repository.envelope import Sealing
 from reference_engine.repository.header import Header
-from reference_engine.repository.index_cache import IndexCache, Portion
+from reference_engine.repository.index_cache import IndexCache
 from reference_engine.repository.log import Log
-from reference_engine.repository.pages import decode_segment
+from reference_engine.repository.portions import Portion, batches, read_portions
 
 CACHED_MAX: Final = 1 << 26
 """Known blocks with a cache: 4 TiB of different blocks of 64 KiB, 110 MiB of memory."""
@@ -29,9 +29,6 @@ CACHED_MAX: Final = 1 << 26
 KEPT_ROWS: Final = 1 << 16
 KEPT_PORTIONS: Final = 32
 """What is less than both is read from the repository each time."""
-
-_ASKED_AT_ONCE: Final = 32
-"""Portions that are in memory, undecoded, at the same time: some megabytes."""
 
 _LEARNT_AT_ONCE: Final = 1 << 17
 """So many blocks or more are sorted in together, so that few of them are in memory twice."""
@@ -87,7 +84,7 @@ class KnownIndex:
         if self._cache is not None:
             # What is kept after this listing speaks of portions that are in the next one.
             await self._cache.load()
-        present = await self._store.names("index/")
+        present = await self._store.names(INDEX)
         portions = self._newest_first(present)
         covered: set[str] = set()
         if self._cache is not None:
@@ -96,23 +93,17 @@ class KnownIndex:
         self._forget(self._read.difference(present))
         unread = [n for n in portions if n not in self._read and n not in covered]
         count, limit = 0, KEYS_MAX if self._cache is None else CACHED_MAX - len(self)
-        for start in range(0, len(unread), _ASKED_AT_ONCE):
+        for names in batches(unread):
             if count >= limit:
                 break
-            names = unread[start : start + _ASKED_AT_ONCE]
-            contents = await self._executor.ask_all(
-                [lambda name=name: self._store.read(name) for name in names]  # type: ignore[misc]
+            found = await read_portions(
+                self._store, self._key, names, self.packs, executor=self._executor
             )
             self._read.update(names)
             fresh: list[Portion] = []
-            for name, content in zip(names, contents, strict=True):
-                try:
-                    part = decode_segment(self._key, content or b"", self.packs)
-                except ValueError:
-                    # What is not found costs space only; `check` tells of the damage.
-                    continue
-                fresh.append(Portion(name, *part))
-                count += len(part[0])
+            for portion in found:
+                fresh.append(portion)
+                count += len(portion.digests)
                 if sum(len(each.digests) for each in fresh) >= _LEARNT_AT_ONCE:
                     await self._take(fresh)
                     fresh = []

@@ -16,11 +16,13 @@ from blake3 import blake3
 
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.runtime import Inline
 from reference_engine.repository.block_map import DIGEST_SIZE, Digests, NameTable, Places
 from reference_engine.repository.dedup import KnownBlocks
 from reference_engine.repository.fetching import FrameKeys, frame_keys
 from reference_engine.repository.pack import unpack
-from reference_engine.repository.pages import decode_segment, encode_segment
+from reference_engine.repository.pages import encode_segment
+from reference_engine.repository.portions import batches, read_portions
 
 MENDS: Final = "mends/"
 WANTED: Final = "wanted/"
@@ -31,6 +33,7 @@ REREADS: Final = 2
 """Memory and cables flip bits too: what is wrong is read this often again before it is lost."""
 
 _CHUNK: Final = 4096
+_IN_TURN: Final = Inline()
 
 PlaceName = tuple[str, int, int, int]
 """Name of a pack, offset and stored length of a frame, offset inside what it holds."""
@@ -67,14 +70,10 @@ async def listed(store: BlobStore, key: bytes, prefix: str, /) -> Listed:
     """Return what the sound ones of the objects below `prefix` say; the others cost space only."""
     names = NameTable()
     digests, places = [np.zeros((0, DIGEST_SIZE), np.uint8)], [np.zeros((0, 4), np.uint32)]
-    for name in await store.names(prefix):
-        content = await store.read(name)
-        try:
-            part = decode_segment(key, content or b"", names)
-        except ValueError:
-            continue
-        digests.append(part[0])
-        places.append(part[1])
+    for part in batches(await store.names(prefix)):
+        for portion in await read_portions(store, key, part, names, executor=_IN_TURN):
+            digests.append(portion.digests)
+            places.append(portion.places)
     return Listed(np.concatenate(digests), np.concatenate(places), names)
 
 

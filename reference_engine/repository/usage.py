@@ -13,12 +13,12 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import PIECES, NameTable, Page, PageRow, Places
-from reference_engine.repository.codec import DiskRoot, PointCommittedEntry, copy_name
+from reference_engine.repository.codec import INDEX, DiskRoot, PointCommittedEntry, copy_name
 from reference_engine.repository.fetching import FrameKeys, frame_keys, load_page, packs_of
 from reference_engine.repository.header import Header
 from reference_engine.repository.manifests import read_manifest
 from reference_engine.repository.pack import FRAME_HEAD, content_size
-from reference_engine.repository.pages import decode_segment
+from reference_engine.repository.portions import batches, read_portions
 
 _HEADS_AT_ONCE: Final = 256
 _UNREADABLE: Final = 0
@@ -197,17 +197,15 @@ class Usage:
         unit = self._header.block_size // PIECES
         frames: list[FrameKeys] = [np.empty(0, np.uint64)]
         ends: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
-        for name in await self._store.names("index/"):
-            content = await self._store.read(name)
-            try:
-                _, places = decode_segment(self._header.key, content or b"", self.packs)
-            except ValueError:
-                continue
-            made, end = _furthest(
-                frame_keys(places), places[:, 3].astype(np.int64) // unit + PIECES
-            )
-            frames.append(made)
-            ends.append(end)
+        for names in batches(await self._store.names(INDEX)):
+            for _, _, places in await read_portions(
+                self._store, self._header.key, names, self.packs, executor=self._executor
+            ):
+                made, end = _furthest(
+                    frame_keys(places), places[:, 3].astype(np.int64) // unit + PIECES
+                )
+                frames.append(made)
+                ends.append(end)
         return _furthest(np.concatenate(frames), np.concatenate(ends))
 
 

@@ -16,7 +16,8 @@ from reference_engine.model.units import Instant
 from reference_engine.repository import index_cache, known_index
 from reference_engine.repository.block_map import Digests, NameTable, Places
 from reference_engine.repository.envelope import Tagging
-from reference_engine.repository.index_cache import IndexCache, Portion
+from reference_engine.repository.index_cache import IndexCache
+from reference_engine.repository.portions import Portion
 from reference_engine.repository.repository import Repository
 from tests.strategies import encrypted_repositories as encrypted
 from tests.strategies.repositories import BLOCK, block, commit, new_repository, restored
