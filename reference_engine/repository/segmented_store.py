@@ -10,6 +10,7 @@ from typing import Final
 from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
+from reference_engine.repository.codec import ANCHORS, INDEX
 from reference_engine.repository.envelope import (
     HEAD_SIZE,
     SEGMENT,
@@ -25,6 +26,7 @@ from reference_engine.repository.envelope import (
 )
 from reference_engine.repository.group_parity import PackGroups
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
+from reference_engine.repository.mending import MENDS
 from reference_engine.repository.parity import SECTOR_MAX, ParityPlan, mended, parity_of
 from reference_engine.repository.publish import publish, publish_own
 
@@ -33,7 +35,7 @@ _PACKS: Final = "packs/"
 """What there is no second copy of, and more than space would be lost with."""
 
 _RENEWED: Final = "parity/renewed/"
-_BUILT_ON: Final = ("points/", "index/", "anchors/", "mends/")
+_BUILT_ON: Final = ("points/", INDEX, ANCHORS, MENDS)
 """What lets points, or later runs, build on the packs before it."""
 
 _HEADS_MAX: Final = 4096

@@ -11,7 +11,7 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.block_map import DIGEST_SIZE, NameTable, PageRow
-from reference_engine.repository.codec import ANCHORS, copy_name, session_of
+from reference_engine.repository.codec import ANCHORS, INDEX, copy_name, session_of
 from reference_engine.repository.mending import (
     MEND_SESSION,
     MENDS,
@@ -173,7 +173,7 @@ class Repair:
         """Look for other places where equal blocks stand, by the index."""
         if not lost:
             return
-        index = await listed(self._store, self._key, "index/")
+        index = await listed(self._store, self._key, INDEX)
         bad = {place[:2] for each in lost.values() for place in each.places}
         known: dict[bytes, PlaceName] = {}
         asked = np.frombuffer(b"".join(lost), np.uint8).reshape(-1, DIGEST_SIZE)
@@ -244,7 +244,7 @@ class Repair:
         result = await self._check.result()
         broken: dict[str, ObjectFinding] = {}
         for each in result.objects:
-            if each.object.startswith("index/") and each.problem is not Problem.UNREADABLE:
+            if each.object.startswith(INDEX) and each.problem is not Problem.UNREADABLE:
                 broken[each.object] = each
             elif each.problem is Problem.DAMAGED and each.object.startswith(_LISTS):
                 # Nothing could be read from it, so nothing changes by its going.
