@@ -102,26 +102,15 @@ class Orders:
         point = None if number is None else points[number - 1]
         match ordered:
             case MachineRestored():
-                order = RestoreOrder(
-                    id=OrderId(ordered.order),
-                    machine=MachineId(ordered.machine),
-                    point=point,
-                    node=NodeName(ordered.target),
-                    volume=VolumeName(ordered.volume),
-                    restored_as=RestoredAs(ordered.restored_as),
-                    replace=ordered.replace,
+                self._take(
+                    msgspec.structs.replace(
+                        _order_of(ordered, point),
+                        restored_as=RestoredAs(ordered.restored_as),
+                        replace=ordered.replace,
+                    )
                 )
-                self.given[order.id] = self._open[order.id] = order
-                if self._engine is not None and self._engine.node.running:
-                    self._restore(self._engine, order)
             case MachineRunFromPoint() if point is not None:
-                order = RestoreOrder(
-                    id=OrderId(ordered.order),
-                    machine=MachineId(ordered.machine),
-                    point=point,
-                    node=NodeName(ordered.target),
-                    volume=VolumeName(ordered.volume),
-                )
+                order = _order_of(ordered, point)
                 self.guests[order.id] = InstantGuest(
                     self._sim,
                     ordered.order,
@@ -130,9 +119,7 @@ class Orders:
                     more_room=ByteCount(1 << 40),
                 )
                 self._rooms[order.id] = ByteCount(ordered.room)
-                self.given[order.id] = self._open[order.id] = order
-                if self._engine is not None and self._engine.node.running:
-                    self._restore(self._engine, order)
+                self._take(order)
             case PointMounted() if point is not None and self._engine is not None:
                 if self._engine.node.running:
                     self._spawn(
@@ -160,6 +147,12 @@ class Orders:
 
         work = replicate(engine.ports, engine.policy, reach)
         self._replication = self._spawn(engine, work, "replica")
+
+    def _take(self, order: RestoreOrder) -> None:
+        """Have the engine do what is ordered: now, or as soon as it is back."""
+        self.given[order.id] = self._open[order.id] = order
+        if self._engine is not None and self._engine.node.running:
+            self._restore(self._engine, order)
 
     def _restore(self, engine: Engine, order: RestoreOrder) -> None:
         guest = self.guests.get(order.id)
@@ -213,6 +206,18 @@ class Orders:
                 unreadable=unreadable,
             )
         )
+
+
+def _order_of(
+    ordered: MachineRestored | MachineRunFromPoint, point: RecoveryPointId | None
+) -> RestoreOrder:
+    return RestoreOrder(
+        id=OrderId(ordered.order),
+        machine=MachineId(ordered.machine),
+        point=point,
+        node=NodeName(ordered.target),
+        volume=VolumeName(ordered.volume),
+    )
 
 
 async def _prints(reader: PointReader) -> dict[DiskId, str]:
