@@ -311,9 +311,7 @@ class SimMachine:
     def cut(self, run: RunTag, /) -> tuple[ShadowCopy, Instant]:
         """Take the guest's own snapshot in this instant: this is Tg."""
         assert self.guest.at_rest
-        # Real ones are GUIDs: not even two copies of one machine give the same.
-        while (snapshot := self._next_shadow()) in self._truth.guest_cuts:
-            pass
+        snapshot = self._new_shadow()
         keeps = self.guest.kind is GuestKind.VSS and self.back_end is BackEnd.HOST_SNAPSHOT
         shadow = ShadowCopy(snapshot, run, self.disks, keeps=keeps)
         clock = self._clock()
@@ -326,9 +324,13 @@ class SimMachine:
         )
         return shadow, clock
 
-    def _next_shadow(self) -> GuestSnapshotId:
-        self._shadows += 1
-        return GuestSnapshotId(f"{self.id}-shadow-{self._shadows}")
+    def _new_shadow(self) -> GuestSnapshotId:
+        # Real ones are GUIDs: not even two copies of one machine give the same.
+        while True:
+            self._shadows += 1
+            snapshot = GuestSnapshotId(f"{self.id}-shadow-{self._shadows}")
+            if snapshot not in self._truth.guest_cuts:
+                return snapshot
 
     def recover_inside(self, snapshot: GuestSnapshotId, images: dict[str, Cells], /) -> None:
         """Let the guest's writers change their snapshot after the cut (VSS auto-recovery)."""
