@@ -1,7 +1,6 @@
 """`twinshot bench` measures every tool alike, notices a wrong restore, and tells what got worse."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,9 @@ from reference_engine.app.bench.peers import chosen_peers
 from reference_engine.app.bench.results import Recorded
 from reference_engine.app.bench.samples import Sample, rows_of
 from reference_engine.app.bench.scaling import Step, costs_per_tib
-from reference_engine.app.command_line import run
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import GIB, MIB, SECOND, ByteCount, Duration, seconds
+from tests.strategies.command_line import CommandLine
 
 COPYING = """#!/bin/sh
 case "$1" in
@@ -32,19 +31,11 @@ LYING = COPYING.replace(
     '"$2/g$3" "$4"; printf x | dd of="$4" seek=70000 bs=1 conv=notrunc status=none ;;',
 )
 
-Lines = Callable[..., tuple[int, list[dict[str, Any]]]]
-
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
-    """Return a function that runs a command and gives its exit code and records."""
-
-    def call(*tokens: object) -> tuple[int, list[dict[str, Any]]]:
-        capsys.readouterr()
-        code = run(["--json", *(str(token) for token in tokens)])
-        return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    return call
+def commands(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Return the command line."""
+    return CommandLine(capsys)
 
 
 def peer(place: Path, text: str) -> str:
@@ -55,19 +46,19 @@ def peer(place: Path, text: str) -> str:
     return f"script={script}"
 
 
-def sync(lines: Lines, place: Path, peers: str) -> tuple[int, list[dict[str, Any]]]:
+def sync(commands: CommandLine, place: Path, peers: str, *, code: int) -> list[dict[str, Any]]:
     """Measure a small disk once."""
     options = ("--size", "8MiB", "--runs", 1, "--out", place / "results")
-    return lines("bench", "sync", *options, "--peers", peers)
+    return commands.records("bench", "sync", *options, "--peers", peers, code=code)
 
 
-def test_every_tool_does_every_job(tmp_path: Path, lines: Lines) -> None:
+def test_every_tool_does_every_job(tmp_path: Path, commands: CommandLine) -> None:
     """Tools are measured at all jobs, restores are exact, and nothing but results is left."""
-    code, records = sync(lines, tmp_path, peer(tmp_path, COPYING))
+    records = sync(commands, tmp_path, peer(tmp_path, COPYING), code=0)
     rows = [record for record in records if record["type"] == "measurement"]
     tools = {row["tool"] for row in rows}
 
-    assert (code, records[-1]["findings"]) == (0, 0)
+    assert records[-1]["findings"] == 0
     assert {"twinshot", "script"} <= tools
     assert {row["job"] for row in rows if row["tool"] == "script"} == {job.value for job in Job}
     assert all(row["cpu_ratio"] > 0 for row in rows if row["tool"] == "script")
@@ -82,40 +73,37 @@ def test_every_tool_does_every_job(tmp_path: Path, lines: Lines) -> None:
     assert "<script" not in page
 
     result = tmp_path / "results" / "result.json"
-    assert lines("bench", "compare", result, result)[0] == 0
+    commands.records("bench", "compare", result, result)
 
 
-def test_a_wrong_restore_is_a_finding(tmp_path: Path, lines: Lines) -> None:
+def test_a_wrong_restore_is_a_finding(tmp_path: Path, commands: CommandLine) -> None:
     """A restore with one wrong byte is named with its place, and ends the command with 1."""
-    code, records = sync(lines, tmp_path, peer(tmp_path, LYING))
+    records = sync(commands, tmp_path, peer(tmp_path, LYING), code=1)
     found = [record for record in records if record["type"] == "finding"]
 
-    assert code == 1
     assert {each["tool"] for each in found} == {"script"}
     assert all(each["wrong_restore"] for each in found)
     assert "differs from its source at byte 70000" in found[0]["what"]
     assert "A restore was wrong" in (tmp_path / "results" / "report.html").read_text("utf-8")
 
 
-def test_a_tool_that_fails_leaves_the_others_alone(tmp_path: Path, lines: Lines) -> None:
+def test_a_tool_that_fails_leaves_the_others_alone(tmp_path: Path, commands: CommandLine) -> None:
     """A peer that fails takes no further part; the command says what it complained of, with 3."""
     text = "#!/bin/sh\necho no room for you >&2\nexit 4\n"
 
-    code, records = sync(lines, tmp_path, peer(tmp_path, text))
+    records = sync(commands, tmp_path, peer(tmp_path, text), code=3)
     found = [record for record in records if record["type"] == "finding"]
 
-    assert code == 3
     assert [each["what"] for each in found] == ["ended with 4: no room for you"]
     assert {each["job"] for each in records if each["type"] == "measurement"} >= {"full", "restore"}
 
 
-def test_scaling_says_what_a_tib_costs(tmp_path: Path, lines: Lines) -> None:
+def test_scaling_says_what_a_tib_costs(tmp_path: Path, commands: CommandLine) -> None:
     """Disks of growing size are measured, and the growth is told for a TiB of data."""
     options = ("--scaling", "--size", "32MiB", "--out", tmp_path / "results")
 
-    code, records = lines("bench", "sync", *options)
+    records = commands.records("bench", "sync", *options)
 
-    assert code == 0
     assert {each["size"] for each in records if each["type"] == "step"} == {8 * MIB, 32 * MIB}
     costs = {each["job"]: each for each in records if each["type"] == "per-tib"}
     assert costs["full"]["stored"] > GIB
@@ -198,19 +186,19 @@ def test_growth_beyond_the_limit_is_worse(
     assert comparison.same_image
 
 
-def test_a_result_that_got_worse_ends_with_a_finding(tmp_path: Path, lines: Lines) -> None:
+def test_a_result_that_got_worse_ends_with_a_finding(tmp_path: Path, commands: CommandLine) -> None:
     """`bench compare` ends with 1, names what grew, and reads files of pytest-benchmark, too."""
     for name, median in (("a", 1.0), ("b", 1.2)):
         stats = {"min": median, "median": median, "max": median}
         content = {"benchmarks": [{"name": "test_full", "stats": stats}]}
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
 
-    code, records = lines("bench", "compare", tmp_path / "a", tmp_path / "b")
+    records = commands.records("bench", "compare", tmp_path / "a", tmp_path / "b", code=1)
 
-    assert (code, records[-1]["worse"]) == (1, ["test_full: wall s"])
+    assert records[-1]["worse"] == ["test_full: wall s"]
     assert records[0]["judgement"] == Judgement.WORSE.value
     options = ("--fail-above", "25%")
-    assert lines("bench", "compare", tmp_path / "a", tmp_path / "b", *options)[0] == 0
+    commands.records("bench", "compare", tmp_path / "a", tmp_path / "b", *options)
 
 
 @pytest.mark.parametrize(
@@ -227,16 +215,12 @@ def test_a_result_that_got_worse_ends_with_a_finding(tmp_path: Path, lines: Line
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tokens: tuple[str, ...], said: str
+    tmp_path: Path, commands: CommandLine, tokens: tuple[str, ...], said: str
 ) -> None:
     """A mistake ends with 2 and one sentence, and leaves no images behind."""
     extra = ("--out", str(tmp_path)) if tokens[0] == "sync" else ()
 
-    code = run(["bench", *tokens, *extra])
-    err = capsys.readouterr().err
-
-    assert (code, err.count("\n")) == (2, 1)
-    assert said in err
+    assert said in commands.refused(2, "bench", *tokens, *extra)
     assert list(tmp_path.iterdir()) == []
 
 
