@@ -6,47 +6,15 @@ import pty
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.strategies.disk_places import Place, disk
+from tests.strategies.vaults import CANARY, Vault, vault
 
-CANARY = "canary-5e1f-passphrase"
+__all__ = ["vault"]
+
 OTHER = "canary-77ab-successor"
 COMMAND = (sys.executable, "-m", "reference_engine.app.command_line")
-
-
-class Vault(Place):
-    """A place with an encrypted repository in it."""
-
-    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        super().__init__(root, capsys)
-        self.words, self.wrong = root / "words", root / "wrong"
-        self.words.write_text(f"{CANARY}\n")
-        self.wrong.write_text("nonsense\n")
-        self.key, self.paper = root / "server.key", root / "paper.txt"
-        self.at = ("--repo", self.repo)
-        self.by = (*self.at, "--password-file", self.words)
-        self.own = (self.repo, "--password-file", self.words)
-
-    def create(self, *options: object) -> None:
-        """Create the repository."""
-        tokens = ("repo", "init", *self.own, "--encrypt", "--recovery-key", self.paper, *options)
-        assert self.run(*tokens)[0] == 0
-
-
-@pytest.fixture
-def vault(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Vault]:
-    """Return a place where no variable gives a key and nobody can be asked."""
-    for name in [name for name in os.environ if name.startswith("TWINSHOT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setattr("sys.stdin", Path(os.devnull).open())  # noqa: SIM115 - ends with the test
-    yield Vault(tmp_path, capsys)
-    sys.stdin.close()
 
 
 def test_an_encrypted_repository_is_used_like_any_other(vault: Vault) -> None:
@@ -161,6 +129,8 @@ def test_a_plain_repository_in_the_place_of_an_encrypted_one_is_refused(
 
 
 ADD = ("repo", "key", "add", "repository", "--password-file", "words")
+
+
 BAD = (
     (("points", "--password-file", "absent"), "cannot be read"),
     (("points", "--password-file", "."), "cannot be read"),
@@ -198,55 +168,6 @@ def test_unusable_keys_are_named_in_one_sentence(
     assert said in sentence
     assert "canary" not in sentence
     assert vault.files() == before
-
-
-BAD_INITS = (
-    (("--password-file", "words"), "without --encrypt"),
-    (("--encrypt", "--password-file", "words"), "--recovery-key"),
-    (("--encrypt", "--no-recovery-key"), "--password-file"),
-    (("--encrypt", "--password-file", "words", "--new-key-file", "k"), "a key file were given"),
-    (("--encrypt", "--recovery-key", "r", "--no-recovery-key"), "both wanted and not"),
-    (("--encrypt", "--password-file", "words", "--recovery-key", "words"), "words exists"),
-    (("--encrypt", "--password-file", "words", "--recovery-key", "a/b"), "cannot be written"),
-    (("--encrypt", "--password-file", "empty", "--recovery-key", "r"), "empty"),
-    (("--parity", "6"), "no share"),
-    (("--parity", "0%"), "no share"),
-    (("--parity", "nan%"), "no share"),
-    (("--parity", "many%"), "no share"),
-    (("--parity", "6%", "--pack-parity", "1"), "no group"),
-    (("--parity", "6%", "--pack-parity", "256"), "no group"),
-    (("--pack-parity", "16"), "needs --parity"),
-)
-
-
-@pytest.mark.parametrize(("tokens", "said"), BAD_INITS)
-def test_a_repository_that_cannot_be_made_as_asked_is_not_made(
-    vault: Vault, tokens: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is left behind, no key file either."""
-    (vault.root / "empty").write_text("\n")
-    monkeypatch.chdir(vault.root)
-    before = vault.files()
-
-    assert said in vault.refused(
-        12 if "no-recovery" in tokens[1] else 2, "repo", "init", vault.repo, *tokens
-    )
-    assert vault.files() == before
-
-
-def test_a_place_that_is_taken_is_no_place_for_a_new_repository(vault: Vault) -> None:
-    """Neither over a repository nor beside somebody's documents; and no key file is left."""
-    vault.create()
-    options = ("--encrypt", "--new-key-file", vault.key, "--no-recovery-key")
-    assert "already" in vault.refused(2, "repo", "init", vault.repo, *options)
-    (vault.root / "file").write_text("")
-    assert vault.run("repo", "init", vault.root / "file", *options)[0] == 4
-    documents = vault.root / "documents"
-    documents.mkdir()
-    (documents / "Thesis final.doc").write_text("")
-
-    assert "Thesis" in vault.refused(2, "repo", "init", documents, *options)
-    assert not vault.key.exists()
 
 
 def test_key_files_are_for_their_owner_only(vault: Vault) -> None:
@@ -302,25 +223,6 @@ def test_no_command_ever_writes_a_secret(vault: Vault) -> None:
         assert word not in stored
 
 
-def test_a_lost_run_of_sectors_is_restored_from_parity(vault: Vault) -> None:
-    """`verify` says what was mended, and a restore is right without anybody's help."""
-    vault.source.write_bytes(disk(3, 8 << 20))
-    vault.records("repo", "init", vault.repo, "--parity", "6%")
-    vault.records("backup", vault.source, *vault.at)
-    [pack] = (vault.repo / "packs").iterdir()
-    content = bytearray(pack.read_bytes())
-    content[1_000_000:1_200_000] = bytes(200_000)
-    pack.write_bytes(content)
-
-    code, out, _ = vault.run("verify", *vault.at)
-    assert code == 1
-    assert "intact" in out
-    assert f"packs/{pack.name}: 13 damaged sectors, restored from parity" in out
-    target = vault.root / "back.raw"
-    assert vault.run("restore", "latest", *vault.at, "--to", target)[0] == 0
-    assert target.read_bytes() == vault.source.read_bytes()
-
-
 def typed(tokens: list[object], answers: list[str]) -> tuple[int, str]:
     """Return exit code and what a terminal showed while a person answered; `=` repeats the key."""
     master, slave = pty.openpty()
@@ -366,47 +268,6 @@ def test_at_a_terminal_a_person_is_asked(vault: Vault) -> None:
     code, shown = typed(["repo", "init", vault.root / "x", "--encrypt"], ["one", "two"])
     assert code == 2
     assert "differ" in shown
-
-
-WITHOUT = """
-import sys
-for name in sys.argv.pop(1).split(","):
-    sys.modules[name] = None
-from reference_engine.app.command_line import main
-main()
-"""
-
-
-def without(packages: str, *tokens: object) -> subprocess.CompletedProcess[str]:
-    """Return what a command comes to where these packages are not installed."""
-    return subprocess.run(
-        [sys.executable, "-c", WITHOUT, packages, *map(str, tokens)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-    )
-
-
-def test_a_light_installation_says_what_it_lacks(vault: Vault) -> None:
-    """Plain repositories need neither package; the others name the extra to install."""
-    assert without("cryptography,zfec", "backup", vault.source, *vault.at).returncode == 0
-    for extra, package, options in (
-        ("crypto", "cryptography", ("--encrypt", "--no-recovery-key", *vault.by[2:])),
-        ("parity", "zfec", ("--parity", "6%")),
-    ):
-        place = vault.root / extra
-        done = without(package, "repo", "init", place, *options)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert f"pip install 'twinshot[{extra}]'" in done.stderr
-        assert not place.exists()
-        assert vault.run("repo", "init", place, *options)[0] == 0
-        done = without(
-            package, "points", "--repo", place, *vault.by[2:] if extra == "crypto" else ()
-        )
-        assert done.returncode == 2
-        assert f"pip install 'twinshot[{extra}]'" in done.stderr
 
 
 def test_errors_are_records_for_programs(vault: Vault) -> None:
