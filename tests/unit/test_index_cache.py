@@ -20,23 +20,10 @@ from reference_engine.repository.index_cache import IndexCache
 from reference_engine.repository.portions import Portion
 from reference_engine.repository.repository import Repository
 from tests.strategies import encrypted_repositories as encrypted
+from tests.strategies.counting_stores import CountingReads
 from tests.strategies.repositories import BLOCK, block, commit, new_repository, restored
 
 KEY = bytes(range(32))
-
-
-class CountingReads(MemoryStore):
-    """A store that notes which parts of the index were read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.portions: list[str] = []
-
-    async def read(self, name: str, /) -> bytes | None:
-        """Return the object."""
-        if name.startswith("index/"):
-            self.portions.append(name)
-        return await super().read(name)
 
 
 @pytest.fixture(autouse=True)

@@ -4,25 +4,11 @@ import asyncio  # noqa: TID251 - the store is awaited on asyncio
 
 import numpy as np
 
-from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import Instant
 from reference_engine.repository.dedup import KnownBlocks
+from tests.strategies.counting_stores import CountingReads
 from tests.strategies.repositories import block, commit, new_repository, restored
-
-
-class CountingReads(MemoryStore):
-    """A store that notes which parts of the index were read."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.portions: list[str] = []
-
-    async def read(self, name: str, /) -> bytes | None:
-        """Return the object."""
-        if name.startswith("index/"):
-            self.portions.append(name)
-        return await super().read(name)
 
 
 def test_a_portion_is_read_once_and_forgotten_with_its_object() -> None:
