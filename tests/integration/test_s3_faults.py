@@ -14,20 +14,18 @@ import numpy as np
 import pytest
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
-from reference_engine.adapters.files.change_tracking import NoTracking
 from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.exit_codes import exit_code_of
-from reference_engine.app.file_backup import back_up_files
 from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId
 from reference_engine.model.units import SECOND, ByteCount, Duration
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.integrity import Verdict, verify_points
 from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
 from tests.servers.object_server import BUCKET, ObjectServer, variables
+from tests.strategies.file_backups import back_up_all
 
 if TYPE_CHECKING:
     from reference_engine.adapters.object_store import ObjectStore, Patience
@@ -86,17 +84,7 @@ class Site:
         """Back the disk up as one machine, and return the point."""
         files = DiskFiles(MachineId("web"), (self.source,))
         repository = await Repository.open(store, executor=runtime)
-        done = await back_up_files(
-            repository,
-            files,
-            tracking=NoTracking(),
-            level=Level.DEFAULT,
-            rate=None,
-            latency_budget=None,
-            runtime=runtime,
-            progress=lambda _: None,
-        )
-        return done.id
+        return (await back_up_all(repository, files, runtime)).id
 
     async def images(self, store: "ObjectStore") -> dict[RecoveryPointId, bytes]:
         """Return what every point restores to, in order of commit; each is verified besides."""

@@ -3,19 +3,17 @@
 import pytest
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
-from reference_engine.adapters.files.change_tracking import NoTracking
 from reference_engine.adapters.files.disk_files import LOCAL, DiskFiles
 from reference_engine.adapters.files.disk_io import FileDiskIo
 from reference_engine.adapters.files.host import FileHost
 from reference_engine.adapters.memory_store import MemoryStore
-from reference_engine.app.file_backup import back_up_files
 from reference_engine.model.errors import SnapshotLostError, SourceChangedError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, Epoch, MachineId, RunTag
 from reference_engine.model.units import ByteCount
-from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from tests.strategies.disk_places import Place, disk, place
+from tests.strategies.file_backups import back_up_all
 
 __all__ = ["place"]
 
@@ -34,30 +32,12 @@ def test_a_file_that_changes_while_it_is_read_is_no_image(place: Place) -> None:
         )
         files = DiskFiles(MachineId("web"), (place.source,))
         with pytest.raises(SourceChangedError, match=r"web\.raw"):
-            await back_up_files(
-                repository,
-                files,
-                tracking=NoTracking(),
-                level=Level.DEFAULT,
-                rate=None,
-                latency_budget=None,
-                runtime=runtime,
-                progress=touching,
-            )
+            await back_up_all(repository, files, runtime, progress=touching)
         assert files.open_checkpoints == ()
         assert await repository.points() == ()
         assert await store.names("packs/") == ()
 
-        point = await back_up_files(
-            repository,
-            files,
-            tracking=NoTracking(),
-            level=Level.DEFAULT,
-            rate=None,
-            latency_budget=None,
-            runtime=runtime,
-            progress=lambda _: None,
-        )
+        point = await back_up_all(repository, files, runtime)
         assert await repository.points() == (point,)
         assert point.run.epoch == 2
 
