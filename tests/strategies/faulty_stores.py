@@ -42,3 +42,26 @@ class FaultyStore(MemoryStore):
         if self.fault is Fault.FAILED:
             raise OperationFailedError("creating", "planned")
         raise DeadlineExceededError(1)
+
+
+class DyingStore(MemoryStore):
+    """A store whose machine dies at the `left`-th change, counted from 0, and stays off."""
+
+    def __init__(self, objects: dict[str, bytes], left: int, /) -> None:
+        super().__init__()
+        self.objects, self.left = objects, left
+
+    def _change(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise PowerCutError
+
+    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
+        """Create the object, or die."""
+        self._change()
+        return await super().create(name, content)
+
+    async def delete(self, name: str, /) -> None:
+        """Delete the object, or die."""
+        self._change()
+        await super().delete(name)

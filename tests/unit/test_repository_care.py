@@ -17,6 +17,7 @@ from reference_engine.upkeep.dry_store import DryStore
 from reference_engine.upkeep.repair import Repair
 from reference_engine.verification.findings import EVERYTHING, Part, Problem
 from tests.strategies.cared_repositories import checked, outcome, repaired, three_points
+from tests.strategies.faulty_stores import DyingStore, PowerCutError
 from tests.strategies.golden_repositories import IMAGES, golden
 from tests.strategies.reclaims import NOW, expire
 from tests.strategies.repositories import BLOCK, DISK, VM, block, commit, point_of
@@ -273,33 +274,6 @@ def test_a_check_agrees_with_what_a_reclaim_leaves() -> None:
     asyncio.run(scenario())
 
 
-class PowerCutError(BaseException):
-    """The machine that repairs is off."""
-
-
-class CutStore(MemoryStore):
-    """A store whose machine dies at the `left`-th change."""
-
-    def __init__(self, objects: dict[str, bytes], left: int, /) -> None:
-        super().__init__()
-        self.objects, self.left = objects, left
-
-    def _change(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise PowerCutError
-
-    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
-        """Create the object, or die."""
-        self._change()
-        return await super().create(name, content)
-
-    async def delete(self, name: str, /) -> None:
-        """Delete the object, or die."""
-        self._change()
-        await super().delete(name)
-
-
 def test_a_repair_that_is_cut_off_costs_nothing_and_is_finished_by_the_next() -> None:
     """Wherever it dies, every point restores that did before, and the rest is mended later."""
 
@@ -314,7 +288,7 @@ def test_a_repair_that_is_cut_off_costs_nothing_and_is_finished_by_the_next() ->
         for left in range(100):
             objects = dict(injured.objects)
             try:
-                await repaired(CutStore(objects, left), "one", await Repository.open(other))
+                await repaired(DyingStore(objects, left), "one", await Repository.open(other))
                 break
             except PowerCutError:
                 store = MemoryStore()

@@ -15,6 +15,7 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.copying import PointCopy, plan_copy
+from tests.strategies.faulty_stores import DyingStore, PowerCutError
 from tests.strategies.repositories import (
     BLOCK,
     DISK,
@@ -82,30 +83,6 @@ def test_points_are_copied_with_all_that_is_recorded_of_them() -> None:
     asyncio.run(scenario())
 
 
-class PowerCutError(BaseException):
-    """The machine that copies is off."""
-
-
-class CutStore(MemoryStore):
-    """A store whose machine dies at the `left`-th creation."""
-
-    def __init__(self, objects: dict[str, bytes], left: int, /) -> None:
-        super().__init__()
-        self.objects, self.left = objects, left
-
-    async def create(self, name: str, content: bytes | bytearray, /) -> bool:
-        """Create the object, or die."""
-        self.left -= 1
-        if self.left < 0:
-            raise PowerCutError
-        return await super().create(name, content)
-
-    async def delete(self, name: str, /) -> None:
-        """Delete nothing any more once the machine is off."""
-        if self.left >= 0:
-            await super().delete(name)
-
-
 def test_a_copy_that_is_cut_off_is_finished_by_the_next() -> None:
     """At whichever object it dies: the points that are there are whole, the others come later."""
 
@@ -115,7 +92,7 @@ def test_a_copy_that_is_cut_off_is_finished_by_the_next() -> None:
         for left in range(100):
             objects = dict(empty.objects)
             try:
-                await copy_missing(ours, await Repository.open(CutStore(objects, left)), "one")
+                await copy_missing(ours, await Repository.open(DyingStore(objects, left)), "one")
                 break
             except PowerCutError:
                 store = MemoryStore()
