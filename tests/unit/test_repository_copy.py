@@ -5,25 +5,21 @@
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 
 import msgspec
-import numpy as np
 import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.units import ByteCount
 from reference_engine.repository.pack import Level
 from reference_engine.repository.repository import Repository
 from reference_engine.upkeep.copying import PointCopy, plan_copy
 from tests.strategies.faulty_stores import DyingStore, PowerCutError
 from tests.strategies.repositories import (
     BLOCK,
-    DISK,
-    VM,
     block,
     commit,
+    commit_changes,
     no_progress,
-    point_of,
     restored,
 )
 
@@ -38,12 +34,7 @@ async def source() -> Repository:
     repository = await Repository.create(MemoryStore(), identity_token="cd" * 16, block_size=BLOCK)
     await commit(repository, FIRST, "a")
     await commit(repository, SECOND, "b")
-    session = await repository.open_run(VM, token="session-c")
-    await session.begin_disk(DISK, ByteCount(len(THIRD)), inherit=DISK)
-    changed = ExtentSet.of([(70, 74)])
-    await session.put_blocks(DISK, np.array([1]), THIRD[BLOCK : 2 * BLOCK], changed=changed)
-    await session.stage(point_of(session, {DISK: len(THIRD)}, "c"))
-    await session.commit()
+    await commit_changes(repository, THIRD, "c", changed=ExtentSet.of([(70, 74)]))
     return repository
 
 
