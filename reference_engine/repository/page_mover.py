@@ -15,6 +15,7 @@ from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import (
+    DIGEST_SIZE,
     PAGE_BLOCKS,
     PIECES,
     Digests,
@@ -263,6 +264,4 @@ class PageMover:
         assert not self._open, "settle first"
         digests = np.frombuffer(b"".join([digest for _, digest in self._indexed]), np.uint8)
         copies = np.array([copy for copy, _ in self._indexed], np.int64)
-        return digests.reshape(len(copies), -1) if len(copies) else digests.reshape(
-            0, 16
-        ), self._places[copies]
+        return digests.reshape(-1, DIGEST_SIZE), self._places[copies]
