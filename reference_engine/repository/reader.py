@@ -28,7 +28,7 @@ from reference_engine.repository.errors import (
     DiskDamagedError,
     ManifestDamagedError,
 )
-from reference_engine.repository.fetching import Frame, Wanted, described
+from reference_engine.repository.fetching import Batch, Batches, Frame, Unread, Wanted, described
 from reference_engine.repository.followed_maps import FollowedMaps, Moved, still
 from reference_engine.repository.frames import BATCH_FRAMES, Frames
 from reference_engine.repository.header import Header
@@ -152,18 +152,40 @@ class PointReader:
             if isinstance(batch, Damage):
                 yield batch
                 continue
-            await self._frames.have({frame for each in batch for frame in each.frames()})
-            half = -(-len(batch) // 2)
-            checked = await self._executor.offload_all(
-                [
-                    lambda part=part: self._assembler.checked(part, self._frames.held)  # type: ignore[misc]
-                    for part in (batch[:half], batch[half:])
-                    if part
-                ]
-            )
-            for each in [each for part in checked for each in part]:
+            for each in await self._checked(batch):
                 yield each if isinstance(each, Stretch) else await self._recovered(disk, each)
             self._frames.trim()
+
+    async def _checked(self, batch: Batch) -> list[Stretch | Failed]:
+        """Return the batch's content, each block of it checked, neighbours joined."""
+        held = self._frames.held
+        alone: dict[Frame, list[Wanted]] = {}
+        rest: list[Wanted] = []
+        for each in batch.blocks:
+            if each.pieces or each.base in held:
+                rest.append(each)
+            else:
+                alone.setdefault(each.base, []).append(each)
+
+        def contents(
+            frame: Frame, content: bytes | Unread
+        ) -> list[tuple[Wanted, memoryview | Failed]]:
+            return self._assembler.contents(alone.get(frame, ()), {frame: content})
+
+        # What has just been decompressed is in a core's cache: hashed later, it would come back.
+        found = await self._frames.have_and(batch.frames, contents)
+        half = -(-len(rest) // 2)
+        found += await self._executor.offload_all(
+            [
+                lambda part=part: self._assembler.contents(part, held)  # type: ignore[misc]
+                for part in (rest[:half], rest[half:])
+                if part
+            ]
+        )
+        checked = {each.number: content for part in found for each, content in part}
+        assert len(checked) == len(batch.blocks), (len(checked), len(batch.blocks))
+        ordered = [(each, checked[each.number]) for each in batch.blocks]
+        return self._assembler.joined(ordered, held)
 
     async def _recovered(self, disk: DiskId, failed: Failed) -> Stretch | Damage:
         """Read a block from where it was moved to, or else as what is left of it allows."""
@@ -290,12 +312,9 @@ class PointReader:
             if page.digest(self._key) != blocks.root.digests[number].tobytes():
                 raise DiskDamagedError(self.point.id, disk, f"page {number} is another one's")
 
-    async def _batches(
-        self, blocks: BlockMap, window: ExtentSet
-    ) -> AsyncIterator[Sequence[Wanted] | Damage]:
+    async def _batches(self, blocks: BlockMap, window: ExtentSet) -> AsyncIterator[Batch | Damage]:
         """Yield the window's blocks in parts that need few frames at once."""
-        batch: list[Wanted] = []
-        frames: set[Frame] = set()
+        batches = Batches(frames_max=BATCH_FRAMES)
         for number in self._pages_of(blocks, window):
             start = number * PAGE_BLOCKS
             base = start * self._block_size
@@ -305,9 +324,7 @@ class PointReader:
             try:
                 page = await blocks.page(number)
             except ManifestDamagedError as error:
-                if batch:
-                    yield batch
-                    batch, frames = [], set()
+                yield batches.taken()
                 length = min(PAGE_BLOCKS * self._block_size, blocks.size - base)
                 yield Damage(base, length, error, None)
                 continue
@@ -316,14 +333,10 @@ class PointReader:
             for each in described(
                 page, start, inside, size=blocks.size, block_size=self._block_size
             ):
-                needed = {*each.frames()}
-                if batch and len(frames | needed) > BATCH_FRAMES:
-                    yield batch
-                    batch, frames = [], set()
-                batch.append(each)
-                frames |= needed
-        if batch:
-            yield batch
+                full = batches.add(each)
+                if full is not None:
+                    yield full
+        yield batches.taken()
 
     @staticmethod
     def _pages_of(blocks: BlockMap, window: ExtentSet) -> Sequence[int]:
