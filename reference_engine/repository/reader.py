@@ -1,5 +1,6 @@
 """Reading a committed point: every block's digest is checked before anybody sees the block."""
 
+import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
@@ -71,6 +72,13 @@ class PointReader:
         self._mapped = FollowedMaps(store, header, self._packs, manifest, moved)
         self._maps = self._mapped.by_disk
         self._frames = Frames(store, self._packs, executor=executor)
+
+    def beside(self) -> "PointReader":
+        """Return a reader of the same point for another task: with the same maps in memory."""
+        other = copy.copy(self)
+        frames = Frames(self._store, self._packs, executor=self._executor)
+        other._frames = frames  # noqa: SLF001 - it is one of ours
+        return other
 
     @property
     def point(self) -> RecoveryPoint:

@@ -252,25 +252,24 @@ class BlockSurvey:
 
     async def _read_blocks(self, asked: Sequence[Asked], *, progress: Progress) -> None:
         """Read what is fresh of some pages."""
-        block, blocks, done = self._repository.block_size, list[Wanted](), list[Looked]()
-        # By identity, since a block's hash is that of all its places.
-        origins: dict[int, tuple[Asked, np.uint64]] = {}
+        block = self._repository.block_size
+        origins: dict[Wanted, tuple[Asked, np.uint64]] = {}
+        done: list[Looked] = []
         for each in asked:
             start, fresh = each.stored.number * PAGE_BLOCKS, each.page.numbers()[each.fresh]
             found = described(each.page, start, fresh, size=each.stored.size, block_size=block)
-            blocks += found
             for wanted, key in zip(found, each.keys[each.fresh], strict=True):
-                origins[id(wanted)] = each, key
+                origins[wanted] = each, key
         try:
-            async for looked in self._reading.look(blocks):
+            async for looked in self._reading.look([*origins]):
                 for wanted in looked.wrong:
-                    await self._read_again(wanted, *origins[id(wanted)])
+                    await self._read_again(wanted, *origins[wanted])
                 progress(looked.length)
                 done.append(looked)
             self._failures = 0
         except TransientError as error:
-            looked_at = {id(wanted) for looked in done for wanted in looked.blocks}
-            left = [wanted for wanted in blocks if id(wanted) not in looked_at]
+            looked_at = {wanted for looked in done for wanted in looked.blocks}
+            left = [wanted for wanted in origins if wanted not in looked_at]
             # What was not read is not known to be sound.
             for pack in dict.fromkeys(wanted.base[0] for wanted in left):
                 self._note_object(self._names.name(pack), Problem.UNREADABLE, str(error))
