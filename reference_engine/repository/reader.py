@@ -34,6 +34,7 @@ from reference_engine.repository.followed_maps import FollowedMaps, Moved, still
 from reference_engine.repository.frames import BATCH_FRAMES, Frames
 from reference_engine.repository.header import Header
 from reference_engine.repository.mending import Lost, PlaceName, Rescue
+from reference_engine.repository.pack import FRAME_SIZE
 
 Progress = Callable[[ByteCount], None]
 """Takes how many bytes were done since the last call."""
@@ -319,6 +320,27 @@ class PointReader:
             page = await blocks.page(number)
             if page.digest(self._key) != blocks.root.digests[number].tobytes():
                 raise DiskDamagedError(self.point.id, disk, f"page {number} is another one's")
+
+    async def uncut(self, disk: DiskId, offset: ByteCount, /) -> ByteCount:
+        """Return where from `offset` on a block begins that shares no frame with the one before.
+
+        It is a frame's length behind it at most: there it may be in a frame all the same.
+        """
+        blocks, size = self._maps[disk], self._block_size
+        number = -(-offset // size)
+        if number >= blocks.count:
+            return blocks.size
+        inside = number % PAGE_BLOCKS
+        if inside:
+            try:
+                page = await blocks.page(number // PAGE_BLOCKS)
+            except ManifestDamagedError:
+                # Whoever reads it will meet the damage, and can say of what.
+                return ByteCount(number * size)
+            frames = page.places[inside - 1 : inside + max(FRAME_SIZE // size, 1), :2]
+            others = np.flatnonzero((frames[1:] != frames[0]).any(axis=1))
+            number += int(others[0]) if len(others) else len(frames) - 1
+        return ByteCount(min(number * size, blocks.size))
 
     async def _batches(self, blocks: BlockMap, window: ExtentSet) -> AsyncIterator[Batch | Damage]:
         """Yield the window's blocks in parts that need few frames at once."""
