@@ -99,10 +99,8 @@ class AsyncioRuntime(Runtime):
 
     async def offload_all(self, works: Sequence[Callable[[], Result]], /) -> list[Result]:
         """Return what each of `works` returns, run in threads."""
-        loop = asyncio.get_running_loop()
-        running = [loop.run_in_executor(self._cores, work) for work in works]
-        # A thread cannot be stopped, and what it works on must not change under it.
-        return _results(await asyncio.gather(*running, return_exceptions=True))
+        assert self._cores is not None, "threads are there while `run` runs"
+        return _results(await _all_done(self._cores, works))
 
     async def ask_all(self, asks: Sequence[Callable[[], Awaitable[Result]]], /) -> list[Result]:
         """Return what each of `asks` answers; some of them wait at the same time."""
@@ -114,6 +112,45 @@ class AsyncioRuntime(Runtime):
 
         answers = [asked(ask) for ask in asks]
         return _results(await asyncio.gather(*answers, return_exceptions=True))
+
+
+async def _all_done(
+    threads: ThreadPoolExecutor, works: Sequence[Callable[[], Result]]
+) -> list[Result | BaseException]:
+    """Return what each of `works` returns or raises, when all of them have ended.
+
+    The event loop hears of the last one only: asyncio's own futures would wake it for each, and
+    that costs more than hashing a few blocks does.
+    """
+    if not works:
+        return []
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    results: dict[int, Result | BaseException] = {}
+
+    def wake() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def ended(number: int, work: Callable[[], Result]) -> None:
+        try:
+            result: Result | BaseException = work()
+        except BaseException as error:  # noqa: BLE001 - raised by whoever asked for it
+            result = error
+        # To put something into a dictionary is atomic, so whoever is last sees all of them there.
+        results[number] = result
+        if len(results) == len(works):
+            loop.call_soon_threadsafe(wake)
+
+    running = [threads.submit(ended, number, work) for number, work in enumerate(works)]
+    try:
+        await done
+    except asyncio.CancelledError:
+        # A thread cannot be stopped, but what was not begun need not be.
+        for each in running:
+            each.cancel()
+        raise
+    return [results[number] for number in range(len(works))]
 
 
 def _results(ended: Sequence[Result | BaseException]) -> list[Result]:

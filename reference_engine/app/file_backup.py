@@ -17,7 +17,7 @@ from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import HOUR, ByteCount, Duration
 from reference_engine.ports.change_tracking import ChangeTracking
-from reference_engine.ports.disk_io import DiskIo
+from reference_engine.ports.disk_io import Content, DiskIo
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
 from reference_engine.repository.reader import Progress
@@ -46,7 +46,7 @@ class _WatchedDiskIo(DiskIo):
 
     async def read(
         self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /, *, through: NodeName
-    ) -> bytes:
+    ) -> Content:
         """Return what the source returns, and count it."""
         content = await self._source.read(snapshot, disk, extents, through=through)
         self._progress(extents.total)

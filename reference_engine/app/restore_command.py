@@ -117,7 +117,7 @@ async def _write(
         )
         output.say(f"{each} restored to {request.to}: {described(done, request)}")
     else:
-        await _to_images(request, repository, label, reader, disks, holes, runtime, output)
+        await _to_images(request, label, reader, disks, holes, runtime, output)
     code = ExitCode.OK
     if holes:
         holes.write()
@@ -131,7 +131,6 @@ async def _write(
 
 async def _to_images(  # noqa: PLR0917 - all that a restore is made of
     request: Request,
-    repository: Repository,
     label: PointLabel,
     reader: PointReader,
     disks: tuple[DiskId, ...],
@@ -145,7 +144,7 @@ async def _to_images(  # noqa: PLR0917 - all that a restore is made of
     windows = {each: window_of(request.span, size=reader.size(each)) for each in disks}
     sizes = {each: windows[each].total for each in disks}
     total = sum([((await reader.allocated(each)) & windows[each]).total for each in disks])
-    readers = [await repository.reader(label.point) for _ in range(_READERS)]
+    readers = [reader, *(reader.beside() for _ in range(_READERS - 1))]
     with contextlib.ExitStack() as stack:
         if request.is_directory:
             stack.enter_context(image_directory(Path(request.to)))

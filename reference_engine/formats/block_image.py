@@ -50,6 +50,10 @@ class BlockImage(Generic[Details]):
         ]
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_into(self, offset: ByteCount, target: memoryview, /) -> None:
+        """Fill `target` with the bytes at `offset`."""
+        target[:] = self.read(offset, ByteCount(len(target)))
+
     def close(self) -> None:
         """Give the file back."""
         self._source.close()

@@ -41,6 +41,13 @@ class DiskImage(Protocol):
             OperationFailedError: the storage below the file reports a fault.
         """
 
+    def read_into(self, offset: ByteCount, target: memoryview, /) -> None:
+        """Fill `target`, writable bytes, with those at `offset`.
+
+        Raises:
+            SourceChangedError, OperationFailedError: as `read`.
+        """
+
     def close(self) -> None:
         """Give the file back; closing twice does no harm, reading afterwards fails."""
 

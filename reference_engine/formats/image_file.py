@@ -69,6 +69,19 @@ class ImageFile:
             missing -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def read_into(self, offset: int, target: memoryview, /) -> None:
+        """Fill `target` with the bytes at `offset`, which lie inside the file."""
+        assert 0 <= offset <= offset + len(target) <= self.length, (offset, len(target))
+        rest = target
+        while rest:
+            try:
+                done = os.preadv(self._descriptor, [rest[:READ_LIMIT]], offset)
+            except OSError as fault:
+                raise OperationFailedError(f"reading {self.path}", _words(fault)) from fault
+            if not done:
+                raise SourceChangedError(self.path)
+            rest, offset = rest[done:], offset + done
+
     def part(self, offset: int, length: int, /, *, name: str) -> bytes:
         """Return the bytes of a structure that the file must hold.
 

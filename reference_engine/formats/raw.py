@@ -27,6 +27,11 @@ class FlatImage:
         assert 0 <= offset <= offset + length <= self.size, (offset, length, self.size)
         return self._file.read(offset, length)
 
+    def read_into(self, offset: ByteCount, target: memoryview, /) -> None:
+        """Fill `target` with the bytes at `offset`."""
+        assert 0 <= offset <= offset + len(target) <= self.size, (offset, len(target), self.size)
+        self._file.read_into(offset, target)
+
     def close(self) -> None:
         """Give the file back."""
         self._file.close()

@@ -11,6 +11,7 @@ from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint, TransferKind
 from reference_engine.model.units import ByteCount
 from reference_engine.reconcile.overlay import Overlay
+from reference_engine.repository.ordered import without
 from reference_engine.trace.engine import BlocksSampled
 from reference_engine.tracking.sampling import draw, miss_rate_bound
 
@@ -50,7 +51,7 @@ async def audit(
     block = reader.block_size
     count = -(-size // block)
     touched = tracked.aligned(block, size=size).pieces(block)
-    population = np.setdiff1d(np.arange(count), touched)
+    population = without(np.arange(count), touched)
     numbers = draw(population, sample, ports.runtime.random(f"sample/{run}/{disk}"))
     wrong = 0
     if len(numbers):

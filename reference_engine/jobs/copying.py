@@ -21,6 +21,7 @@ from reference_engine.model.recovery_point import (
     TransferReason,
 )
 from reference_engine.model.units import ByteCount
+from reference_engine.ports.disk_io import Content
 from reference_engine.reconcile.overlay import NOTHING, Overlay, inside_snapshot, lay_over
 from reference_engine.repository.block_map import Numbers
 from reference_engine.repository.storing import BlockBatch
@@ -210,7 +211,7 @@ class _SessionSink(Sink[tuple[ExtentSet, BlockBatch]]):
         self._watch = watch
 
     async def digest(
-        self, window: ExtentSet, numbers: Numbers, content: bytes, /
+        self, window: ExtentSet, numbers: Numbers, content: Content, /
     ) -> tuple[ExtentSet, BlockBatch]:
         """Return the window with its blocks and their digests."""
         return window, await self._session.digest_blocks(self._disk, numbers, content)

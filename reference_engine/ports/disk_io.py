@@ -5,6 +5,9 @@ from typing import Protocol
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 
+Content = bytes | memoryview
+"""Bytes of a disk, as whoever read them has them: a view is of bytes, contiguous, read-only."""
+
 
 class DiskIo(Protocol):
     """Bytes of a snapshot, read through one node."""
@@ -14,7 +17,7 @@ class DiskIo(Protocol):
 
     async def read(
         self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /, *, through: NodeName
-    ) -> bytes:
+    ) -> Content:
         """Return the bytes of `extents`, one range after the other.
 
         Raises:

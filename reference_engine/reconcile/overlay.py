@@ -4,6 +4,7 @@ import msgspec
 
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.ports.consistency import PreImages
+from reference_engine.ports.disk_io import Content
 
 
 class Overlay(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +31,7 @@ class Overlay(msgspec.Struct, frozen=True, kw_only=True):
         """R: every byte in which the image may differ from the live disk at the switch."""
         return self.pre_images | self.mask | self.recovered
 
-    def applied(self, window: ExtentSet, raw: bytes, /) -> bytes:
+    def applied(self, window: ExtentSet, raw: Content, /) -> Content:
         """Return the image's bytes of `window`, given the host snapshot's."""
         touched = window & (self.pre_images | self.mask)
         if not touched:

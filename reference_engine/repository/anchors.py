@@ -36,7 +36,21 @@ _SAMPLES: Final = 8
 """Words of a piece that decide whether it is one. Most of its bytes are not even looked at."""
 
 _SHORTEST: Final = 8 * _SAMPLES
-_FACTORS: Final = np.random.default_rng(20).integers(1, 1 << 63, _SAMPLES, dtype=np.uint64) | 1
+_FACTORS: Final = np.array(
+    [
+        0x23D98775F23554BD,
+        0x3B06DAFAA17D654F,
+        0x0F9482C9728F1939,
+        0x42E4D4999FE86D4F,
+        0x345FA1631EEBC03F,
+        0x092B7C142C118193,
+        0x0CAAF0A6046824A5,
+        0x7E3EB275D4CD8C9B,
+    ],
+    np.uint64,
+)
+"""Odd numbers, drawn at random once: others would choose other pieces than what is stored."""
+
 _FRAMES_KEPT: Final = 6
 """Frames in memory, a megabyte each."""
 
@@ -123,8 +137,9 @@ class ShiftedBlocks:
         What is returned was compared byte for byte.
         """
         batch = _Batch(view, wanted, {})
+        known = await self._all_known()
         # Where frames do not bring a block each, storing anew is cheaper than looking.
-        if self._fetched < _FETCHED_FREELY or self._fetched < self._found:
+        if len(known) and (self._fetched < _FETCHED_FREELY or self._fetched < self._found):
             hints = await self._hints(view, wanted)
             there, size = range(len(wanted)), self._block_size
             self._next = self._follow(batch, there, size, hints=hints, spot=self._next)
@@ -179,8 +194,7 @@ class ShiftedBlocks:
         """Return where anchors say that blocks stand, with the frames of most of them fetched."""
         size = self._block_size
         blocks, pieces, digests = anchors_of(self._key, view, wanted, block_size=size)
-        known = await self._all_known()
-        found, places = known.find(digests)
+        found, places = (await self._all_known()).find(digests)
         found &= self._usable(places)
         inside = places[:, 3].astype(np.int64) - pieces * (size // PIECES)
         hints: dict[int, Spot] = {}

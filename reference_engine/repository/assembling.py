@@ -1,6 +1,6 @@
 """Putting blocks together from frames, each checked before anybody sees it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,27 @@ class Assembler:
         self, batch: Sequence[Wanted], frames: Mapping[Frame, bytes | Unread], /
     ) -> list[Stretch | Failed]:
         """Return the batch's content, neighbours joined, and the blocks that are not right."""
+        return self.joined(self.contents(batch, frames), frames)
+
+    def contents(
+        self, batch: Iterable[Wanted], frames: Mapping[Frame, bytes | Unread], /
+    ) -> list[tuple[Wanted, memoryview | Failed]]:
+        """Return each block of the batch with its content, if that is right."""
+        found: list[tuple[Wanted, memoryview | Failed]] = []
+        for each in batch:
+            content, cause = self._content(each, frames)
+            if not cause and self._digest(content) != each.digest:
+                cause = "its digest is wrong"
+            found.append((each, Failed(each, cause) if cause else content))
+        return found
+
+    def joined(
+        self,
+        checked: Iterable[tuple[Wanted, memoryview | Failed]],
+        frames: Mapping[Frame, bytes | Unread],
+        /,
+    ) -> list[Stretch | Failed]:
+        """Return what `contents` returned of blocks in ascending order, neighbours joined."""
         found: list[Stretch | Failed] = []
         start: Wanted | None = None
         last: Wanted | None = None
@@ -46,10 +67,7 @@ class Assembler:
                 view = memoryview(raw)[start.at : last.at + last.length]
                 found.append(Stretch(start.number * self._block_size, view))
 
-        for each in batch:
-            content, cause = self._content(each, frames)
-            if not cause and self._digest(content) != each.digest:
-                cause = "its digest is wrong"
+        for each, content in checked:
             joins = (
                 last is not None
                 and not each.pieces
@@ -57,11 +75,11 @@ class Assembler:
                 and each.number == last.number + 1
                 and each.at == last.at + last.length
             )
-            if cause or not joins:
+            if isinstance(content, Failed) or not joins:
                 close()
                 start = last = None
-            if cause:
-                found.append(Failed(each, cause))
+            if isinstance(content, Failed):
+                found.append(content)
             elif each.pieces:
                 found.append(Stretch(each.number * self._block_size, content))
             else:

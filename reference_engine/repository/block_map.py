@@ -15,6 +15,7 @@ from blake3 import blake3
 
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.ordered import absent, without
 
 Digests = npt.NDArray[np.uint8]
 """Shape (n, 16): one keyed blake3 digest, cut to 16 bytes, for each block."""
@@ -110,14 +111,14 @@ class Page:
 
     def _drop_pieces(self, numbers: Numbers) -> None:
         if self.overlaid[numbers].any():
-            kept = ~np.isin(self.piece_keys // PIECES, numbers)
+            kept = absent(self.piece_keys // PIECES, numbers)
             self.piece_keys, self.piece_places = self.piece_keys[kept], self.piece_places[kept]
             self.overlaid[numbers] = 0
 
     def overlay(self, numbers: Numbers, digests: Digests, keys: Numbers, places: Places, /) -> None:
         """Lay pieces over these blocks, whose digests change; earlier ones give way."""
         self.digests[numbers] = digests
-        kept = ~np.isin(self.piece_keys, keys)
+        kept = absent(self.piece_keys, keys)
         joined = np.concatenate((self.piece_keys[kept], keys))
         order = np.argsort(joined, kind="stable")
         self.piece_keys = joined[order]
@@ -346,7 +347,7 @@ class BlockMap:
             start = number * PAGE_BLOCKS * size
             part = extents & ExtentSet.of([(start, start + PAGE_BLOCKS * size)])
             page = await self.page(number)
-            gone = np.setdiff1d(page.numbers(), part.pieces(size) % PAGE_BLOCKS)
+            gone = without(page.numbers(), part.pieces(size) % PAGE_BLOCKS)
             if len(gone):
                 page.clear(gone)
                 self.touch(number)

@@ -81,14 +81,15 @@ class KnownBlocks:
         while len(self._runs) > 1 and len(self) > KEYS_MAX:
             del self._runs[0]
 
-    def remember(self, digest: bytes, place: PlaceRow, /) -> None:
-        """Let later blocks of this digest refer to `place`."""
-        self._recent[digest] = place
+    def remember(self, digests: Digests, places: Places, /) -> None:
+        """Let later blocks of these digests refer to `places`; cheaper than `learn` for a few."""
+        rows: list[PlaceRow] = list(map(tuple, places.tolist()))
+        self._recent.update(zip(_keys(digests), rows, strict=True))
         if len(self._recent) >= RECENT_MAX:
             raw = np.frombuffer(b"".join(self._recent), np.uint8).reshape(-1, DIGEST_SIZE)
-            places = np.array(list(self._recent.values()), np.uint32)
+            rows = list(self._recent.values())
             self._recent = {}
-            self.learn(raw, places)
+            self.learn(raw, np.array(rows, np.uint32))
 
     def find(self, digests: Digests, /) -> tuple[npt.NDArray[np.bool_], Places]:
         """Return for each digest whether a block has it, and a place where it is stored."""
@@ -99,8 +100,15 @@ class KnownBlocks:
             if len(rows):
                 places[here] = rows
                 found |= here
-        for at in np.flatnonzero(~found).tolist() if self._recent else ():
-            row = self._recent.get(digests[at].tobytes())
-            if row is not None:
-                found[at], places[at] = True, row
+        if self._recent:
+            recent = self._recent
+            for at, key in enumerate(_keys(digests)):
+                if key in recent and not found[at]:
+                    found[at], places[at] = True, recent[key]
         return found, places
+
+
+def _keys(digests: Digests) -> list[bytes]:
+    """Return each digest as bytes."""
+    raw = digests.tobytes()
+    return [raw[at : at + DIGEST_SIZE] for at in range(0, len(raw), DIGEST_SIZE)]

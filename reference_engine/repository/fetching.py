@@ -53,6 +53,8 @@ class Wanted(NamedTuple):
 
     def frames(self) -> tuple[Frame, ...]:
         """Return the frames that it needs."""
+        if not self.pieces:
+            return (self.base,)
         return self.base, *(frame for _, frame, _ in self.pieces)
 
 
@@ -69,6 +71,13 @@ def frame_keys(places: Places, packs: npt.NDArray[np.uint64] | None = None, /) -
 def packs_of(keys: FrameKeys, /) -> npt.NDArray[np.int64]:
     """Return the number of each frame's pack."""
     return (keys >> _HALF).astype(np.int64)
+
+
+class Batch(NamedTuple):
+    """Blocks that are read together, and the frames that they need."""
+
+    blocks: list[Wanted]
+    frames: set[Frame]
 
 
 async def load_page(
@@ -123,26 +132,55 @@ def described(
     places = page.places[inside].tolist()
     digests = page.digests[inside].tobytes()
     overlaid = page.overlaid[inside].tolist()
+    edges = np.stack((inside, inside + 1)) * PIECES
+    lows, highs = np.searchsorted(page.piece_keys, edges).tolist()
+    keys, rows = (page.piece_keys % PIECES).tolist(), page.piece_places.tolist()
     wanted: list[Wanted] = []
-    for index, number in enumerate(inside.tolist()):
-        pack, offset, stored, at = places[index]
+    for index, (number, place) in enumerate(zip(inside.tolist(), places, strict=True)):
         pieces: tuple[tuple[int, Frame, int], ...] = ()
         if overlaid[index]:
-            low, high = np.searchsorted(page.piece_keys, [number * PIECES, (number + 1) * PIECES])
-            keys = (page.piece_keys[low:high] % PIECES).tolist()
-            rows = page.piece_places[low:high].tolist()
-            pieces = tuple((k, (r[0], r[1], r[2]), r[3]) for k, r in zip(keys, rows, strict=True))
+            part = slice(lows[index], highs[index])
+            pieces = tuple(
+                (k, (r[0], r[1], r[2]), r[3]) for k, r in zip(keys[part], rows[part], strict=True)
+            )
         wanted.append(
             Wanted(
-                number=start + number,
-                length=min(block_size, size - (start + number) * block_size),
-                digest=digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
-                base=(pack, offset, stored),
-                at=at,
-                pieces=pieces,
+                start + number,
+                min(block_size, size - (start + number) * block_size),
+                digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
+                (place[0], place[1], place[2]),
+                place[3],
+                pieces,
             )
         )
     return wanted
+
+
+class Batches:
+    """Gathers blocks into batches that need few frames at once."""
+
+    def __init__(self, *, frames_max: int) -> None:
+        self._frames_max = frames_max
+        self._blocks: list[Wanted] = []
+        self._frames: set[Frame] = set()
+
+    def add(self, block: Wanted, /) -> Batch | None:
+        """Take a block; return the batch before it, where it does not fit into that."""
+        if not block.pieces and block.base in self._frames:
+            # Most blocks share their frame with the one before.
+            self._blocks.append(block)
+            return None
+        needed = self._frames.union(block.frames())
+        full = self.taken() if self._blocks and len(needed) > self._frames_max else None
+        self._blocks.append(block)
+        self._frames.update(block.frames())
+        return full
+
+    def taken(self) -> Batch:
+        """Return the batch as far as it is, perhaps empty, and begin the next one."""
+        batch = Batch(self._blocks, self._frames)
+        self._blocks, self._frames = [], set()
+        return batch
 
 
 def runs(frames: Sequence[Frame], /) -> list[list[Frame]]:

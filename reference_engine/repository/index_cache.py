@@ -36,6 +36,7 @@ from reference_engine.repository.envelope import (
     decode_head,
     encode_head,
 )
+from reference_engine.repository.ordered import distinct
 from reference_engine.repository.portions import Portion
 
 RUN_ROWS: Final = 1 << 18
@@ -202,7 +203,7 @@ class IndexCache:
         indexes, numbers = self._maybe(_probed(keys))
         looked_at: list[tuple[int, _Run, int]] = []
         extents: list[Range] = []
-        for number in np.unique(numbers).tolist():
+        for number in distinct(numbers).tolist():
             run, which = runs[number], indexes[numbers == number]
             buckets = run.buckets(keys[which, 0])
             extents += run.extents(buckets)

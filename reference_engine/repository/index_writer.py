@@ -14,6 +14,7 @@ from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import Digests, NameTable, Places
 from reference_engine.repository.codec import COMMITTED_PORTION, INDEX, index_name
+from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
 
@@ -71,7 +72,7 @@ class IndexWriter:
         if not told.any():
             return
         # A create that failed may land later, so the packs stay and the number is used up.
-        self.spoken_of.update(np.unique(places[told, 0]).tolist())
+        self.spoken_of.update(distinct(places[told, 0]).tolist())
         if number is None:
             number = self._own = self._own + 1
         content = encode_segment(self._key, digests[told], places[told], self._names)

@@ -19,6 +19,7 @@ from reference_engine.repository.codec import (
 )
 from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.repository.header import Header
+from reference_engine.repository.ordered import distinct
 
 
 async def read_manifest(
@@ -78,7 +79,7 @@ def manifest_of(
     """
     roots = {record.disk: drafted[record.disk] for record in point.disks}
     parts = [np.zeros(1, np.uint32), *(entry.root.objects for entry in roots.values())]
-    used = np.unique(np.concatenate(parts))[1:].astype(np.int64)
+    used = distinct(np.concatenate(parts))[1:].astype(np.int64)
     numbers = np.zeros(int(used.max(initial=0)) + 1, np.uint32)
     numbers[used] = np.arange(1, len(used) + 1)
     disks: dict[DiskId, DiskRoot] = {}

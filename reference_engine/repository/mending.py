@@ -99,6 +99,8 @@ async def sound_mends(store: BlobStore, key: bytes, /, *, lost: Listed | None = 
 
 def contains(known: Digests, asked: Digests, /) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return for each row of `asked` whether `known` has it."""
+    if not len(known):
+        return np.zeros(len(asked), np.bool_)
     kind = np.dtype((np.void, DIGEST_SIZE))
     one, other = (np.ascontiguousarray(each).view(kind).ravel() for each in (known, asked))
     found: np.ndarray[tuple[int], np.dtype[np.bool_]] = np.isin(other, one)

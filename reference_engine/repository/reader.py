@@ -1,5 +1,6 @@
 """Reading a committed point: every block's digest is checked before anybody sees the block."""
 
+import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
@@ -28,11 +29,12 @@ from reference_engine.repository.errors import (
     DiskDamagedError,
     ManifestDamagedError,
 )
-from reference_engine.repository.fetching import Frame, Wanted, described
+from reference_engine.repository.fetching import Batch, Batches, Frame, Unread, Wanted, described
 from reference_engine.repository.followed_maps import FollowedMaps, Moved, still
 from reference_engine.repository.frames import BATCH_FRAMES, Frames
 from reference_engine.repository.header import Header
 from reference_engine.repository.mending import Lost, PlaceName, Rescue
+from reference_engine.repository.pack import FRAME_SIZE
 
 Progress = Callable[[ByteCount], None]
 """Takes how many bytes were done since the last call."""
@@ -71,6 +73,13 @@ class PointReader:
         self._mapped = FollowedMaps(store, header, self._packs, manifest, moved)
         self._maps = self._mapped.by_disk
         self._frames = Frames(store, self._packs, executor=executor)
+
+    def beside(self) -> "PointReader":
+        """Return a reader of the same point for another task: with the same maps in memory."""
+        other = copy.copy(self)
+        frames = Frames(self._store, self._packs, executor=self._executor)
+        other._frames = frames  # noqa: SLF001 - it is one of ours
+        return other
 
     @property
     def point(self) -> RecoveryPoint:
@@ -152,18 +161,40 @@ class PointReader:
             if isinstance(batch, Damage):
                 yield batch
                 continue
-            await self._frames.have({frame for each in batch for frame in each.frames()})
-            half = -(-len(batch) // 2)
-            checked = await self._executor.offload_all(
-                [
-                    lambda part=part: self._assembler.checked(part, self._frames.held)  # type: ignore[misc]
-                    for part in (batch[:half], batch[half:])
-                    if part
-                ]
-            )
-            for each in [each for part in checked for each in part]:
+            for each in await self._checked(batch):
                 yield each if isinstance(each, Stretch) else await self._recovered(disk, each)
             self._frames.trim()
+
+    async def _checked(self, batch: Batch) -> list[Stretch | Failed]:
+        """Return the batch's content, each block of it checked, neighbours joined."""
+        held = self._frames.held
+        alone: dict[Frame, list[Wanted]] = {}
+        rest: list[Wanted] = []
+        for each in batch.blocks:
+            if each.pieces or each.base in held:
+                rest.append(each)
+            else:
+                alone.setdefault(each.base, []).append(each)
+
+        def contents(
+            frame: Frame, content: bytes | Unread
+        ) -> list[tuple[Wanted, memoryview | Failed]]:
+            return self._assembler.contents(alone.get(frame, ()), {frame: content})
+
+        # What has just been decompressed is in a core's cache: hashed later, it would come back.
+        found = await self._frames.have_and(batch.frames, contents)
+        half = -(-len(rest) // 2)
+        found += await self._executor.offload_all(
+            [
+                lambda part=part: self._assembler.contents(part, held)  # type: ignore[misc]
+                for part in (rest[:half], rest[half:])
+                if part
+            ]
+        )
+        checked = {each.number: content for part in found for each, content in part}
+        assert len(checked) == len(batch.blocks), (len(checked), len(batch.blocks))
+        ordered = [(each, checked[each.number]) for each in batch.blocks]
+        return self._assembler.joined(ordered, held)
 
     async def _recovered(self, disk: DiskId, failed: Failed) -> Stretch | Damage:
         """Read a block from where it was moved to, or else as what is left of it allows."""
@@ -290,12 +321,30 @@ class PointReader:
             if page.digest(self._key) != blocks.root.digests[number].tobytes():
                 raise DiskDamagedError(self.point.id, disk, f"page {number} is another one's")
 
-    async def _batches(
-        self, blocks: BlockMap, window: ExtentSet
-    ) -> AsyncIterator[Sequence[Wanted] | Damage]:
+    async def uncut(self, disk: DiskId, offset: ByteCount, /) -> ByteCount:
+        """Return where from `offset` on a block begins that shares no frame with the one before.
+
+        It is a frame's length behind it at most: there it may be in a frame all the same.
+        """
+        blocks, size = self._maps[disk], self._block_size
+        number = -(-offset // size)
+        if number >= blocks.count:
+            return blocks.size
+        inside = number % PAGE_BLOCKS
+        if inside:
+            try:
+                page = await blocks.page(number // PAGE_BLOCKS)
+            except ManifestDamagedError:
+                # Whoever reads it will meet the damage, and can say of what.
+                return ByteCount(number * size)
+            frames = page.places[inside - 1 : inside + max(FRAME_SIZE // size, 1), :2]
+            others = np.flatnonzero((frames[1:] != frames[0]).any(axis=1))
+            number += int(others[0]) if len(others) else len(frames) - 1
+        return ByteCount(min(number * size, blocks.size))
+
+    async def _batches(self, blocks: BlockMap, window: ExtentSet) -> AsyncIterator[Batch | Damage]:
         """Yield the window's blocks in parts that need few frames at once."""
-        batch: list[Wanted] = []
-        frames: set[Frame] = set()
+        batches = Batches(frames_max=BATCH_FRAMES)
         for number in self._pages_of(blocks, window):
             start = number * PAGE_BLOCKS
             base = start * self._block_size
@@ -305,9 +354,7 @@ class PointReader:
             try:
                 page = await blocks.page(number)
             except ManifestDamagedError as error:
-                if batch:
-                    yield batch
-                    batch, frames = [], set()
+                yield batches.taken()
                 length = min(PAGE_BLOCKS * self._block_size, blocks.size - base)
                 yield Damage(base, length, error, None)
                 continue
@@ -316,14 +363,10 @@ class PointReader:
             for each in described(
                 page, start, inside, size=blocks.size, block_size=self._block_size
             ):
-                needed = {*each.frames()}
-                if batch and len(frames | needed) > BATCH_FRAMES:
-                    yield batch
-                    batch, frames = [], set()
-                batch.append(each)
-                frames |= needed
-        if batch:
-            yield batch
+                full = batches.add(each)
+                if full is not None:
+                    yield full
+        yield batches.taken()
 
     @staticmethod
     def _pages_of(blocks: BlockMap, window: ExtentSet) -> Sequence[int]:

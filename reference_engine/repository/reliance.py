@@ -19,6 +19,7 @@ from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.errors import BlocksReclaimedError, RunClosedError
 from reference_engine.repository.history import History
 from reference_engine.repository.log import Log
+from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pack import PackWriter, unpack
 
 
@@ -97,7 +98,7 @@ async def referred(
         held = int(blocks.root.objects[number])
         if held:
             found[objects.name(held)] = None
-        packs = np.unique(np.concatenate((page.places[:, 0], page.piece_places[:, 0])))
+        packs = distinct(np.concatenate((page.places[:, 0], page.piece_places[:, 0])))
         found.update((names.name(pack), None) for pack in packs.tolist() if pack)
     return tuple(found)
 

@@ -38,6 +38,7 @@ from reference_engine.repository.mending import (
     contains,
     outstanding,
 )
+from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
@@ -204,19 +205,20 @@ class BlockStorer:
             places[there] = rows[there]
             found |= there
         first: dict[bytes, int] = {}
-        for index in np.flatnonzero(wanted & ~found).tolist():
-            fresh[index] = first.setdefault(digests[index].tobytes(), index) == index
+        unknown = np.flatnonzero(wanted & ~found).tolist()
+        raw = digests.tobytes()
+        own = {at: raw[at * DIGEST_SIZE : (at + 1) * DIGEST_SIZE] for at in unknown}
+        fresh[[at for at, digest in own.items() if first.setdefault(digest, at) == at]] = True
         if fresh.any():
             at = np.flatnonzero(fresh)
             places[at] = await self._stored(_gathered(view, at, self._block_size), self._block_size)
-            for index in at.tolist():
-                self._own.remember(digests[index].tobytes(), tuple(places[index].tolist()))
+            self._own.remember(digests[at], places[at])
             self._index.add(digests[at], places[at])
             if draft.anew:
                 self._anchors.add(*self._shifted.anchored(view, fresh & whole, places))
             self._note(draft, numbers[at], self._block_size)
             for index in np.flatnonzero(wanted & ~found & ~fresh).tolist():
-                places[index] = places[first[digests[index].tobytes()]]
+                places[index] = places[first[own[index]]]
         healed = wanted & await self.is_lost(digests)
         if healed.any():
             self._healed.append((digests[healed], places[healed]))
@@ -255,6 +257,9 @@ class BlockStorer:
     def _usable(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places new points may refer to."""
         assert self._lost is not None, "what is lost is looked up first"
+        if not places[:, 0].any():
+            # Mostly nothing was found: zeros are no places.
+            return np.zeros(len(places), np.bool_)
         # Of a frame that has lost a block nobody knows what else will be readable.
         broken = np.isin(frame_keys(places), self._lost[0].frames(self._names))
         usable: npt.NDArray[np.bool_] = self._lasting(places) & ~broken
@@ -262,7 +267,8 @@ class BlockStorer:
 
     def _rely_on(self, places: Places) -> None:
         """Let the point need packs that other sessions wrote."""
-        self._borrow([self._names.name(number) for number in np.unique(places[:, 0]).tolist()])
+        if len(places):
+            self._borrow([self._names.name(number) for number in distinct(places[:, 0]).tolist()])
 
     def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places are in packs that are neither swept nor condemned."""

@@ -22,6 +22,7 @@ from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.manifests import read_manifest, run_of_staged
 from reference_engine.repository.mending import MENDS, listed
+from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pages import packs_of_page
 
 Keys = npt.NDArray[np.uint64]
@@ -78,7 +79,7 @@ class Survey:
             used.update(dict.fromkeys(self._points[entry].objects))
             pages.append(self._points[entry].pages)
             progress()
-        for page in np.unique(np.concatenate(pages)).tolist():
+        for page in distinct(np.concatenate(pages)).tolist():
             used.update(dict.fromkeys(self._pages[page]))
         # What stands there again may be all that is left of a block of any point.
         mends = await listed(self._store, self._header.key, MENDS)
@@ -90,7 +91,7 @@ class Survey:
         manifest = await read_manifest(self._store, self._header, entry)
         pages: list[Keys] = [np.empty(0, np.uint64)]
         for disk in manifest.disks.values():
-            for number in np.unique(disk.root.objects[disk.root.objects > 0]).tolist():
+            for number in distinct(disk.root.objects[disk.root.objects > 0]).tolist():
                 rows = np.flatnonzero(disk.root.objects == number)
                 pages.append(await self._read_pages(manifest.maps[number - 1], disk.root, rows))
         manifests = (entry.manifest, manifest_copy_name(entry.manifest))

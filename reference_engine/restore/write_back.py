@@ -11,9 +11,9 @@ from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.reader import Damage, PointReader
 
-WINDOW: Final = 8 * MIB
-"""How much of a disk one task reads at once. Twice as much a task is in memory: the rest waits to
-be written."""
+WINDOW: Final = 4 * MIB
+"""How much of a disk one task reads at once, and as much of the last frame as lies behind it.
+Twice as much a task is in memory: the rest waits to be written."""
 
 
 async def restore_disk(
@@ -69,17 +69,12 @@ async def restore_range(
     ready: list[list[Stretch]] = []
     written = 0
 
-    async def read(reader: PointReader, start: int, into: list[Stretch]) -> None:
-        part = ExtentSet.of([(start, min(start + WINDOW, end))])
-        async for each in reader.surveyed(disk, part):
+    async def read(reader: PointReader, start: int, stop: int, into: list[Stretch]) -> None:
+        async for each in reader.surveyed(disk, ExtentSet.of([(start, stop)])):
             if isinstance(each, Damage):
                 on_damage(each)
                 continue
-            low, high = (
-                max(each.offset, start),
-                min(each.offset + len(each.content), start + WINDOW),
-            )
-            high = min(high, end)
+            low, high = max(each.offset, start), min(each.offset + len(each.content), stop)
             content = each.content[low - each.offset : high - each.offset]
             into.append(Stretch(low - first, content))
             progress(ByteCount(len(content)))
@@ -92,14 +87,18 @@ async def restore_range(
 
         await runtime.offload(work)
 
-    step = WINDOW * len(readers)
-    for start in range(first, end + step, step):
+    at, is_over = first, False
+    while not is_over:
+        # Once everything is read the last parts are still to be written.
+        is_over = at == end
         done, ready = ready, [[] for _ in readers]
         async with runtime.task_group() as group:
             group.spawn(write(done), name="writing")
-            for number, reader in enumerate(readers):
-                at = start + number * WINDOW
+            for reader, into in zip(readers, ready, strict=True):
                 if at < end:
-                    group.spawn(read(reader, at, ready[number]), name="reading")
+                    # Of a frame that is cut in two both readers would decompress the whole.
+                    stop = min(await reader.uncut(disk, ByteCount(at + WINDOW)), end)
+                    group.spawn(read(reader, at, stop, into), name="reading")
+                    at = stop
         written += sum(len(each.content) for part in done for each in part)
     return ByteCount(written)

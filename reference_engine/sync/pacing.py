@@ -5,7 +5,7 @@ from typing import Final
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.units import KIB, MIB, SECOND, ByteCount, Duration
-from reference_engine.ports.disk_io import DiskIo
+from reference_engine.ports.disk_io import Content, DiskIo
 from reference_engine.ports.runtime import Runtime
 
 PORTION_MIN: Final = ByteCount(64 * KIB)
@@ -34,7 +34,7 @@ class PacedDiskIo(DiskIo):
 
     async def read(
         self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /, *, through: NodeName
-    ) -> bytes:
+    ) -> Content:
         """Return what the source returns, when it is this read's turn.
 
         Raises:
@@ -71,13 +71,13 @@ class ConsiderateDiskIo(DiskIo):
 
     async def read(
         self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /, *, through: NodeName
-    ) -> bytes:
+    ) -> Content:
         """Return what the source returns, asked for in portions.
 
         Raises:
             SnapshotLostError: as the source does.
         """
-        found: list[bytes] = []
+        found: list[Content] = []
         for portion in extents.windows(self._portion):
             asked = self._runtime.now()
             found.append(await self._source.read(snapshot, disk, portion, through=through))

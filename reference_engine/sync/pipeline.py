@@ -15,7 +15,7 @@ from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
 from reference_engine.model.recovery_point import Transfer, TransferKind
 from reference_engine.model.units import ByteCount
-from reference_engine.ports.disk_io import DiskIo
+from reference_engine.ports.disk_io import Content, DiskIo
 from reference_engine.ports.runtime import Runtime
 
 WINDOW_BLOCKS: Final = 64
@@ -23,7 +23,7 @@ WINDOW_BLOCKS: Final = 64
 
 Digested = TypeVar("Digested")
 
-Patch = Callable[[ExtentSet, bytes], bytes]
+Patch = Callable[[ExtentSet, Content], Content]
 """Returns the image's bytes of a window, given the snapshot's."""
 
 
@@ -31,7 +31,7 @@ class Sink(Protocol[Digested]):
     """Where the blocks of one disk go."""
 
     async def digest(
-        self, window: ExtentSet, numbers: npt.NDArray[np.int64], content: bytes, /
+        self, window: ExtentSet, numbers: npt.NDArray[np.int64], content: Content, /
     ) -> Digested:
         """Return the blocks of a window with their digests; this may run ahead of `put`."""
 
@@ -81,7 +81,7 @@ async def copy_disk(
         SnapshotLostError: the snapshot went away; nothing of it may be committed.
     """
     turn = runtime.semaphore(1)
-    read: list[tuple[ExtentSet, bytes]] = []
+    read: list[tuple[ExtentSet, Content]] = []
     hashed: list[Digested] = []
     placed = [False]
 
@@ -90,7 +90,7 @@ async def copy_disk(
         assert len(raw) == window.total, (len(raw), window.total)
         read.append((window, raw))
 
-    async def digest(window: ExtentSet, raw: bytes) -> None:
+    async def digest(window: ExtentSet, raw: Content) -> None:
         hashed.append(await sink.digest(window, window.pieces(block), patch(window, raw)))
 
     async def put(digested: Digested) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference_engine.repository.block_map import PIECES, Page, Places
+from reference_engine.repository.ordered import distinct
 
 Keys = npt.NDArray[np.uint64]
 """One number a block: different content or another place makes another one, but for one in 2^64."""
@@ -63,8 +64,8 @@ class SeenBlocks:
         """Meet these keys."""
         if not len(keys):
             return
-        self._runs.append(np.unique(keys))
+        self._runs.append(distinct(keys))
         # Runs double in length, so that there are few of them and each key is moved seldom.
         while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
             last = self._runs.pop()
-            self._runs[-1] = np.union1d(self._runs[-1], last)
+            self._runs[-1] = distinct(np.concatenate((self._runs[-1], last)))

@@ -5,6 +5,7 @@ other, a frame would be read and decompressed again for each point; so blocks of
 read together, in the order in which they lie in packs.
 """
 
+import operator
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -17,7 +18,7 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.assembling import Assembler
 from reference_engine.repository.block_map import NameTable, Page, PageRow
-from reference_engine.repository.fetching import Frame, Unread, Wanted
+from reference_engine.repository.fetching import Batch, Batches, Frame, Unread, Wanted
 from reference_engine.repository.frames import BATCH_FRAMES, Frames
 from reference_engine.repository.header import Header
 from reference_engine.verification.block_keys import Keys
@@ -84,23 +85,19 @@ class BlockReading:
         Raises:
             TransientError: the store failed, which says nothing about the blocks.
         """
-        batch: list[Wanted] = []
-        frames: set[Frame] = set()
-        for each in sorted(wanted, key=lambda block: (block.base, block.at)):
-            needed = {*each.frames()}
-            if batch and len(frames | needed) > BATCH_FRAMES:
-                yield await self._looked(batch, frames)
-                batch, frames = [], set()
-            batch.append(each)
-            frames |= needed
-        if batch:
-            yield await self._looked(batch, frames)
+        batches = Batches(frames_max=BATCH_FRAMES)
+        for each in sorted(wanted, key=operator.attrgetter("base", "at")):
+            full = batches.add(each)
+            if full is not None:
+                yield await self._looked(full)
+        yield await self._looked(batches.taken())
 
-    async def _looked(self, batch: list[Wanted], frames: set[Frame]) -> Looked:
+    async def _looked(self, batch: Batch) -> Looked:
         at_once: dict[Frame, list[Wanted]] = {}
         later: list[Wanted] = []
-        for each in batch:
-            if each.pieces or each.base in self._frames.held:
+        held = self._frames.held
+        for each in batch.blocks:
+            if each.pieces or each.base in held:
                 later.append(each)
             else:
                 at_once.setdefault(each.base, []).append(each)
@@ -108,14 +105,14 @@ class BlockReading:
         def wrong_of(frame: Frame, content: bytes | Unread) -> list[Wanted]:
             return self._assembler.wrong(at_once.get(frame, ()), {frame: content})
 
-        wrong = await self._frames.have_and(frames, wrong_of)
+        wrong = await self._frames.have_and(batch.frames, wrong_of)
         half = -(-len(later) // 2)
         wrong += await self._executor.offload_all(
             [
-                lambda part=part: self._assembler.wrong(part, self._frames.held)  # type: ignore[misc]
+                lambda part=part: self._assembler.wrong(part, held)  # type: ignore[misc]
                 for part in (later[:half], later[half:])
                 if part
             ]
         )
         self._frames.trim()
-        return Looked(tuple(batch), tuple(each for part in wrong for each in part))
+        return Looked(tuple(batch.blocks), tuple(each for part in wrong for each in part))

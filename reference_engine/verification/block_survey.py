@@ -30,11 +30,18 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.fetching import Wanted, described, load_page, read_page
 from reference_engine.repository.mending import Lost, PlaceName, contains, sound_mends
+from reference_engine.repository.ordered import distinct
 from reference_engine.repository.read_ahead import ReadAhead
 from reference_engine.repository.reader import Damage, PointReader, Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.block_keys import Keys, SeenBlocks, block_keys
-from reference_engine.verification.block_reading import Asked, BlockReading, StoredPage, groups
+from reference_engine.verification.block_reading import (
+    Asked,
+    BlockReading,
+    Looked,
+    StoredPage,
+    groups,
+)
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
 from reference_engine.verification.pack_survey import PackSurvey
 
@@ -247,21 +254,22 @@ class BlockSurvey:
         """Read what is fresh of some pages."""
         block = self._repository.block_size
         origins: dict[Wanted, tuple[Asked, np.uint64]] = {}
+        done: list[Looked] = []
         for each in asked:
             start, fresh = each.stored.number * PAGE_BLOCKS, each.page.numbers()[each.fresh]
             found = described(each.page, start, fresh, size=each.stored.size, block_size=block)
             for wanted, key in zip(found, each.keys[each.fresh], strict=True):
                 origins[wanted] = each, key
-        left = dict.fromkeys(origins)
         try:
             async for looked in self._reading.look([*origins]):
                 for wanted in looked.wrong:
                     await self._read_again(wanted, *origins[wanted])
                 progress(looked.length)
-                for wanted in looked.blocks:
-                    del left[wanted]
+                done.append(looked)
             self._failures = 0
         except TransientError as error:
+            looked_at = {wanted for looked in done for wanted in looked.blocks}
+            left = [wanted for wanted in origins if wanted not in looked_at]
             # What was not read is not known to be sound.
             for pack in dict.fromkeys(wanted.base[0] for wanted in left):
                 self._note_object(self._names.name(pack), Problem.UNREADABLE, str(error))
@@ -309,7 +317,7 @@ class BlockSurvey:
     async def attribute(self) -> dict[RecoveryPointId, list[PointDamage]]:
         """Return for every point that is touched what of it is lost by what was found so far."""
         found = {point: [*damage] for point, damage in self._whole.items()}
-        bad = np.unique(np.concatenate([np.zeros(0, np.uint64), *self._bad_keys]))
+        bad = distinct(np.concatenate([np.zeros(0, np.uint64), *self._bad_keys]))
         if not (len(bad) or self.packs.is_short or self._wrong):
             return found
         mended = (await sound_mends(self._store, self._key)).digests
@@ -334,8 +342,8 @@ class BlockSurvey:
 
     async def _lost_of(self, row: _Row, bad: Keys, mended: Digests) -> tuple[ExtentSet, str]:
         """Return what of one page of a point is lost, and why."""
-        reader, start = row.reader, row.number * PAGE_BLOCKS
-        block, size = reader.block_size, reader.size(row.disk)
+        reader, start, block = row.reader, row.number * PAGE_BLOCKS, row.reader.block_size
+        size = reader.size(row.disk)
         cause = self._wrong.get((reader.point.id, row.disk, row.number), "")
         if cause:
             end = min((start + PAGE_BLOCKS) * block, size)

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from reference_engine.model.errors import CorruptionError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import PIECES, NameTable, Page, Places
+from reference_engine.repository.ordered import distinct
 from reference_engine.verification.block_keys import part_of
 from reference_engine.verification.findings import ObjectFinding, Part, Problem
 
@@ -39,7 +40,7 @@ class PackSurvey:
         for places in (page.places, page.piece_places):
             np.maximum.at(self._ends, places[:, 0], _ends(places))
         numbers = page.numbers()
-        used = np.unique(page.places[numbers[page.overlaid[numbers] == 0], 0])
+        used = distinct(page.places[numbers[page.overlaid[numbers] == 0], 0])
         self.bases.update((self._names.name(pack), None) for pack in used.tolist())
 
     async def measure(self) -> AsyncIterator[ObjectFinding]:
@@ -95,7 +96,7 @@ class PackSurvey:
     def in_part(self, page: Page, part: Part, /) -> npt.NDArray[np.bool_]:
         """Return for each pack number whether the pack's blocks belong to `part`."""
         chosen = np.zeros(len(self.names) + 1, np.bool_)
-        for pack in np.unique(page.places[:, 0]).tolist():
+        for pack in distinct(page.places[:, 0]).tolist():
             chosen[pack] = pack and part_of(self._names.name(pack), count=part.count) == part.number
         return chosen
 

@@ -14,6 +14,7 @@ from reference_engine.model.errors import NotOwnerError, TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import VolumeName
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
+from reference_engine.ports.disk_io import Content
 from reference_engine.reconcile.freeze import FreezeDriver, FreezeState
 from reference_engine.reconcile.labels import Label, choose_label
 from reference_engine.reconcile.overlay import NOTHING, Overlay, lay_over
@@ -299,7 +300,7 @@ def windows_shifted() -> list[Patch]:
     """Pre-images are laid over whole windows only."""
     original = Overlay.applied
 
-    def applied(self: Overlay, window: ExtentSet, raw: bytes, /) -> bytes:
+    def applied(self: Overlay, window: ExtentSet, raw: Content, /) -> Content:
         return original(self, window, raw) if len(window) == 1 else raw
 
     return [(Overlay, "applied", applied)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from reference_engine.formats.image import DiskImage
 from reference_engine.formats.opening import open_disk_image
@@ -29,6 +30,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, VirtualDisk
 from reference_engine.model.units import ByteCount, Instant
+from reference_engine.ports.disk_io import Content
 
 LOCAL: Final = NodeName("local")
 """The only node there is: this machine."""
@@ -175,7 +177,7 @@ class DiskFiles:
         """
         return await asyncio.to_thread(self._found(snapshot).disks[disk].image.allocated)
 
-    async def read(self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /) -> bytes:
+    async def read(self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /) -> Content:
         """Return the bytes of `extents`, one range after the other.
 
         Raises:
@@ -186,8 +188,13 @@ class DiskFiles:
         self._unconfirmed.add(snapshot)
         image = checkpoint.disks[disk].image
 
-        def gather() -> bytes:
-            return b"".join([image.read(part.offset, part.length) for part in extents])
+        def gather() -> Content:
+            # Bytes would be filled with zeros first, or be put together from copies.
+            content, at = np.empty(extents.total, np.uint8).data, 0
+            for part in extents:
+                image.read_into(part.offset, content[at : at + part.length])
+                at += part.length
+            return content.toreadonly()
 
         return await asyncio.to_thread(gather)
 

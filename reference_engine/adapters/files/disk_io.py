@@ -3,7 +3,7 @@
 from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import DiskId, NodeName, SnapshotId
-from reference_engine.ports.disk_io import DiskIo
+from reference_engine.ports.disk_io import Content, DiskIo
 
 
 class FileDiskIo(DiskIo):
@@ -22,7 +22,7 @@ class FileDiskIo(DiskIo):
 
     async def read(
         self, snapshot: SnapshotId, disk: DiskId, extents: ExtentSet, /, *, through: NodeName
-    ) -> bytes:
+    ) -> Content:
         """Return the bytes of `extents`, one range after the other.
 
         Raises:
