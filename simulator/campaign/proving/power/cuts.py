@@ -3,7 +3,7 @@
 A cut is a function of the log, the seed and its number.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,8 @@ _SECTORS: Final = (512, 4096)
 _SURVIVING: Final = (0, 250, 500, 750, 900, 1000)
 """How many of a thousand unflushed writes survive whole."""
 
+_AT_RETURNS: Final = 500
+_SHORTLY: Final = 4
 _TORN: Final = 300
 """How many of a thousand of the others survive in part."""
 
@@ -34,12 +36,19 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True):
     sector: int
 
 
-def draw(seed: int, number: int, /, *, first: int, last: int) -> Cut:
-    """Return the cut of this number, after at least `first` and at most `last` records."""
+def draw(seed: int, number: int, /, *, first: int, last: int, returns: Sequence[int]) -> Cut:
+    """Return the cut of this number, after at least `first` and at most `last` records.
+
+    Half of the cuts come as a command has returned, or a few records later: what it forgot to
+    flush is lost then, and soon afterwards is flushed along with what the next one writes.
+    """
     chance = Stream("power-cut", seed, number)
+    at = chance.between(first, last)
+    if returns and chance.chance(_AT_RETURNS):
+        at = min(returns[chance.below(len(returns))] + chance.below(_SHORTLY), last)
     return Cut(
         number=number,
-        at=chance.between(first, last),
+        at=at,
         surviving=_SURVIVING[chance.below(len(_SURVIVING))],
         sector=_SECTORS[chance.below(len(_SECTORS))],
     )

@@ -94,6 +94,7 @@ class Recording:
             number,
             first=self.log.records_before(self.story.begins),
             last=self.log.records_before(self.story.ends),
+            returns=[self.log.records_before(ended) for _, _, ended in self.story.commands],
         )
 
     def judged(self, seed: int, numbers: Iterable[int], work: Path, /) -> Iterator[Judged]:
