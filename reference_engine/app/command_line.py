@@ -141,6 +141,11 @@ _COMMANDS: Final = (
         "Let every call of real processes fail.",
     ),
     (
+        "prove power-cuts",
+        "simulator.campaign.proving.power.command:power_cuts",
+        "Cut the power under real file systems while commands work.",
+    ),
+    (
         "bench sync",
         "reference_engine.app.bench.sync_command:sync",
         "Measure backup and restore beside other tools.",

@@ -219,23 +219,28 @@ def look(place: Path, /) -> Found:
     Raises:
         TwinshotError: the repository does not open.
     """
-    known = {image(name): name for name in _KNOWN}
-
-    async def work(repository: Repository) -> Found:
-        listed = await repository.commits()
-        held = [await _content(repository, entry.point, known) for entry in listed]
-        return Found(
-            points=tuple(
-                (entry.point, entry.machine, content)
-                for entry, content in zip(listed, held, strict=True)
-            )
-        )
-
     try:
-        result: Found = on_repository(place, work)
+        result: Found = on_repository(place, held)
     except RepositoryAbsentError:
         return Found(points=())
     return result
+
+
+async def held(repository: Repository, /) -> Found:
+    """Return which images every listed point holds, all its blocks read.
+
+    Raises:
+        TwinshotError: the points cannot be listed.
+    """
+    known = {image(name): name for name in _KNOWN}
+    listed = await repository.commits()
+    contents = [await _content(repository, entry.point, known) for entry in listed]
+    return Found(
+        points=tuple(
+            (entry.point, entry.machine, content)
+            for entry, content in zip(listed, contents, strict=True)
+        )
+    )
 
 
 async def _content(repository: Repository, point: RecoveryPointId, known: dict[bytes, str]) -> str:

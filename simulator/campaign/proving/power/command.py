@@ -1,0 +1,218 @@
+"""`twinshot prove power-cuts`: real file systems, on a disk whose power is cut."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic  # noqa: TID251 - the rate is real time
+from typing import Annotated, Final, Literal
+
+from cyclopts import Parameter
+
+from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.output import Output, counting
+from reference_engine.model.errors import InputRefusedError
+from simulator.campaign.naming import named
+from simulator.campaign.proving.deaths import workshop
+from simulator.campaign.proving.mutants import removed, repository_mutant
+from simulator.campaign.proving.power.mounting import KINDS, withdraw
+from simulator.campaign.proving.power.recording import Judged, Recording
+from simulator.campaign.proving.power.story import CommandFailedError
+
+_ALARMS_SHOWN: Final = 10
+
+FileSystem = Literal["ext4", "xfs"]
+
+
+class _Tally:
+    """What came of the cuts on one file system."""
+
+    def __init__(self, recording: Recording, /) -> None:
+        self.recording, self.kept = recording, recording.place.resolve()
+        self.cuts = self.points = 0
+        self.wall_s = 0.0
+        self.broken: list[Judged] = []
+
+    def note(self, judged: Judged, /) -> None:
+        """Add one cut."""
+        self.cuts += 1
+        self.points += judged.verdict.points
+        if judged.verdict.findings:
+            self.broken.append(judged)
+
+    @property
+    def name(self) -> str:
+        """The file system."""
+        return self.recording.story.file_system
+
+
+def power_cuts(
+    *,
+    fs: tuple[FileSystem, ...] = (),
+    cuts: int = 100,
+    seed: int = 1,
+    cut: int | None = None,
+    recording: Path | None = None,
+    out: Path | None = None,
+    mutant: str | None = None,
+    output: Annotated[Output, Parameter(parse=False)],
+) -> ExitCode:
+    """Cut the power under ext4 and XFS while commands work, and look for all they acknowledged.
+
+    Needs root, FUSE, loop devices and the package mfusepy; whatever it mounts, nobody else sees,
+    and it goes with this process.
+
+    Args:
+        fs: File systems to try; both by default.
+        cuts: How many times the power is cut under each.
+        seed: What decides when, and what survives of the writes that were not flushed.
+        cut: Try the cut of this number only.
+        recording: Take the cuts from what an earlier call has recorded, and run no commands.
+        out: New directory to keep the recordings in; those with a loss are kept in any case.
+        mutant: A safety rule to take away first; `mutants --of repository` names them all.
+        output: Where results go.
+    """
+    numbers = _numbers(cuts, seed, cut)
+    if mutant is not None:
+        repository_mutant(mutant)
+    if recording is not None and (fs or out or mutant):
+        raise InputRefusedError(
+            "what was recorded stays as it is", "leave --fs, --out and --mutant away"
+        )
+    earlier = None if recording is None else Recording(recording)
+    if out is not None and out.exists():
+        raise InputRefusedError(f"{out} exists", "name a new directory with --out")
+    kinds = [named(name, KINDS, kind="file system") for name in dict.fromkeys(fs)] or KINDS
+    withdraw()
+    began = monotonic()
+    tallies: list[_Tally] = []
+    with (
+        workshop() as root,
+        output.steps("prove power-cuts", len(numbers) * (1 if earlier else len(kinds))) as step,
+    ):
+        advance = counting(step)
+        if earlier is not None:
+            work = root / "work"
+            tallies.append(_tried(earlier, work, seed=seed, numbers=numbers, advance=advance))
+        for kind in () if earlier else kinds:
+            try:
+                made = Recording.made(kind, root / kind.name, broken=removed(mutant))
+            except CommandFailedError as error:
+                raise InputRefusedError(
+                    f"a command fails on {kind.name} with the power on ({error})",
+                    "look for the reason first",
+                ) from error
+            tally = _tried(made, root / "work", seed=seed, numbers=numbers, advance=advance)
+            tallies.append(tally)
+            if out is not None or tally.broken:
+                tally.kept = _keep(made.place, out)
+            shutil.rmtree(made.place, ignore_errors=True)
+    return _tell(tallies, seed, monotonic() - began, output)
+
+
+def _numbers(cuts: int, seed: int, cut: int | None) -> range:
+    if cuts < 1:
+        raise InputRefusedError(f"{cuts} cuts show nothing", "ask for at least one with --cuts")
+    if seed < 0:
+        raise InputRefusedError(f"{seed} is no seed", "give 0 or more")
+    if cut is not None and cut < 0:
+        raise InputRefusedError(f"there is no cut {cut}", "give 0 or more")
+    if not hasattr(os, "fork"):
+        raise InputRefusedError("this system cannot fork", "run this on Linux")
+    return range(cuts) if cut is None else range(cut, cut + 1)
+
+
+def _tried(
+    recording: Recording,
+    work: Path,
+    /,
+    *,
+    seed: int,
+    numbers: range,
+    advance: Callable[[], None],
+) -> _Tally:
+    tally = _Tally(recording)
+    began = monotonic()
+    for judged in recording.judged(seed, numbers, work):
+        tally.note(judged)
+        advance()
+    tally.wall_s = monotonic() - began
+    return tally
+
+
+def _keep(place: Path, out: Path | None) -> Path:
+    """Return where the recording now lies that would be gone with this process."""
+    parent = Path(tempfile.mkdtemp(prefix="twinshot-power-cuts-")) if out is None else out.resolve()
+    target = parent / place.name
+    parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(place, target)
+    return target
+
+
+def _tell(tallies: list[_Tally], seed: int, wall_s: float, output: Output) -> ExitCode:
+    output.table(
+        (
+            *("FILE SYSTEM", "COMMANDS", "WRITES", "FLUSHES"),
+            *("POWER CUTS", "CUTS/S", "POINTS RESTORED", "CUTS WITH A LOSS"),
+        ),
+        [
+            (
+                tally.name,
+                str(len(tally.recording.story.commands)),
+                f"{len(tally.recording.log.records) - tally.recording.log.flushes:,}",
+                f"{tally.recording.log.flushes:,}",
+                f"{tally.cuts:,}",
+                f"{tally.cuts / max(tally.wall_s, 1e-3):.1f}",
+                f"{tally.points:,}",
+                f"{len(tally.broken):,}",
+            )
+            for tally in tallies
+        ],
+    )
+    broken = [(tally, judged) for tally in tallies for judged in tally.broken]
+    for tally, judged in broken:
+        output.record(
+            "failure",
+            file_system=tally.name,
+            cut=judged.cut,
+            findings=judged.verdict.findings,
+            replay=_replay(tally, judged, seed),
+        )
+    for tally, judged in broken[:_ALARMS_SHOWN]:
+        output.say(f"FAIL {tally.name}, cut {judged.cut.number}: {judged.verdict.findings[0]}")
+        output.say(f"     replay: {_replay(tally, judged, seed)}")
+    if len(broken) > _ALARMS_SHOWN:
+        output.say(f"     and {len(broken) - _ALARMS_SHOWN} more")
+    for tally in tallies:
+        output.record(
+            "file-system",
+            name=tally.name,
+            cuts=tally.cuts,
+            points_restored=tally.points,
+            failures=len(tally.broken),
+            records=len(tally.recording.log.records),
+            flushes=tally.recording.log.flushes,
+            wall_s=round(tally.wall_s, 3),
+        )
+    cuts = sum(tally.cuts for tally in tallies)
+    output.say(
+        f"{cuts:,} power cuts in {wall_s:.0f} s; "
+        + (f"{len(broken):,} break a promise" if broken else "nothing acknowledged is lost")
+    )
+    code = ExitCode.FINDING if broken else ExitCode.OK
+    output.summary(
+        cuts=cuts,
+        points_restored=sum(tally.points for tally in tallies),
+        failures=len(broken),
+        wall_s=round(wall_s, 3),
+        exit_code=int(code),
+    )
+    return code
+
+
+def _replay(tally: _Tally, judged: Judged, seed: int) -> str:
+    return (
+        f"twinshot prove power-cuts --recording {tally.kept} "
+        f"--seed {seed} --cut {judged.cut.number}"
+    )
