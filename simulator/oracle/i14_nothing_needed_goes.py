@@ -19,10 +19,12 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 made[fact.point.id] = fact.at, fact.point.machine.id
                 listed[fact.point.machine.id].append(fact.point.id)
             case PointsExpired():
-                for point in fact.points:
+                # Two engines that say the same in the same instant have written one entry.
+                going = [point for point in fact.points if point in listed[made[point][1]]]
+                for point in going:
                     at, machine = made[point]
                     _judge_expiry(evidence, finding, point, listed[machine], fact.at - at)
-                for point in fact.points:
+                for point in going:
                     listed[made[point][1]].remove(point)
             case _:
                 pass
