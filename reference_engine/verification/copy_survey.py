@@ -82,9 +82,12 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
     right = encode_header(repository.header.stored)
     yield header, await copies(repository, header, flaw=_header_flaw)
     key, tip = repository.header.key, object_digest(repository.header.key, right)
-    for number in range(1, len(await repository.entries()) + 1):
+    last = len(await repository.entries())
+    for number in range(1, last + 1):
         names = (log_name(number), copy_name(log_name(number)))
         state = await copies(repository, names, flaw=_record_flaw(key, number, tip))
+        if number == last and [each.object for each in state.findings] == [names[1]]:
+            state = _with_late_copy(state)
         yield names, state
         if state.sound is None:
             return
@@ -95,6 +98,19 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
     for entry in await repository.commits():
         names = (entry.manifest, copy_name(entry.manifest))
         yield names, await copies(repository, names, flaw=_manifest_flaw(repository, entry))
+
+
+def _with_late_copy(newest: Copies) -> Copies:
+    """Return the newest entry's state, of which the copy may not be written yet."""
+    [finding] = newest.findings
+    if finding.problem is not Problem.MISSING:
+        return newest
+    late = ObjectFinding(
+        object=finding.object,
+        problem=Problem.PENDING,
+        cause="its entry stands; a run that was cut off left it to the next one",
+    )
+    return newest._replace(findings=(late,))
 
 
 async def _slots(

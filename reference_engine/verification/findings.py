@@ -26,10 +26,13 @@ class Problem(enum.StrEnum):
     LEFTOVER = "leftover"
     """A run left it that came to nothing; it takes space and does no harm."""
 
+    PENDING = "pending"
+    """Whoever was to write it has died or is about to; the next run writes it."""
+
     @property
     def is_fault(self) -> bool:
         """Whether the repository is not as it should be."""
-        return self is not Problem.LEFTOVER
+        return self not in {Problem.LEFTOVER, Problem.PENDING}
 
 
 class ObjectFinding(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,10 +98,15 @@ def test_every_object_that_is_not_in_its_place_raises_the_alarm() -> None:
     """Deleted, cut short, doubled or swapped: a check says so, and no restore is wrong."""
 
     async def scenario() -> None:
+        newest_copy = max(name for name in golden().objects if name.startswith("copies/log/"))
         for what, objects in injuries(golden().objects):
             store = MemoryStore()
             store.objects = objects
-            assert not (await checked(store)).is_sound, what
+            result = await checked(store)
+            if what == f"delete {newest_copy}":
+                assert [each.object for each in result.objects] == [newest_copy]
+            else:
+                assert not result.is_sound, what
             assert "wrong" not in (await outcome(store, IMAGES)).values(), what
 
     asyncio.run(scenario())
@@ -202,6 +207,28 @@ def test_parts_are_all_of_the_data_and_none_twice() -> None:
         ]
 
         assert sorted(found) == [0, 0, 3]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("back", "lost", "is_sound"),
+    [(0, "copies/log", True), (0, "log", False), (1, "copies/log", False)],
+)
+def test_only_the_newest_entry_may_be_without_its_copy(
+    back: int, lost: str, *, is_sound: bool
+) -> None:
+    """Whoever wrote the newest entry may have died before its copy, which the next one writes."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        await three_points(store)
+        names = [name for name in sorted(store.objects) if name.startswith(f"{lost}/")]
+        del store.objects[names[-1 - back]]
+
+        assert (await checked(store, part=None)).is_sound == is_sound
+        await (await Repository.open(store)).open_run(VM, token="next")
+        assert (not (await checked(store, part=None)).objects) == is_sound
 
     asyncio.run(scenario())
 
