@@ -125,12 +125,17 @@ class PageMover:
         shown = ~page.overlaid[rows].astype(np.int64) & _ALL
         if not (slots >= 0).any() and not (piece_slots >= 0).any():
             return False
-        owners = rows[self._lacks(slots, shown)]
+        lacking = self._lacks(slots, shown)
+        # One copy of a whole base serves every block of which it is a part, too.
+        whole = slots[lacking & (shown == _ALL)]
+        served = lacking & (shown != _ALL) & np.isin(slots, whole)
+        owners = rows[lacking & ~served]
         piece_owners = page.piece_keys[self._lacks(piece_slots, _PIECE_SHOWN)] // PIECES
         needed = np.unique(np.concatenate((owners, piece_owners)))
         start = of[1] * PAGE_BLOCKS
         where = np.full(PAGE_BLOCKS, _NOWHERE, np.int64)
-        where[rows] = slots
+        where[rows[~served]] = slots[~served]
+        made = np.full(PAGE_BLOCKS, _NOWHERE, np.int64)
         async for block, content in self._blocks.contents(
             of, described(page, start, needed, size=size, block_size=self._block_size)
         ):
@@ -140,14 +145,17 @@ class PageMover:
                 continue
             inside = block.number - start
             low, high = np.searchsorted(page.piece_keys, [inside * PIECES, (inside + 1) * PIECES])
-            await self._copy(block, content, int(where[inside]), piece_slots[low:high].tolist())
+            slot, pieces_at = int(where[inside]), piece_slots[low:high].tolist()
+            made[inside] = await self._copy(block, content, slot, pieces_at)
         going, pieces_going = slots >= 0, np.flatnonzero(piece_slots >= 0)
+        # A base may have several copies, of which each shows what one block needs of it.
+        own, latest = made[rows[going]], self._copied(slots[going], shown[going])
         self._waiting.append(
             _Waiting(
                 number,
                 page,
                 rows[going],
-                self._copied(slots[going], shown[going]),
+                np.where(own >= 0, own, latest),
                 pieces_going,
                 self._copied(piece_slots[pieces_going], _PIECE_SHOWN),
             )
@@ -183,12 +191,16 @@ class PageMover:
 
     async def _copy(
         self, block: Wanted, content: bytes, slot: int, piece_slots: Sequence[int]
-    ) -> None:
-        """Copy what of the block lies in packs that are to go, and was not copied yet."""
+    ) -> int:
+        """Copy what of the block lies in packs that are to go, and was not copied yet.
+
+        Return the copy of its base that fits it, or -1.
+        """
         unit, shown = self._unit, _ALL
         for piece, _, _ in block.pieces:
             shown &= ~(1 << piece)
-        if slot >= 0 and self._copied(np.array([slot]), np.array([shown]))[0] < 0:
+        copy = int(self._copied(np.array([slot]), np.array([shown]))[0]) if slot >= 0 else _NOWHERE
+        if slot >= 0 and copy < 0:
             visible = bytearray(content)
             for piece, _, _ in block.pieces:
                 visible[piece * unit : (piece + 1) * unit] = bytes(unit)
@@ -200,6 +212,7 @@ class PageMover:
             if at >= 0 and self._copied(np.array([at]), _PIECE_SHOWN)[0] < 0:
                 part = content[piece * unit : (piece + 1) * unit]
                 await self._put(_PIECE, self._new(at, _PIECE_SHOWN), part)
+        return copy
 
     def _new(self, slot: int, shown: int) -> int:
         copy = self._count
