@@ -50,7 +50,7 @@ KILLERS: Final[dict[str, int | Schedule]] = {
     "old-packs-deleted-first": 8,
     "repack-not-rechecked": 115,
     "overlaid-pieces-forgotten": 18,
-    "hidden-pieces-shown": 21,
+    "hidden-pieces-shown": 677,
     "repack-not-spared": ("repack-and-reclaim", Durability.POSIX, 157),
     "repack-without-run": 417,
     "moved-base-trusted": ("next-run-and-repack-of-base", Durability.POSIX, 40),
