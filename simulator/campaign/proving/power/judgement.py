@@ -1,6 +1,5 @@
 """What must be true of a disk after a power cut: promises are kept, and the next command works."""
 
-import asyncio  # noqa: TID251 - points are read back on asyncio, as commands do it
 from pathlib import Path
 from typing import Final
 
@@ -130,12 +129,13 @@ class _Judge:
 
     def _found(self, repository: str, key: str) -> Found:
         holder = Keyholder(KeyOptions(key_file=self._key(key))) if key else Keyholder()
+        runtime = AsyncioRuntime(seed=None)
 
         async def work() -> Found:
             place = str(self._place / repository)
-            return await held(await open_repository(place, AsyncioRuntime(seed=None), holder))
+            return await held(await open_repository(place, runtime, holder))
 
-        return asyncio.run(work())
+        return runtime.run(work())
 
     def _look_at(self, repository: str, key: str) -> bool:
         """Restore every point, and check the rest; return whether a next command makes sense."""
