@@ -1,7 +1,9 @@
 """Pieces of work over the processes of one machine, in this one where one is asked for."""
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from reference_engine.model.errors import InputRefusedError
@@ -28,5 +30,17 @@ def spread(work: Callable[[Task], Done], tasks: Sequence[Task], /, *, jobs: int)
         raise InputRefusedError(
             "joblib is not installed", "pip install 'twinshot[campaign]', or use -j 1"
         ) from None
-    parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
-    yield from parallel(joblib.delayed(work)(task) for task in tasks)
+    with renewal_untold():
+        parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+        yield from parallel(joblib.delayed(work)(task) for task in tasks)
+
+
+@contextmanager
+def renewal_untold() -> Iterator[None]:
+    """Let nobody be told that joblib has put a fresh process in the place of one that had grown.
+
+    It loses nothing: the process ends between two pieces of work. One that dies is an error.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")
+        yield

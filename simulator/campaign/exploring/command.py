@@ -1,6 +1,5 @@
 """`twinshot explore`: every schedule of a few happenings in the smallest world."""
 
-import importlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from simulator.campaign.exploring.search import Explored, Failure, Mode, Task, e
 from simulator.campaign.exploring.small_world import BackEndName, Scope
 from simulator.campaign.exploring.vocabulary import COMMON, check_kinds
 from simulator.campaign.mutants import mutant_named
+from simulator.campaign.processes import spread
 from simulator.scenario.schema import Scenario
 from simulator.scenario.writing import as_toml
 
@@ -96,7 +96,7 @@ def explore(
     ]
     results: list[Explored] = []
     with output.steps("exploring", len(tasks)) as advance:
-        for done in _all(tasks, jobs):
+        for done in spread(explored, tasks, jobs=jobs):
             results.append(done)
             counted = sum(each.tally.schedules for each in results)
             rate = sum(each.runs for each in results) / (monotonic() - began)
@@ -121,20 +121,6 @@ def _parts(mode: Mode, kinds: tuple[str, ...]) -> Iterator[tuple[Mode, str]]:
     for start in range(0, mode.count, _CHUNK):
         count = min(_CHUNK, mode.count - start)
         yield msgspec.structs.replace(mode, first=start, count=count), ""
-
-
-def _all(tasks: list[Task], jobs: int) -> Iterator[Explored]:
-    if jobs == 1:
-        yield from map(explored, tasks)
-        return
-    try:
-        joblib = importlib.import_module("joblib")
-    except ImportError:
-        raise InputRefusedError(
-            "joblib is not installed", "pip install 'twinshot[campaign]', or use -j 1"
-        ) from None
-    parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
-    yield from parallel(joblib.delayed(explored)(task) for task in tasks)
 
 
 def _tell(

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from reference_engine.model.errors import InputRefusedError, TransientError
+from simulator.campaign.processes import renewal_untold
 from simulator.campaign.sweep.seeds import BREAKDOWN, Breach, SeedResult, try_seeds
 
 DEATHS_MOST: Final = 3
@@ -151,7 +152,8 @@ def _engine(backend: Backend, joblib: Any) -> Iterator[tuple[type[Exception], ..
             ) from None
         scheduler = importlib.import_module("distributed.scheduler")
         lost = (scheduler.KilledWorker,)
-    with place, joblib.parallel_config(backend="dask" if backend.dask else "loky"):
+    kind = "dask" if backend.dask else "loky"
+    with place, renewal_untold(), joblib.parallel_config(backend=kind):
         yield tuple(lost)
 
 
