@@ -28,6 +28,7 @@ def proved(*tokens: str) -> tuple[int, list[dict[str, Any]]]:
         ("prune", 37),
         ("restore-vhdx", 23),
         ("repair-several", 31),
+        ("repair-from-another", 23),
         ("later-copy", 131),
         ("key-rotate-to-the-same", 29),
         ("prune-encrypted", 131),

@@ -23,7 +23,6 @@ from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import HOUR, ByteCount, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.keys.material import Credential
-from reference_engine.repository.mending import MEND_SESSION
 from reference_engine.repository.repository import Repository
 from simulator.campaign.proving.children import run_command
 from simulator.kernel.streams import Stream
@@ -342,9 +341,6 @@ def orphans(place: Path, /) -> list[str]:
 
 def _is_used(name: str, used: Container[str], names: Container[str], slots: Container[str]) -> bool:
     """Return whether an object serves one that is used, or is of a kind that always stays."""
-    if name.startswith(f"packs/{MEND_SESSION}"):
-        # No log tells a repair that was killed from one that is still at work, so they stay.
-        return True
     if name.startswith(("packs/", "maps/", "points/", "copies/points/")):
         return name in used
     if name.startswith("parity/packs/"):
