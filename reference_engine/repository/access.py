@@ -119,7 +119,7 @@ class Keys:
     async def remove(self, slot: str, /) -> None:
         """Let this slot open the repository no more; what it opened so far may be known for ever.
 
-        Called again after an error, it does what is left to do.
+        Called again, also after an error or a crash, it does what is left to do.
 
         Raises:
             SlotUnknownError: there is none of this name.
@@ -127,14 +127,13 @@ class Keys:
             TransientError: the store failed.
         """
         present = await read_slots(self._store, self._repository)
-        names = {each.slot for each in present}
-        if slot not in names:
-            raise SlotUnknownError(slot)
 
         def decide(history: History) -> Entry | None:
             gone = _removed(history.entries)
             if slot in gone:
                 return None
+            if slot not in {each.slot for each in present}:
+                raise SlotUnknownError(slot)
             newest = 1 + len(_rotations(history.entries))
             left = [s for s in present if s.slot not in {*gone, slot} and s.generation >= newest]
             if not left:
@@ -142,7 +141,35 @@ class Keys:
             return KeyChangedEntry(change=KeyChange.REMOVED, slot=slot)
 
         await self._log.append(decide)
-        await delete_slot(self._store, slot)
+        await self.clear()
+
+    async def named(self, beginning: str, /) -> str:
+        """Return the one slot whose name begins so: one that counts, else one that was removed.
+
+        What fits none or several is returned as it is.
+        """
+        standing = [view.slot for view in await self.slots()]
+        for names in (standing, _removed(self._log.history.entries)):
+            fitting = [name for name in names if beginning and name.startswith(beginning.lower())]
+            if fitting:
+                return fitting[0] if len(fitting) == 1 else beginning
+        return beginning
+
+    async def clear(self) -> None:
+        """Leave no object of a slot that the log does not count any more; whoever was to may die.
+
+        Slots of attempts to create the repository that came to nothing go too: its header stands.
+
+        Raises:
+            TransientError, RefusedError: the store failed; what is left opens nothing.
+        """
+        await self._log.settle()
+        entries = self._log.history.entries
+        gone, newest = _removed(entries), 1 + len(_rotations(entries))
+        for each in await read_slots(self._store, None):
+            ours = each.repository == self._repository
+            if not ours or each.slot in gone or each.generation < newest:
+                await delete_slot(self._store, each.slot)
 
     async def replace(self, access: Access, /, *, chance: RandomStream) -> str:
         """Return the name of a new slot, which takes the place of the one that was opened.
@@ -170,6 +197,8 @@ class Keys:
         if len(masters) > GENERATIONS_MAX:
             raise SlotsFullError(GENERATIONS_MAX)
         slot = await self._made(access, masters, chance)
+        # Until the log counts our master key, no slot with as many keys is anybody's last word.
+        before = [each.slot for each in await read_slots(self._store, self._repository)]
         successor = Keyring(self._repository, masters, slot=slot)
         fingerprint = successor.fingerprint(len(masters))
 
@@ -184,9 +213,10 @@ class Keys:
             )
 
         await self._log.append(decide)
-        for each in await read_slots(self._store, self._repository):
-            if each.generation < len(masters):
-                await delete_slot(self._store, each.slot)
+        for each in before:
+            if each != slot.slot:
+                await delete_slot(self._store, each)
+        await self.clear()
         return slot.slot
 
 

@@ -1,15 +1,18 @@
 """What stands between a header and a repository that can be used: its key, and its features."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
+from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, RandomStream
+from reference_engine.repository.access import Keys
 from reference_engine.repository.envelope import Sealing, Tagging
-from reference_engine.repository.errors import RepositoryForeignError
+from reference_engine.repository.errors import LogDamagedError, RepositoryForeignError
 from reference_engine.repository.header import (
     ENCRYPTION,
     FEATURES,
@@ -19,11 +22,16 @@ from reference_engine.repository.header import (
     plain_header,
 )
 from reference_engine.repository.keys import derivation
-from reference_engine.repository.keys.errors import KeyNeededError
+from reference_engine.repository.keys.errors import (
+    KeyNeededError,
+    KeyRetiredError,
+    WrongKeyError,
+)
 from reference_engine.repository.keys.keyring import Keyring
 from reference_engine.repository.keys.material import Credential, Secret
 from reference_engine.repository.keys.slots import Access, add_slot
 from reference_engine.repository.keys.unlocking import unlocked
+from reference_engine.repository.log import Log
 from reference_engine.repository.parity import ParityPlan, check_installed
 from reference_engine.repository.segmented_store import SegmentedStore
 from reference_engine.repository.settings import Settings
@@ -118,9 +126,17 @@ async def prepared(
 
 
 async def opened(
-    store: BlobStore, stored: StoredHeader, /, *, executor: Executor, unlock: Unlock
+    store: BlobStore,
+    stored: StoredHeader,
+    /,
+    *,
+    executor: Executor,
+    unlock: Unlock,
+    without: Sequence[str] = (),
 ) -> Opened:
     """Return what a repository with this header is read and written through.
+
+    Key slots `without` are passed over.
 
     Raises:
         KeyNeededError, WrongKeyError: the credential is none, or not right.
@@ -148,6 +164,7 @@ async def opened(
             proof=encode_header(bare),
             authenticator=stored.authenticator,
             executor=executor,
+            without=without,
         )
         key, sealing = keyring.digest_key, Encryption(keyring, stored.repository)
     else:
@@ -155,3 +172,51 @@ async def opened(
         sealing = Tagging(key)
     segmented = SegmentedStore(store, sealing, parity=stored.parity, executor=executor)
     return Opened(Header(stored, key=key), segmented, keyring, sealing)
+
+
+class Entered(NamedTuple):
+    """What is behind a header: how it is read and written, its history, and who can open it."""
+
+    header: Header
+    store: BlobStore
+    sealing: Sealing
+    log: Log
+    keys: Keys | None
+
+
+async def entered(
+    store: BlobStore, stored: StoredHeader, content: bytes, /, *, executor: Executor, unlock: Unlock
+) -> Entered:
+    """Return what is behind the header, opened by the first of its key slots that counts.
+
+    A credential may open several: whoever changed keys, and died, has left slots that the log does
+    not count, or not any more.
+
+    Raises:
+        KeyNeededError, WrongKeyError, KeyRetiredError: the credential is none, or not right.
+        SlotsDamagedError: no key slot can be read.
+        PackageMissingError: what its features need is not installed.
+        LogDamagedError: its history is not what was written.
+    """
+    unlock = functools.cache(unlock)
+    passed: list[str] = []
+    failure: TwinshotError | None = None
+    while True:
+        try:
+            header, through, keyring, sealing = await opened(
+                store, stored, executor=executor, unlock=unlock, without=passed
+            )
+        except WrongKeyError as error:
+            raise failure or error from None
+        log = Log(through, header, content, executor=executor)
+        try:
+            await log.check_complete()
+            keys = None if keyring is None else Keys(through, log, keyring, executor=executor)
+        except (WrongKeyError, KeyRetiredError, LogDamagedError) as error:
+            # To an old master key what was sealed by a newer one looks damaged.
+            if keyring is None:
+                raise
+            failure = failure or error
+            passed.append(keyring.slot.slot)
+        else:
+            return Entered(header, through, sealing, log, keys)

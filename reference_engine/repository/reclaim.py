@@ -18,6 +18,7 @@ from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.model.identity import RecoveryPointId, RunTag
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import Entry
 from reference_engine.repository.errors import (
     AppendOnlyError,
@@ -64,8 +65,9 @@ def _count(name: str) -> None:
 class Reclaim:
     """Removes points and what only they used, step by step."""
 
-    def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
+    def __init__(self, store: BlobStore, header: Header, log: Log, /, *, keys: Keys | None) -> None:
         self._store, self._header, self._log = store, header, log
+        self._keys = keys
         self._settings = header.settings
         self._survey = Survey(store, header)
         self._late: tuple[str, ...] = ()
@@ -289,6 +291,8 @@ class Reclaim:
             await self._store.delete(name)
             progress(name)
         await self._store.tidy()
+        if self._keys is not None:
+            await self._keys.clear()
         return self._reclaimed((*deleted, *self._late))
 
     async def _finish(self, condemned: int, progress: Callable[[str], None]) -> tuple[str, ...]:

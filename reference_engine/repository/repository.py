@@ -40,9 +40,9 @@ from reference_engine.repository.opening import (
     PLAIN,
     Features,
     Unlock,
+    entered,
     is_key_object,
     no_key,
-    opened,
     prepared,
 )
 from reference_engine.repository.pack import Level
@@ -89,7 +89,7 @@ class Repository:
         self.manifests = Manifests(store, header, log)
         """Reads what the log's entries speak of."""
 
-        self.reclaim = Reclaim(store, header, log)
+        self.reclaim = Reclaim(store, header, log, keys=keys)
         """Removes points, and gives their space back."""
 
         self.leases = Leases(log)
@@ -179,12 +179,9 @@ class Repository:
         if sound is None:
             raise refusal
         stored, content = sound
-        header, store, keyring, sealing = await opened(
-            store, stored, executor=executor, unlock=unlock
+        header, store, sealing, log, keys = await entered(
+            store, stored, content, executor=executor, unlock=unlock
         )
-        log = Log(store, header, content, executor=executor)
-        await log.check_complete()
-        keys = None if keyring is None else Keys(store, log, keyring, executor=executor)
         missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
         known = KnownIndex(store, header, log, executor=executor, sealing=sealing, cache=cache)
         return cls(store, header, log, executor=executor, missing=missing, known=known, keys=keys)

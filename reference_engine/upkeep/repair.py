@@ -7,8 +7,9 @@ import msgspec
 import numpy as np
 from blake3 import blake3
 
-from reference_engine.model.errors import CorruptionError
+from reference_engine.model.errors import CorruptionError, OperationFailedError
 from reference_engine.model.extents import ExtentSet
+from reference_engine.model.identity import MachineId
 from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.block_map import DIGEST_SIZE, NameTable, PageRow
 from reference_engine.repository.codec import ANCHORS, INDEX, copy_name, session_of
@@ -29,6 +30,7 @@ from reference_engine.repository.pages import page_seal
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.segmented_store import parity_name
+from reference_engine.repository.write_session import WriteSession
 from reference_engine.upkeep.replacing import keep_aside, put_right, set_aside
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, ObjectFinding, Problem
@@ -62,7 +64,12 @@ class Repair:
         self._store, self._key = repository.store, repository.header.key
         self._check = Check(repository)
         self._names = NameTable()
-        self._packs = PackWriter(self._store, self._names, session=f"{MEND_SESSION}{token}")
+        self._session = f"{MEND_SESSION}{token}"
+        self._packs = PackWriter(self._store, self._names, session=self._session)
+        self._run: WriteSession | None = None
+        """Open from the first pack to the list that names it, so that no reclaim takes the packs,
+        and the next one does if this process dies."""
+
         self._frames = Frames(Level.DEFAULT)
         self._rows: list[tuple[bytes, PlaceName]] = []
         self._replaced: list[str] = []
@@ -80,7 +87,8 @@ class Repair:
         Everything is read once. `progress` is given the number of bytes to read.
 
         Raises:
-            TransientError: the store failed; what was done so far stays, so run it again.
+            TransientError: the store failed, or a reclaim took this for dead after a day; what was
+                done so far stays, so run it again.
             RefusedError: the store cannot be written to.
         """
         await self._check.structure(step)
@@ -96,6 +104,7 @@ class Repair:
         await self._packs.flush()
         if self._rows:
             await self._store.create(f"{MENDS}{self._token}", segment(self._key, self._rows))
+        await self._end_run()
         await self._want(lost)
         await self._mend_lists()
         return Repaired(
@@ -216,10 +225,26 @@ class Repair:
             content = stretch.content[at : at + size]
             digest = blake3(content, key=self._key).digest(length=DIGEST_SIZE)
             if digest in lost:
+                await self._open_run()
                 [(pack, offset, stored)] = self._packs.add([self._frames.compressed(content)])
                 await self._packs.publish_full()
                 self._rows.append((digest, (self._names.name(pack), offset, stored, 0)))
                 del lost[digest]
+
+    async def _open_run(self) -> None:
+        if self._run is None:
+            machine = MachineId(self._session)
+            self._run = await self._repository.open_run(machine, token=self._session)
+
+    async def _end_run(self) -> None:
+        """Close the run behind the list of its packs, which keeps them from here on."""
+        if self._run is None:
+            return
+        await self._run.abandon()
+        for pack in dict.fromkeys(place[0] for _, place in self._rows):
+            if pack.startswith(f"packs/{self._session}") and await self._repository.is_swept(pack):
+                await self._store.delete(f"{MENDS}{self._token}")
+                raise OperationFailedError("repair", "it was taken for dead by a prune")
 
     async def _want(self, lost: dict[bytes, Lost]) -> None:
         """List what is lost for runs to come, unless it is listed already."""

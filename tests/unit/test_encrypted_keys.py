@@ -1,5 +1,6 @@
 """Keys of a repository come and go, are never the last to go, and lock nobody out half-way."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -7,15 +8,19 @@ import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError, RefusedError
+from reference_engine.model.units import Instant
+from reference_engine.repository.access import Keys
 from reference_engine.repository.keys.errors import (
     KeyRetiredError,
     LastSlotError,
     SlotUnknownError,
     WrongKeyError,
 )
-from reference_engine.repository.keys.material import Passphrase
+from reference_engine.repository.keys.material import Passphrase, SlotKind
+from reference_engine.repository.keys.slots import Access, encode_slot
 from reference_engine.repository.repository import Repository
 from tests.strategies.encrypted_repositories import (
+    CHEAP,
     KEY,
     WORDS,
     by_words,
@@ -24,10 +29,13 @@ from tests.strategies.encrypted_repositories import (
     filled,
     opened,
     run,
+    slot_of,
 )
 from tests.strategies.faulty_stores import Fault, FaultyStore, PowerCutError
 from tests.strategies.golden_repositories import IMAGES
 from tests.strategies.repositories import commit, restored
+
+_SAME = Access(credential=KEY, kind=SlotKind.FILE, label="server", cost=CHEAP)
 
 
 def test_a_key_is_added_and_removed() -> None:
@@ -202,6 +210,85 @@ def test_a_change_of_keys_that_is_cut_short_locks_nobody_out(change: Change, fau
             repository = await check(after, Passphrase("again"))
             await commit(repository, IMAGES["a"], "c")
         assert cuts >= 3
+
+    run(scenario)
+
+
+async def _replace_by_itself(keys: Keys, seed: int) -> object:
+    return await keys.replace(_SAME, chance=chance(seed))
+
+
+async def _rotate_to_itself(keys: Keys, seed: int) -> object:
+    return await keys.rotate_master(_SAME, chance=chance(seed))
+
+
+@pytest.mark.parametrize("change", [_replace_by_itself, _rotate_to_itself])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_change_to_the_same_key_that_is_cut_short_locks_nobody_out(
+    change: Callable[[Keys, int], Awaitable[object]], seed: int
+) -> None:
+    """A credential may open several slots, of which the log counts one; any of them may be first.
+
+    The seeds draw names of slots, and so their order.
+    """
+
+    async def scenario() -> None:
+        prepared = (await filled()).objects
+        for at in range(100):
+            store = CutStore(dict(prepared), at=at, fault=Fault.CUT_AFTER)
+            keys = (await opened(store)).keys
+            assert keys is not None
+            with contextlib.suppress(PowerCutError):
+                await change(keys, seed + 10)
+            after = MemoryStore()
+            after.objects = store.objects
+            keys = (await check(after, KEY)).keys
+            assert keys is not None
+            await change(keys, seed + 20)
+            await check(after, KEY)
+            if not store.hit:
+                break
+        assert at >= 5
+
+    run(scenario)
+
+
+def test_what_a_change_of_keys_left_behind_goes_with_the_next_reclaim() -> None:
+    """Slots that were removed, or that a creation left which came to nothing, open nothing."""
+
+    async def scenario() -> None:
+        store = await filled()
+        keys = (await opened(store)).keys
+        assert keys is not None
+        words = next(view.slot for view in await keys.slots() if view.label == "Ada")
+        held = dict(store.objects)
+        await keys.remove(words)
+        left = {n: c for n, c in held.items() if n.endswith(words)}
+        stranger = encode_slot(slot_of(by_words(), name="0" * 16))
+        store.objects.update({**left, "keys/" + "0" * 16: stranger})
+
+        await (await opened(store)).reclaim.reclaim(at=Instant(0))
+
+        slots = {n.rpartition("/")[2] for n in store.objects if "keys/" in n}
+        assert slots == {view.slot for view in await keys.slots()}
+        await check(store)
+
+    run(scenario)
+
+
+def test_a_removal_may_be_asked_for_again() -> None:
+    """By the beginning of its name too, however far it came the first time."""
+
+    async def scenario() -> None:
+        store = await filled()
+        keys = (await opened(store)).keys
+        assert keys is not None
+        words = next(view.slot for view in await keys.slots() if view.label == "Ada")
+        for _ in range(2):
+            assert await keys.named(words[:8].upper()) == words
+            await keys.remove(words)
+        assert await keys.named("nobody") == "nobody"
+        assert await keys.named("") == ""
 
     run(scenario)
 

@@ -85,6 +85,8 @@ def show(repo: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Output) -> Exi
 def remove(repo: str, key: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Output) -> ExitCode:
     """Remove a key: it opens the repository no more. The last one stays.
 
+    Given again after a crash, the command does what is left to do.
+
     Args:
         repo: Directory of the repository, or s3://bucket/prefix.
         key: The key's id or its beginning, as `repo key list` shows it.
@@ -95,8 +97,7 @@ def remove(repo: str, key: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Ou
 
     async def work() -> str:
         held = await _keys(repo, runtime, keys)
-        begun = [s.slot for s in await held.slots() if key and s.slot.startswith(key.lower())]
-        name = begun[0] if len(begun) == 1 else key
+        name = await held.named(key)
         await held.remove(name)
         return name
 

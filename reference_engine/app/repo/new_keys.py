@@ -131,6 +131,7 @@ def _write(path: Path, content: bytes) -> None:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
+        _flush_name(path)
     except FileExistsError:
         raise InputRefusedError(f"{path} exists", "name a new file for the key") from None
     except (OSError, ValueError) as error:
@@ -138,3 +139,14 @@ def _write(path: Path, content: bytes) -> None:
         raise InputRefusedError(
             f"{path} cannot be written ({cause})", "name a file that can"
         ) from None
+
+
+def _flush_name(path: Path) -> None:
+    """Let a power cut leave the file its name: soon it may be the only key. Windows needs none."""
+    if os.name == "nt":
+        return
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

@@ -210,8 +210,8 @@ async def delete_slot(store: BlobStore, slot: str, /) -> None:
         await store.delete(name)
 
 
-async def read_slots(store: BlobStore, repository: str, /) -> tuple[Slot, ...]:
-    """Return every slot of the repository of which a copy is sound, by name.
+async def read_slots(store: BlobStore, repository: str | None, /) -> tuple[Slot, ...]:
+    """Return every slot of the repository, or of any, of which a copy is sound, by name.
 
     Both copies count where they differ: one of them may be somebody else's work.
     """
@@ -223,6 +223,6 @@ async def read_slots(store: BlobStore, repository: str, /) -> tuple[Slot, ...]:
             slot = decode_slot(content)
         except (CorruptionError, ValueError):  # msgspec's errors are ValueErrors
             continue
-        if slot.repository == repository and name in slot_names(slot.slot):
+        if repository in {slot.repository, None} and name in slot_names(slot.slot):
             found[content.decode("latin-1")] = slot
     return tuple(sorted(found.values(), key=lambda slot: (slot.slot, slot.wrapped)))

@@ -1,6 +1,7 @@
 """One process killed at one call, and whether everything is still there and goes on."""
 
 import gc
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,13 @@ from typing import Final
 import msgspec
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.local_cache import DIRECTORY
+from reference_engine.app.repo import init_command, new_keys
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import SECOND, Duration
 from reference_engine.repository.header import HEADER_NAME
+from reference_engine.repository.keys.derivation import Cost
+from simulator.campaign.proving import care_operations, key_operations
 from simulator.campaign.proving.children import Ended, in_child
 from simulator.campaign.proving.operations import (
     Found,
@@ -29,6 +34,10 @@ from simulator.campaign.proving.storage import ONE_BLOCK, small_objects
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a RAM disk, where a private directory is made
 
 
+_CHEAP: Final = Cost(memory_kib=8, passes=1, lanes=1)
+"""Of a passphrase that is tried thousands of times and guards nothing."""
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What came of one try, as the judging child reports it."""
 
@@ -40,6 +49,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     stuck: tuple[str, ...] = ()
     """Why the same command does not do its work afterwards."""
+
+    unkept: tuple[str, ...] = ()
+    """Further promises that do not hold, as the operation words them."""
 
     orphans: tuple[str, ...] = ()
     """What no point needs and the next reclaim has left."""
@@ -101,10 +113,14 @@ class Bench:
         return before, msgspec.json.decode(ended.report, type=Calls)
 
     def _prepare(self) -> bytes:
+        os.environ[DIRECTORY] = str(self._prepared / "cache")
         self.operation.prepare(self._prepared)
-        return msgspec.json.encode(_look(self._prepared))
+        found = _look(self._prepared)
+        self.operation.injures(self._prepared)
+        return msgspec.json.encode(found)
 
     def _count(self) -> tuple[int, bytes]:
+        os.environ[DIRECTORY] = str(self.place / "cache")
         watch = Watch(str(self.place), fault=None)
         watch.install()
         code = self.operation.act(self.place)
@@ -116,6 +132,7 @@ class Bench:
         copy(self._prepared, self.place)
 
         def work() -> tuple[int, bytes]:
+            os.environ[DIRECTORY] = str(self.place / "cache")
             slept = _sleepless()
             watch = Watch(str(self.place), fault=fault)
             watch.install()
@@ -133,15 +150,18 @@ class Bench:
         return outcome
 
     def _judge(self, before: Found) -> Outcome:
+        os.environ[DIRECTORY] = str(self.place / "cache")
         operation, place = self.operation, self.place
         try:
             found = look(place)
         except TwinshotError as error:
             return Outcome(lost=(f"the repository does not open: {error}",))
         lost, wrong = _compared(operation, before, found)
+        lost = [] if operation.loses else lost
         wrong += targets_of(operation, place)
         if lost or wrong:
             return Outcome(lost=tuple(lost), wrong=tuple(wrong))
+        unkept = operation.keeps(place, False)  # noqa: FBT003 - it may be in its middle
         made = self._is_done(before, found)
         stuck: list[str] = []
         code = operation.again(place)
@@ -150,30 +170,34 @@ class Bench:
         found = look(place)
         lost, wrong = _compared(operation, before, found)
         wrong += targets_of(operation, place)
-        if operation.adds and not any(self._is_new(point, before) for point in found.points):
+        if not self._has_new(before, found):
             stuck.append("the same command makes no point")
+        left = orphans(place)
         return Outcome(
             lost=tuple(lost),
             wrong=tuple(wrong),
             stuck=tuple(stuck),
-            orphans=tuple(orphans(place)),
+            unkept=(*unkept, *operation.keeps(place, True)),  # noqa: FBT003 - it is done
+            orphans=tuple(left),
             made=made,
         )
+
+    def _has_new(self, before: Found, found: Found) -> bool:
+        """Return whether every new point is there."""
+        known = [each[0] for each in before.points]
+        new = [content for point, _, content in found.points if point not in known]
+        return all(each in new for each in self.operation.adds)
 
     def _is_done(self, before: Found, found: Found) -> bool:
         """Return whether the operation's result is there."""
         operation = self.operation
         if operation.restores:
             return len([*self.place.glob("back.*"), *self.place.glob("back/*")]) > 0
-        if operation.name == "init":
+        if operation.name.startswith("init"):
             return (self.place / "repo" / HEADER_NAME).exists()
         if operation.removes:
             return len(found.points) < len(before.points)
-        return any(self._is_new(point, before) for point in found.points)
-
-    def _is_new(self, point: tuple[str, str, str], before: Found) -> bool:
-        known = [each[0] for each in before.points]
-        return point[0] not in known and point[2] == ",".join(self.operation.adds)
+        return self._has_new(before, found)
 
 
 def _look(place: Path) -> Found:
@@ -218,11 +242,41 @@ def workshop() -> Iterator[Path]:
     with (
         tempfile.TemporaryDirectory(dir=within, prefix="twinshot-prove-") as place,
         small_objects(ONE_BLOCK),
+        _cheap_passphrases(),
     ):
-        warm_up(Path(place) / "warm")
+        with _cache_in(Path(place) / "cache"):
+            warm_up(Path(place) / "warm")
+            care_operations.warm_up(Path(place) / "warm-care")
+            key_operations.warm_up(Path(place) / "warm-keys")
         # A collection in a child would copy every page that it looks at.
         gc.freeze()
         try:
             yield Path(place)
         finally:
             gc.unfreeze()
+
+
+@contextmanager
+def _cache_in(place: Path) -> Iterator[None]:
+    """Leave the user's own cache alone."""
+    kept = os.environ.get(DIRECTORY)
+    os.environ[DIRECTORY] = str(place)
+    try:
+        yield
+    finally:
+        del os.environ[DIRECTORY]
+        if kept is not None:
+            os.environ[DIRECTORY] = kept
+
+
+@contextmanager
+def _cheap_passphrases() -> Iterator[None]:
+    name, places = "DEFAULT_COST", (new_keys, init_command)
+    kept = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, _CHEAP)
+    try:
+        yield
+    finally:
+        for place, cost in zip(places, kept, strict=True):
+            setattr(place, name, cost)

@@ -14,11 +14,14 @@ from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.naming import named
+from simulator.campaign.proving.care_operations import CARE_OPERATIONS
 from simulator.campaign.proving.children import Ended
 from simulator.campaign.proving.deaths import Bench, Calls, Outcome, Strike, deaths, workshop
-from simulator.campaign.proving.operations import OPERATIONS, Operation
+from simulator.campaign.proving.key_operations import KEY_OPERATIONS
+from simulator.campaign.proving.operations import PLAIN_OPERATIONS, Operation
 from simulator.campaign.proving.os_calls import Death, Failure, kinds_failing
 
+OPERATIONS: Final = (*PLAIN_OPERATIONS, *CARE_OPERATIONS, *KEY_OPERATIONS)
 GIVING_UP_S: Final = 10
 """How long a command may take on a disk that is full and stays full."""
 
@@ -53,7 +56,8 @@ def kills(
     """Kill a process before, inside and after each call that changes a file; then go on.
 
     Args:
-        operations: What the process does: `init-and-backup`, `prune` and so on; all by default.
+        operations: What the process does: `init-and-backup`, `prune`, `repair-pages`, `copy`,
+            `key-rotate` and so on; all by default. A wrong name lists them.
         every: Try only every n-th of the moments.
         output: Where results go.
     """
@@ -76,7 +80,8 @@ def errors(
     """Let each call fail with each error, once and for ever; then let the next command go on.
 
     Args:
-        operations: What the process does: `init-and-backup`, `prune` and so on; all by default.
+        operations: What the process does: `init-and-backup`, `prune`, `repair-pages`, `copy`,
+            `key-rotate` and so on; all by default. A wrong name lists them.
         every: Try only every n-th of the failures.
         output: Where results go.
     """
@@ -114,6 +119,10 @@ def _prove(
             before, calls = bench.prepare()
             tally = _Tally(operation.name, calls_of(calls))
             tallies.append(tally)
+            if calls.changing and not operation.changes:
+                tally.broken.append(f"it changes files in {calls.changing} calls")
+            if operation.changes and not calls.changing:
+                tally.broken.append("it changes no file")
             for fault in itertools.islice(faults_of(calls), None, None, every):
                 ended = bench.strike(fault)
                 outcome = bench.judge(before)
@@ -175,6 +184,7 @@ def _note(tally: _Tally, where: str, outcome: Outcome) -> None:
         ("lost", outcome.lost),
         ("wrong bytes", outcome.wrong),
         ("stuck", outcome.stuck),
+        ("not kept", outcome.unkept),
         ("left over", outcome.orphans),
     ):
         if found:

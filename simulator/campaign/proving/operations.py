@@ -5,21 +5,24 @@ Each operation starts from a directory that was prepared once and is copied for 
 
 import asyncio  # noqa: TID251 - points are read back on asyncio, as commands do it
 import contextlib
+import functools
 import io
 import shutil
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from reference_engine.adapters.directory_store import DirectoryStore
+from reference_engine.app.credentials import Keyholder, KeyOptions
 from reference_engine.formats.opening import open_disk_image
-from reference_engine.model.errors import TwinshotError
+from reference_engine.model.errors import RefusedError, TwinshotError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import HOUR, ByteCount, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
+from reference_engine.repository.keys.material import Credential
 from reference_engine.repository.repository import Repository
 from simulator.campaign.proving.children import run_command
 from simulator.kernel.streams import Stream
@@ -28,10 +31,24 @@ BLOCK: Final = 64 * 1024
 THIN: Final = "fg"
 """Images of blocks that hold next to nothing."""
 
+KEYS: Final = "keys"
+"""Below a prepared directory: what opens its repository, one file each."""
+
+WORDS: Final = ".words"
+"""How files with passphrases end."""
+
 _LITTLE: Final = 512
 _KNOWN: Final = "abcdefg"
 _LATER: Final = Instant(4_100_000_000_000_000)
 """In a far future, in which no run is waited for any more."""
+
+
+def _nothing(_: Path) -> None:
+    """Leave it as it is."""
+
+
+def _no_promise(_: Path, __: bool) -> list[str]:  # noqa: FBT001 - as `keeps` has it
+    return []
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +65,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Does it once more, whatever became of the first time."""
 
     adds: tuple[str, ...]
-    """The images that its new point holds; empty where it makes none."""
+    """What each of its new points holds, images by name with commas between; perhaps none."""
 
     removes: tuple[str, ...]
     """Machines of which it removes all but the newest point."""
@@ -56,7 +73,20 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     restores: tuple[str, ...]
     """The images that it writes, by their file's name: a restore."""
 
+    injures: Callable[[Path], None] = _nothing
+    """Damages what was prepared, before the operation."""
 
+    loses: bool = False
+    """Whether points do not restore from the injury until the operation has succeeded."""
+
+    keeps: Callable[[Path, bool], list[str]] = _no_promise
+    """Returns which further promises do not hold, in the middle of it or (True) once it is done."""
+
+    changes: bool = True
+    """Whether it changes any file."""
+
+
+@functools.cache
 def image(name: str, /) -> bytes:
     """Return the bytes of a source image: some blocks of its own, some shared, some holes."""
     own = [Stream("image", name, index) for index in range(4)]
@@ -84,14 +114,14 @@ def _block(chance: Stream, *, noise: int = BLOCK // 8) -> bytes:
     return noisy + bytes(BLOCK - len(noisy))
 
 
-def back_up(place: Path, *names: str, machine: str) -> int:
+def back_up(place: Path, *names: str, machine: str, options: tuple[str, ...] = ()) -> int:
     """Back up images, under file names by which later ones follow earlier ones."""
     files = []
     for index, name in enumerate(names):
         path = place / f"disk{index}.raw"
         path.write_bytes(image(name))
         files.append(str(path))
-    return run_command("backup", *files, "--repo", str(place / "repo"), "--name", machine)
+    return run_command("backup", *files, "--repo", str(place / "repo"), "--name", machine, *options)
 
 
 def prepared(*backups: tuple[str, tuple[str, ...]]) -> Callable[[Path], None]:
@@ -107,12 +137,46 @@ def prepared(*backups: tuple[str, tuple[str, ...]]) -> Callable[[Path], None]:
 
 
 def on_repository(place: Path, work: Callable[[Repository], Coroutine[Any, Any, Any]], /) -> Any:
-    """Return what `work` makes of the repository of a directory."""
+    """Return what `work` makes of the repository of a directory, opened by any of its keys."""
 
     async def main() -> Any:
-        return await work(await Repository.open(DirectoryStore(place / "repo")))
+        return await work(await _opened(place))
 
     return asyncio.run(main())
+
+
+async def _opened(place: Path) -> Repository:
+    store = DirectoryStore(place / "repo")
+    refusal: TwinshotError | None = None
+    for key in sorted((place / KEYS).glob("*.*")):
+        try:
+            return await Repository.open(store, unlock=credential_of(key))
+        except RefusedError as error:
+            refusal = refusal or error
+    if refusal is not None:
+        raise refusal
+    return await Repository.open(store)
+
+
+def opens(place: Path, key: str, /) -> bool:
+    """Return whether the key in this file opens the repository and lists its points."""
+
+    async def main() -> bool:
+        store = DirectoryStore(place / "repo")
+        try:
+            repository = await Repository.open(store, unlock=credential_of(place / KEYS / key))
+            await repository.commits()
+        except TwinshotError:
+            return False
+        return True
+
+    return asyncio.run(main())
+
+
+def credential_of(key: Path, /) -> Callable[[], Credential]:
+    """Return what reads the credential in a file: a passphrase in `.words`, else a random key."""
+    options = KeyOptions(password_file=key) if key.suffix == WORDS else KeyOptions(key_file=key)
+    return Keyholder(options).credential
 
 
 def _prune(place: Path, *options: str) -> int:
@@ -149,7 +213,7 @@ def _backed_up(
         prepare=prepared(*before),
         act=act,
         again=act,
-        adds=images,
+        adds=(",".join(images),),
         removes=(),
         restores=(),
     )
@@ -182,7 +246,7 @@ def warm_up(place: Path, /) -> None:
 _ONE: Final = ("one", ("a",))
 _TWO: Final = ("two", ("b", "c"))
 
-OPERATIONS: Final[tuple[Operation, ...]] = (
+PLAIN_OPERATIONS: Final[tuple[Operation, ...]] = (
     Operation(
         name="init",
         prepare=prepared(),
@@ -265,16 +329,25 @@ def orphans(place: Path, /) -> list[str]:
         survey = repository.reclaim._survey  # noqa: SLF001 - the engine's own word on what is used
         used = await survey.used(tuple(history.live.values()))
         names = await DirectoryStore(place / "repo").names("")
-        return [
-            name
-            for name in names
-            if name.startswith(("packs/", "maps/", "points/", "copies/points/"))
-            and name not in used
-        ]
+        standing = (
+            set() if repository.keys is None else {s.slot for s in await repository.keys.slots()}
+        )
+        return [name for name in names if not _is_used(name, used, names, standing)]
 
     left: list[str] = on_repository(place, work)
     temporaries = [path.name for path in (place / "repo").rglob("~*")]
     return [*left, *temporaries]
+
+
+def _is_used(name: str, used: Container[str], names: Container[str], slots: Container[str]) -> bool:
+    """Return whether an object serves one that is used, or is of a kind that always stays."""
+    if name.startswith(("packs/", "maps/", "points/", "copies/points/")):
+        return name in used
+    if name.startswith("parity/packs/"):
+        return name.removeprefix("parity/") in names
+    if name.startswith(("keys/", "copies/keys/")):
+        return name.rpartition("/")[2] in slots
+    return not name.startswith("parity/renewed/")
 
 
 def copy(prepared_place: Path, place: Path, /) -> None:

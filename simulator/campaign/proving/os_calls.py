@@ -141,9 +141,12 @@ class Watch:
         if isinstance(fault, Failure) and self._fails(fault):
             self.struck = self.struck or kind
             raise OSError(fault.number, os.strerror(fault.number), str(args[0]))
-        result = original(*args, **options)
-        if dying:
-            _die()
+        try:
+            result = original(*args, **options)
+        finally:
+            # A call that changes nothing, such as a second name for a file, has happened too.
+            if dying:
+                _die()
         if kind == "open":
             self._descriptors[result] = None
         elif kind == "close":
