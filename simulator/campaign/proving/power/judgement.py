@@ -10,6 +10,7 @@ from reference_engine.app.credentials import Keyholder, KeyOptions
 from reference_engine.app.repositories import open_repository
 from reference_engine.model.errors import TwinshotError
 from reference_engine.repository.errors import RepositoryAbsentError
+from reference_engine.verification.findings import Problem
 from simulator.campaign.proving.children import in_child
 from simulator.campaign.proving.operations import Found, held, image
 from simulator.campaign.proving.power.story import (
@@ -71,7 +72,8 @@ def _is_a_copy_less(finding: dict[str, str]) -> bool:
     if finding["type"] != "object":
         return False
     redundant = finding["name"].startswith(("copies/", "index/"))
-    return finding["problem"] == "leftover" or (finding["problem"] == "missing" and redundant)
+    harmless = finding["problem"] in {Problem.LEFTOVER, Problem.PENDING}
+    return harmless or (finding["problem"] == Problem.MISSING and redundant)
 
 
 class _Judge:
