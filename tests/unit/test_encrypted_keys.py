@@ -85,14 +85,19 @@ def test_two_engines_cannot_take_the_last_two_keys_away() -> None:
     run(scenario)
 
 
+async def known_to_ada() -> tuple[MemoryStore, Keys, str]:
+    """Return a repository's store, its keys, and the slot that Ada's passphrase opens."""
+    store = await filled()
+    keys = (await opened(store)).keys
+    assert keys is not None
+    return store, keys, next(view.slot for view in await keys.slots() if view.label == "Ada")
+
+
 def test_a_slot_whose_removal_was_cut_short_opens_no_more() -> None:
     """The log's word counts, not whether the object is still there."""
 
     async def scenario() -> None:
-        store = await filled()
-        keys = (await opened(store)).keys
-        assert keys is not None
-        words = next(view.slot for view in await keys.slots() if view.label == "Ada")
+        store, keys, words = await known_to_ada()
         held = dict(store.objects)
         await keys.remove(words)
         store.objects.update({n: c for n, c in held.items() if n.endswith(words)})
@@ -257,10 +262,7 @@ def test_what_a_change_of_keys_left_behind_goes_with_the_next_reclaim() -> None:
     """Slots that were removed, or that a creation left which came to nothing, open nothing."""
 
     async def scenario() -> None:
-        store = await filled()
-        keys = (await opened(store)).keys
-        assert keys is not None
-        words = next(view.slot for view in await keys.slots() if view.label == "Ada")
+        store, keys, words = await known_to_ada()
         held = dict(store.objects)
         await keys.remove(words)
         left = {n: c for n, c in held.items() if n.endswith(words)}
@@ -280,10 +282,7 @@ def test_a_removal_may_be_asked_for_again() -> None:
     """By the beginning of its name too, however far it came the first time."""
 
     async def scenario() -> None:
-        store = await filled()
-        keys = (await opened(store)).keys
-        assert keys is not None
-        words = next(view.slot for view in await keys.slots() if view.label == "Ada")
+        _, keys, words = await known_to_ada()
         for _ in range(2):
             assert await keys.named(words[:8].upper()) == words
             await keys.remove(words)
