@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId
 from reference_engine.model.machine import BackEnd, GuestKind
 from reference_engine.model.recovery_point import Consistency, DiskRecord, RecoveryPoint
-from reference_engine.model.units import SECOND, ByteCount, Duration
+from reference_engine.model.units import HOUR, SECOND, ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import MapDropped, PointBecameVisible
 from simulator.campaign.night import Night, Watcher
@@ -225,10 +225,27 @@ def _suspects(night: Night) -> frozenset[MachineId] | None:
     tight = (
         machine.id
         for machine in night.world.machines.values()
-        if any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
-        or _outlasts_hold(night, machine)
+        if _overflows(machine) or _may_fill(night, machine) or _outlasts_hold(night, machine)
     )
     return None if named is None else named.union(tight)
+
+
+def _overflows(machine: SimMachine) -> bool:
+    """Return whether a diff area is so small that any writing may fill it."""
+    return any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
+
+
+def _may_fill(night: Night, machine: SimMachine) -> bool:
+    """Return whether the guest's own writing may fill a diff area while its host cuts.
+
+    A burst is counted as the longest one with what is kept around it, on one disk: twice the mean.
+    """
+    law, areas = machine.profile, [disk for disk in machine.disks if len(disk.diff_area)]
+    stands = night.scenario.skew.longest + _HOST_CUTS
+    bursts = law.bursts_per_hour * stands / HOUR
+    return any(
+        bursts * (law.burst_cells + disk.cow_cells - 1) > len(disk.diff_area) for disk in areas
+    )
 
 
 def _outlasts_hold(night: Night, machine: SimMachine) -> bool:
@@ -252,8 +269,7 @@ def _able(night: Night, machine: SimMachine) -> bool:
         return False
     if _outlasts_hold(night, machine):
         return False
-    overflows = any(len(disk.diff_area) < _SMALL_AREA for disk in machine.disks)
-    return (speaks and not overflows) or (
+    return (speaks and not _overflows(machine)) or (
         one_cut and not night.scenario.protection.application_required
     )
 

@@ -15,7 +15,6 @@ from reference_engine.trace.engine import (
     JobEnded,
     MachineQuarantined,
     PointCommitted,
-    PointReplicated,
     PointsExpired,
     RestoreEnded,
     RunEnded,
@@ -144,7 +143,7 @@ def run_trial(
         subject=subject,
         night=night,
         evidence=evidence,
-        verdicts=(*judge(evidence), *(_expected(each, evidence.facts) for each in expectations)),
+        verdicts=(*judge(evidence), *(_expected(each, evidence) for each in expectations)),
     )
 
 
@@ -180,9 +179,9 @@ def jobs_of(machine: MachineId, facts: tuple[Fact, ...], /) -> list[JobResult]:
     return jobs
 
 
-def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
+def _expected(expectation: Expectation, evidence: Evidence) -> Verdict:
     """Return whether the engine did what the scenario says that it must."""
-    machine = MachineId(expectation.machine)
+    machine, facts = MachineId(expectation.machine), evidence.facts
     if expectation.order is not None:
         return _expected_of_order(expectation, facts)
     jobs = jobs_of(machine, facts)
@@ -193,7 +192,7 @@ def _expected(expectation: Expectation, facts: tuple[Fact, ...]) -> Verdict:
         if not holds:
             violations.append(Violation(subject=where, sentence=sentence))
 
-    _check_machine(expectation, facts, check)
+    _check_machine(expectation, evidence, check)
     chosen = [job for job in jobs if expectation.slot in (None, job.slot)]
     check("never ran", holds=bool(chosen) or expectation.points_at_most == 0)
     for job in chosen:
@@ -235,13 +234,16 @@ def _expected_of_order(expectation: Expectation, facts: tuple[Fact, ...]) -> Ver
 
 
 def _check_machine(
-    expectation: Expectation, facts: tuple[Fact, ...], check: Callable[..., None]
+    expectation: Expectation, evidence: Evidence, check: Callable[..., None]
 ) -> None:
     """Check what concerns the machine as a whole."""
-    machine = MachineId(expectation.machine)
-    count = sum(
-        isinstance(fact, PointBecameVisible) and fact.point.machine.id == machine for fact in facts
-    )
+    machine, facts = MachineId(expectation.machine), evidence.facts
+    made = {
+        fact.point.id
+        for fact in facts
+        if isinstance(fact, PointBecameVisible) and fact.point.machine.id == machine
+    }
+    count = len(made)
     if expectation.points_at_least is not None:
         check(
             f"made {count} points, not {expectation.points_at_least}",
@@ -253,14 +255,11 @@ def _check_machine(
             holds=count <= expectation.points_at_most,
         )
     if expectation.replicas is not None:
-        there = {
-            fact.point
-            for fact in facts
-            if isinstance(fact, PointReplicated) and fact.machine == machine
-        }
+        # What is there counts, not what was told: an engine may die between the two.
+        there = len(made.intersection(evidence.replica))
         check(
-            f"has {len(there)} points in the second repository, not {expectation.replicas}",
-            holds=len(there) == expectation.replicas,
+            f"has {there} points in the second repository, not {expectation.replicas}",
+            holds=there == expectation.replicas,
         )
     if expectation.points_left is not None:
         gone = {point for fact in facts if isinstance(fact, PointsExpired) for point in fact.points}
