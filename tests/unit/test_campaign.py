@@ -19,10 +19,11 @@ from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.sweep.coverage import CLASS_OF_KIND, TOLD_BY_THEIR_FACTS, cells_hit
 from simulator.campaign.sweep.page import render_campaign
 from simulator.campaign.sweep.results_log import heading, opened_log, read_results
-from simulator.campaign.sweep.seeds import SeedResult, try_seed
+from simulator.campaign.sweep.seeds import SeedResult, swarm_subject, try_seed
 from simulator.campaign.sweep.summary import Rate, Summary, summary_of
 from simulator.campaign.trial import run_trial, subject_of
 from simulator.faults.kinds import Happening, Outage
+from simulator.oracle.registry import INVARIANTS
 from simulator.scenario.reading import parse_scenario, read_scenario
 from simulator.scenario.swarm import draw_scenario
 from tests.strategies.simulated_clusters import scenario_text
@@ -73,8 +74,8 @@ def test_a_later_call_adds_to_an_earlier_one(capsys_of: Campaign, tmp_path: Path
     whole = capsys_of("--seeds", "1..6", "--out", tmp_path / "whole")[-1]
 
     assert (added["seeds"], added["seeds_this_call"]) == (6, 3)
-    assert [added[key] for key in ("digest", "points", "coverage", "outcomes")] == [
-        whole[key] for key in ("digest", "points", "coverage", "outcomes")
+    assert [added[key] for key in ("digest", "points", "coverage", "outcomes", "judged")] == [
+        whole[key] for key in ("digest", "points", "coverage", "outcomes", "judged")
     ]
     assert seeds_in(tmp_path / "parts" / "results.jsonl") == [1, 2, 3, 4, 5, 6]
 
@@ -205,6 +206,25 @@ def test_the_page_is_the_same_for_the_same_results(tmp_path: Path) -> None:
 
     assert page == render_campaign(summary(results[::-1]))
     assert all(name in page for name in ("partition", "VM life cycle", "S16 maintain"))
+
+
+def test_an_invariant_that_nothing_asked_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Every invariant has its line; one that no seed concerned does not pass for a proven one."""
+    summary = records(capsys, "--seeds", "1..2", "--out", tmp_path)[-1]
+    rows = {row["invariant"]: row for row in summary["judged"]}
+    assert set(rows) == {each.id for each in INVARIANTS if each.id != "I19"}
+    evidence = [run_trial(swarm_subject(seed), restore_again=False) for seed in (1, 2)]
+    for name, row in rows.items():
+        checked = [v.checked for trial in evidence for v in trial.verdicts if v.invariant == name]
+        assert (row["seeds"], row["checks"]) == (sum(map(bool, checked)), sum(checked)), name
+
+    assert rows["I22"]["checks"] == 0 < rows["I1"]["checks"]
+    run(["campaign", "--seeds", "1..2", "--out", str(tmp_path)])
+    lines = capsys.readouterr().out.splitlines()
+    told = [line.split()[2] for line in lines if line.startswith("never judged: ")]
+    assert told == [f"{name}," for name, row in rows.items() if row["checks"] == 0]
 
 
 def test_every_kind_of_happening_has_a_class() -> None:

@@ -211,6 +211,12 @@ def _tell(summary: Summary, out: Path, output: Output) -> ExitCode:
         ("BACK END", "TRANSFER", "OUTCOME", "JOBS"),
         [(row.back_end, row.transfer, row.outcome, str(row.count)) for row in summary.outcomes],
     )
+    output.table(
+        ("INVARIANT", "SEEDS", "CHECKS", ""),
+        [(row.invariant, str(row.seeds), str(row.checks), row.title) for row in summary.judged],
+    )
+    for name in summary.never_judged:
+        output.say(f"never judged: {name}")
     for name in summary.never_hit:
         output.say(f"never seen: {name}")
     for failure in summary.failures[:_ALARMS_SHOWN]:
@@ -231,11 +237,12 @@ def _tell(summary: Summary, out: Path, output: Output) -> ExitCode:
         **{
             key: value
             for key, value in msgspec.structs.asdict(summary).items()
-            if key not in {"failures", "rate", "coverage", "outcomes"}
+            if key not in {"failures", "rate", "coverage", "outcomes", "judged"}
         },
         failures=[failure.seed for failure in summary.failures],
         coverage=[msgspec.structs.asdict(row) for row in summary.coverage],
         outcomes=[msgspec.structs.asdict(row) for row in summary.outcomes],
+        judged=[msgspec.structs.asdict(row) for row in summary.judged],
         seeds_this_call=summary.rate.seeds,
         wall_s=round(summary.rate.wall_s, 3),
         exit_code=int(code),

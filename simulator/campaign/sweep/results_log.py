@@ -19,7 +19,7 @@ from blake3 import blake3
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.sweep.seeds import SeedResult
 
-SCHEMA: Final = "twinshot/campaign/1"
+SCHEMA: Final = "twinshot/campaign/2"
 _PATTERN: Final = "results*.jsonl"
 _ROOT: Final = Path(__file__).resolve().parents[3]
 _PACKAGES: Final = ("reference_engine", "simulator")

@@ -54,6 +54,9 @@ class SeedResult(msgspec.Struct, frozen=True, kw_only=True):
     marks: tuple[str, ...]
     """What of the must-hit list this seed showed."""
 
+    checks: dict[str, int]
+    """How often each invariant was judged; one that nothing concerned is not named."""
+
 
 class HangingError(BaseException):
     """A seed takes for ever. Not an Exception: no handler of the engine may swallow it."""
@@ -125,6 +128,11 @@ def try_seed(seed: int, /) -> SeedResult:
         cells={f"{step}:{name}": count for (step, name), count in sorted(cells.items())},
         outcomes=dict(sorted(_outcomes(subject.scenario, trial).items())),
         marks=tuple(name for name, shows in MUST_HIT.items() if any(map(shows, telling))),
+        checks={
+            verdict.invariant: verdict.checked
+            for verdict in (() if trial is None else trial.verdicts)
+            if verdict.checked and not verdict.invariant.startswith("expect:")
+        },
     )
 
 

@@ -12,6 +12,7 @@ from reference_engine.model.units import HOUR
 from simulator.campaign.sweep.coverage import CLASSES, MORE_CLASSES
 from simulator.campaign.sweep.must_hit import MUST_HIT
 from simulator.campaign.sweep.seeds import SeedResult
+from simulator.oracle.registry import INVARIANTS
 
 WANTED: Final = 100
 """How often each cell of the table should be hit before a campaign says much about it."""
@@ -31,6 +32,15 @@ class OutcomeRow(msgspec.Struct, frozen=True, kw_only=True):
     transfer: str
     outcome: str
     count: int
+
+
+class JudgedRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How often one invariant was judged: one that holds because nothing asked it shows nothing."""
+
+    invariant: str
+    title: str
+    seeds: int
+    checks: int
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +81,9 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     hit: tuple[tuple[str, int], ...]
     """The must-hit list, each with the number of seeds that showed it."""
 
+    judged: tuple[JudgedRow, ...]
+    """Every invariant, but for I19: a campaign runs each seed once."""
+
     failures: tuple[Failure, ...]
     digest: str
     """The same for the same seeds, however many processes did them, and in which order."""
@@ -79,6 +92,11 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     def never_hit(self) -> tuple[str, ...]:
         """What of the must-hit list no seed showed."""
         return tuple(name for name, count in self.hit if count == 0)
+
+    @property
+    def never_judged(self) -> tuple[str, ...]:
+        """The invariants that no seed put to the test."""
+        return tuple(f"{row.invariant}, {row.title}" for row in self.judged if row.checks == 0)
 
     @property
     def compression(self) -> float:
@@ -106,7 +124,11 @@ def summary_of(
     cells: Counter[str] = Counter()
     outcomes: Counter[str] = Counter()
     marks: Counter[str] = Counter()
+    asked: Counter[str] = Counter()
+    checks: Counter[str] = Counter()
     for result in ordered:
+        asked.update(result.checks.keys())
+        checks.update(result.checks)
         cells.update(result.cells)
         outcomes.update(result.outcomes)
         marks.update(result.marks)
@@ -129,6 +151,16 @@ def summary_of(
         ),
         outcomes=tuple(_outcome(key, count) for key, count in sorted(outcomes.items())),
         hit=tuple((name, marks[name]) for name in MUST_HIT),
+        judged=tuple(
+            JudgedRow(
+                invariant=each.id,
+                title=each.title,
+                seeds=asked[each.id],
+                checks=checks[each.id],
+            )
+            for each in INVARIANTS
+            if each.id != "I19"
+        ),
         failures=tuple(
             _failure(result, directory, mutant) for result in ordered if result.breaches
         ),

@@ -124,6 +124,7 @@ def _deadly(seed: int, death: Exception) -> SeedResult:
         cells={},
         outcomes={},
         marks=(),
+        checks={},
     )
 
 
