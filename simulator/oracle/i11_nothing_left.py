@@ -1,21 +1,38 @@
 """I11: nothing of ours stays on a host after its run, and nothing of others is ever touched."""
 
+from typing import Final
+
 from reference_engine.model.identity import RunTag, SnapshotId
 from reference_engine.trace.cluster import FaultInjected, HostSnapshotTaken, SnapshotReleased
-from reference_engine.trace.engine import RunEnded
+from reference_engine.trace.engine import RunEnded, RunOpened
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
+
+_RUNS_MOST: Final = 3
+"""Runs that may begin and end beside a snapshot, where something hinders them from clearing it."""
+
+
+class _Held:
+    """A snapshot that is there, and the runs that found it when they began."""
+
+    def __init__(self, run: RunTag) -> None:
+        self.run = run
+        self.found_by: set[RunTag] = set()
+        self.outlived = 0
 
 
 def _judge(evidence: Evidence, finding: Finding) -> None:
     undisturbed = not any(isinstance(fact, FaultInjected) for fact in evidence.facts)
-    there: dict[SnapshotId, RunTag] = {}
+    there: dict[SnapshotId, _Held] = {}
     for fact in evidence.facts:
         match fact:
             case HostSnapshotTaken():
-                there[fact.snapshot] = fact.run
+                there[fact.snapshot] = _Held(fact.run)
             case SnapshotReleased():
                 there.pop(fact.snapshot, None)
+            case RunOpened():
+                for held in there.values():
+                    held.found_by.add(fact.run)
             case RunEnded():
                 _judge_end(finding, there, fact.run, undisturbed=undisturbed)
             case _:
@@ -31,16 +48,21 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
 
 
 def _judge_end(
-    finding: Finding, there: dict[SnapshotId, RunTag], ended: RunTag, *, undisturbed: bool
+    finding: Finding, there: dict[SnapshotId, _Held], ended: RunTag, *, undisturbed: bool
 ) -> None:
-    """What cannot be cleared at once is cleared by the next run, and never outlives that."""
-    patience = 0 if undisturbed else 3
-    for snapshot, run in there.items():
-        if run.machine == ended.machine:
+    """What cannot be cleared at once is cleared by one of the next runs.
+
+    Only runs that found the snapshot count: where two engines overtake each other, one may take
+    it when many later runs have begun already.
+    """
+    for snapshot, held in there.items():
+        if held.run.machine == ended.machine:
+            held.outlived += ended in held.found_by
+            gone_by_now = undisturbed and held.run.epoch <= ended.epoch
             finding.check(
                 snapshot,
-                f"of run {run} exists still at the end of run {ended}",
-                holds=run.epoch + patience > ended.epoch,
+                f"of run {held.run} exists still at the end of run {ended}",
+                holds=not gone_by_now and held.outlived < _RUNS_MOST,
             )
     finding.checked += 1
 
