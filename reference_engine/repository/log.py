@@ -140,9 +140,11 @@ class Log:
 
         Raises:
             TransientError: the store failed; whether the entry exists shows when the log is read.
+            LogDamagedError: the store has lost entry `number`; open the repository again.
         """
         if number != len(self.history.entries):
             return False
+        await self._confirm_newest()
         # Whoever wrote the newest entry may have died before its copy.
         await self._copy_newest()
         record = LogRecord(number=number + 1, previous=self._tip, entry=entry)
@@ -162,6 +164,7 @@ class Log:
 
         Raises:
             TransientError: the store failed; whether the entry exists shows when the log is read.
+            LogDamagedError: the store has lost what was read of it; open the repository again.
         """
         for _ in range(COLLISIONS_MAX):
             await self.settle()
@@ -170,6 +173,19 @@ class Log:
             if entry is None or await self.append_after(number, entry):
                 return entry
         raise OperationFailedError("appending to the log", "other writers were always faster")
+
+    async def _confirm_newest(self) -> None:
+        """Make sure that the newest entry is still there, whatever the store has been through.
+
+        A store may lose what it called durable. Whoever remembers it would leave a gap behind him,
+        and nobody could read on; without him, the history ends earlier, and goes on from there.
+        """
+        number = len(self.history.entries)
+        for name in (log_name(number), copy_name(log_name(number))) if number else ():
+            if await self._store.read(name) is not None:
+                return
+        if number:
+            raise LogDamagedError(number, "the store has lost it since it was read")
 
     async def _copy_newest(self) -> None:
         """Write the copy of the newest entry; the entry stands without it, so it may fail."""
