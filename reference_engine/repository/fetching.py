@@ -133,8 +133,12 @@ def described(
     digests = page.digests[inside].tobytes()
     overlaid = page.overlaid[inside].tolist()
     edges = np.stack((inside, inside + 1)) * PIECES
-    lows, highs = np.searchsorted(page.piece_keys, edges).tolist()
-    keys, rows = (page.piece_keys % PIECES).tolist(), page.piece_places.tolist()
+    found = np.searchsorted(page.piece_keys, edges)
+    # Of a whole page's pieces a few blocks need few.
+    first, last = (int(found[0, 0]), int(found[1, -1])) if len(inside) else (0, 0)
+    keys = (page.piece_keys[first:last] % PIECES).tolist()
+    rows = page.piece_places[first:last].tolist()
+    lows, highs = (found - first).tolist()
     wanted: list[Wanted] = []
     for index, (number, place) in enumerate(zip(inside.tolist(), places, strict=True)):
         pieces: tuple[tuple[int, Frame, int], ...] = ()
