@@ -70,15 +70,6 @@ def judge(case: Case, /) -> Verdict:
     return verdict
 
 
-def _is_a_copy_less(finding: dict[str, str]) -> bool:
-    """Return whether a finding is one that a command leaves which never came to its end."""
-    if finding["type"] != "object":
-        return False
-    redundant = finding["name"].startswith(("copies/", "index/"))
-    harmless = finding["problem"] in {Problem.LEFTOVER, Problem.PENDING}
-    return harmless or (finding["problem"] == Problem.MISSING and redundant)
-
-
 class _Judge:
     def __init__(self, case: Case, /) -> None:
         self._place, self._beside = Path(case.place), Path(case.beside)
@@ -167,7 +158,7 @@ class _Judge:
             return
         records = [msgspec.json.decode(line) for line in said.splitlines()]
         amiss = [each for each in records if each["type"] != "summary"]
-        if code != 1 or not self._under_way or not all(map(_is_a_copy_less, amiss)):
+        if code != 1 or not self._under_way or not all(map(self._is_a_copy_less, amiss)):
             problem = complaint or msgspec.json.encode(amiss).decode()
             self._findings.append(f"a check of {repository} ends with {code}: {problem[:300]}")
             return
@@ -181,6 +172,15 @@ class _Judge:
                 f"after a repair a check of {repository} ends with {code}: "
                 f"{(complaint or said)[:300]}"
             )
+
+    def _is_a_copy_less(self, finding: dict[str, str]) -> bool:
+        """Return whether a finding is one that a command leaves which never came to its end."""
+        if finding["type"] != "object":
+            return False
+        taken = tuple(f"{each.what}/" for each in self._kept if each.kind == "damage")
+        redundant = finding["name"].startswith(("copies/", "index/", *taken))
+        harmless = finding["problem"] in {Problem.LEFTOVER, Problem.PENDING}
+        return harmless or (finding["problem"] == Problem.MISSING and redundant)
 
     def _compare(self, repository: str, found: Found) -> bool:
         before = len(self._findings)

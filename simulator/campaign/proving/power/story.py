@@ -35,7 +35,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: PromiseKind
     """A point holds images; a file is one of the images; a key opens the repository, or does not
-    any more; and instead of a promise: a file was taken away, which a check may say."""
+    any more; and instead of a promise: files of a directory were taken away, as a check may say."""
 
     repository: str
     what: str
@@ -197,9 +197,10 @@ class Author:
         for directory in directories:
             for path in sorted((self._disk / repo / directory).iterdir()):
                 path.unlink()
-        self._promise("damage", repo, directories[0], since=began)
+            self._promise("damage", repo, directory, since=began)
         _, _, ended = self.run(repo, "repo", "repair", str(self._disk / repo))
-        self._take_back("damage", repo, directories[0], until=ended)
+        for directory in directories:
+            self._take_back("damage", repo, directory, until=ended)
 
     def restore(self, machine: str, target: str, images: tuple[str, ...]) -> None:
         """Write a machine's newest point to the same disk, into one image or a directory."""
