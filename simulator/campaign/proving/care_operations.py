@@ -71,6 +71,28 @@ def _sound(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as `Operatio
     return amiss(place) if done else []
 
 
+def _repairable(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as above
+    return amiss_after_a_kill(place) if done else []
+
+
+def _spared(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as above
+    """Return which pack cannot be lost, with its own parity, without a point being lost too."""
+    if not done:
+        return []
+    found = amiss_after_a_kill(place)
+    held = look(place)
+    for pack in _found(place, "packs/*"):
+        parity = place / "repo" / "parity" / "packs" / pack.name
+        both = [(path, path.read_bytes()) for path in (pack, parity) if path.exists()]
+        for path, _ in both:
+            path.unlink()
+        if look(place) != held:
+            found.append(f"without {pack.name} points do not restore")
+        for path, content in both:
+            path.write_bytes(content)
+    return found
+
+
 def _found(place: Path, pattern: str) -> list[Path]:
     found = sorted(place.glob(f"repo/{pattern}"))
     assert found, pattern
@@ -256,6 +278,7 @@ CARE_OPERATIONS: Final[tuple[Operation, ...]] = (
         adds=("c",),
         removes=(),
         restores=(),
+        keeps=_spared,
     ),
     Operation(
         name="prune-with-parity",
@@ -265,5 +288,6 @@ CARE_OPERATIONS: Final[tuple[Operation, ...]] = (
         adds=(),
         removes=("one",),
         restores=(),
+        keeps=_repairable,
     ),
 )

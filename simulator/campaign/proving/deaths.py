@@ -56,6 +56,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     made: bool = False
     """Whether the operation's own result was there at once."""
 
+    @property
+    def amiss(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What must not be, under a title each; empty where all is as promised."""
+        titled = (
+            ("lost", self.lost),
+            ("wrong bytes", self.wrong),
+            ("stuck", self.stuck),
+            ("not kept", self.unkept),
+            ("left over", self.orphans),
+        )
+        return tuple((title, found) for title, found in titled if found)
+
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
     """The calls that an undisturbed process makes."""
