@@ -75,6 +75,7 @@ KILLERS: Final[dict[str, int | Schedule]] = {
 
 DEATHS: Final = {
     "groups-closed-when-full": Death(call=1, moment=Moment.BEFORE),
+    "damage-kept-late": Death(call=1, moment=Moment.AFTER),
     "old-slot-first": Death(call=6, moment=Moment.AFTER),
     "slots-deleted-before-rotation": Death(call=7, moment=Moment.AFTER),
     "rotation-before-slot": Death(call=10, moment=Moment.AFTER),

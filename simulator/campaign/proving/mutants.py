@@ -62,6 +62,7 @@ REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
         ("copy-before-entry", care.copy_before_entry),
         ("runs-unsealed", care.runs_unsealed),
         ("groups-closed-when-full", care.groups_closed_when_full),
+        ("damage-kept-late", care.damage_kept_late),
         ("old-slot-first", keys.old_slot_first),
         ("slots-deleted-before-rotation", keys.slots_deleted_before_rotation),
         ("rotation-before-slot", keys.rotation_before_slot),
@@ -74,6 +75,7 @@ WITH_CACHE: Final = ("runs-unsealed",)
 
 SHOWN_BY_KILLS: Final = {
     "groups-closed-when-full": "backup-with-parity",
+    "damage-kept-late": "repair-log",
     "old-slot-first": "key-rotate",
     "slots-deleted-before-rotation": "key-rotate-master",
     "rotation-before-slot": "key-rotate-master",

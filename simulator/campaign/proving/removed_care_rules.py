@@ -9,6 +9,7 @@ from reference_engine.repository.index_cache import _Run
 from reference_engine.repository.log import Log
 from reference_engine.repository.reliance import Reliance
 from reference_engine.repository.repack_run import RepackRun
+from reference_engine.upkeep import repair, replacing
 from simulator.campaign.planted_bugs import Patch
 from simulator.campaign.proving.removed_reclaim_rules import open_runs_not_awaited
 
@@ -61,3 +62,15 @@ def runs_unsealed() -> list[Patch]:
 def groups_closed_when_full() -> list[Patch]:
     """A point is committed while packs of its are in no closed group."""
     return [(PackGroups, "close", _nothing)]
+
+
+def damage_kept_late() -> list[Patch]:
+    """What a repair replaces is deleted first, and put into quarantine then."""
+
+    async def set_aside(store: Any, name: str, /) -> None:
+        found = await store.read(name)
+        if found is not None:
+            await store.delete(name)
+            await replacing.keep_aside(store, name, found)
+
+    return [(replacing, "set_aside", set_aside), (repair, "set_aside", set_aside)]
