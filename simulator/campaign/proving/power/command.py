@@ -21,6 +21,7 @@ from simulator.campaign.proving.power.recording import Company, Judged, Recordin
 from simulator.campaign.proving.power.story import Story
 
 _ALARMS_SHOWN: Final = 10
+_USUAL: Final = KINDS[:2]
 
 FileSystem = Literal["ext4", "xfs", "btrfs"]
 
@@ -68,14 +69,15 @@ def power_cuts(
     mutant: str | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
-    """Cut the power under ext4 and XFS while commands work, and look for all they acknowledged.
+    """Cut the power under a file system while commands work, and look for all they acknowledged.
 
     Needs root, FUSE, loop devices and the package mfusepy; whatever it mounts, nobody else sees,
     and it goes with this process.
 
     Args:
-        fs: File systems to try; both by default.
-        cuts: How many times the power is cut under each.
+        fs: File systems to try; ext4 and XFS by default.
+        cuts: How many times the power is cut under each: half of them while commands are alone on
+            it (even numbers), half while another program flushes it after each of their calls.
         seed: What decides when, and what survives of the writes that were not flushed.
         cut: Try the cut of this number only.
         recording: Take the cuts from what an earlier call has recorded, and run no commands.
@@ -93,7 +95,7 @@ def power_cuts(
     earlier = None if recording is None else Recording(recording)
     if out is not None and out.exists():
         raise InputRefusedError(f"{out} exists", "name a new directory with --out")
-    kinds = [named(name, KINDS, kind="file system") for name in dict.fromkeys(fs)] or KINDS[:2]
+    kinds = [named(name, KINDS, kind="file system") for name in dict.fromkeys(fs)] or _USUAL
     withdraw()
     began = monotonic()
     tallies: list[_Tally] = []
