@@ -59,7 +59,7 @@ def is_refused(code: int, records: list[dict[str, Any]]) -> bool:
     )
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
 def test_a_power_cut_takes_nothing_that_was_acknowledged(kind: str, tmp_path: Path) -> None:
     """Points, restored images and keys survive every cut, and nothing is left mounted."""
     possible = can_mount(kind, tmp_path)
@@ -70,10 +70,13 @@ def test_a_power_cut_takes_nothing_that_was_acknowledged(kind: str, tmp_path: Pa
         assert is_refused(code, records), records
         return
     assert code == 0, records
-    assert records[0]["name"] == kind
+    assert [(each["name"], each["neighbour"], each["cuts"]) for each in records[:2]] == [
+        (kind, False, 4),
+        (kind, True, 4),
+    ]
     assert records[-1]["cuts"] == 8
     assert records[-1]["points_restored"] >= 16
-    assert "twinshot-prove" not in Path("/proc/mounts").read_text()
+    assert "twinshot-prov" not in Path("/proc/mounts").read_text()
 
 
 def test_a_missing_flush_is_noticed(tmp_path: Path) -> None:
@@ -93,6 +96,39 @@ def test_a_missing_flush_is_noticed(tmp_path: Path) -> None:
     again, shown = proved(*failure["replay"].split()[3:])
     assert again == 1
     assert shown[0]["findings"] == failure["findings"]
+
+
+def test_a_name_before_its_bytes_is_noticed_beside_another_program(tmp_path: Path) -> None:
+    """Written in place, an object is durable while it is still empty: somebody else flushed it."""
+    possible = can_mount("ext4", tmp_path)
+
+    code, records = proved(
+        *("--fs", "ext4", "--cuts", 60, "--mutant", "written-in-place", "--out", tmp_path / "kept")
+    )
+
+    if not possible:
+        assert is_refused(code, records), records
+        return
+    assert code == 1, records
+    failures = [each for each in records if each["type"] == "failure"]
+    assert {each["neighbour"] for each in failures} == {True}
+
+
+def test_a_command_that_fails_with_the_power_on_is_a_finding(tmp_path: Path) -> None:
+    """The story ends there, and the cuts are taken from what came before."""
+    possible = can_mount("ext4", tmp_path)
+
+    code, records = proved(
+        *("--fs", "ext4", "--cuts", 2, "--mutant", "commit-before-packs", "--out", tmp_path / "k")
+    )
+
+    if not possible:
+        assert is_refused(code, records), records
+        return
+    assert code == 1, records
+    assert records[0]["type"] == "failure"
+    assert "with the power on repo repair repo ends with 1" in records[0]["findings"][0]
+    assert records[-1]["cuts"] == 2
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ from simulator.campaign.proving.operations import (
 _SOURCE: Final = "source"
 """The directory of what is copied, itself one with a repository in it."""
 
+_DAMAGED: Final = "damaged"
+"""The directory with what an injury has made of objects, which a repair keeps in quarantine."""
+
 _PARITY: Final = ("--parity", "50%", "--pack-parity", "3")
 _FLIPPED: Final = 16
 """Bytes of an object that an injury turns over."""
@@ -68,7 +71,35 @@ def _is_a_copy_less(line: str) -> bool:
 
 
 def _sound(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as `Operation.keeps` has it
-    return amiss(place) if done else []
+    """Return what is still amiss, and which damaged bytes are nowhere any more."""
+    dropped = []
+    damaged = sorted((place / _DAMAGED).glob("*"))
+    if damaged:
+        held = [path.read_bytes() for path in (place / "repo").rglob("*") if path.is_file()]
+        dropped = [f"{each.name} is gone" for each in damaged if each.read_bytes() not in held]
+    return dropped + (amiss(place) if done else [])
+
+
+def _repairable(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as above
+    return amiss_after_a_kill(place) if done else []
+
+
+def _spared(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as above
+    """Return which pack cannot be lost, with its own parity, without a point being lost too."""
+    if not done:
+        return []
+    found = amiss_after_a_kill(place)
+    held = look(place)
+    for pack in _found(place, "packs/*"):
+        parity = place / "repo" / "parity" / "packs" / pack.name
+        both = [(path, path.read_bytes()) for path in (pack, parity) if path.exists()]
+        for path, _ in both:
+            path.unlink()
+        if look(place) != held:
+            found.append(f"without {pack.name} points do not restore")
+        for path, content in both:
+            path.write_bytes(content)
+    return found
 
 
 def _found(place: Path, pattern: str) -> list[Path]:
@@ -98,6 +129,11 @@ def _flip(*patterns: str) -> Callable[[Path], None]:
             for index in range(at, min(at + _FLIPPED, len(content))):
                 content[index] ^= 0xFF
             path.write_bytes(content)
+            if pattern.startswith("packs/"):
+                continue  # what parity renews is bit for bit what was stored
+            (place / _DAMAGED).mkdir(exist_ok=True)
+            name = "-".join(path.relative_to(place / "repo").parts)
+            (place / _DAMAGED / name).write_bytes(content)
 
     return injure
 
@@ -256,6 +292,7 @@ CARE_OPERATIONS: Final[tuple[Operation, ...]] = (
         adds=("c",),
         removes=(),
         restores=(),
+        keeps=_spared,
     ),
     Operation(
         name="prune-with-parity",
@@ -265,5 +302,6 @@ CARE_OPERATIONS: Final[tuple[Operation, ...]] = (
         adds=(),
         removes=("one",),
         restores=(),
+        keeps=_repairable,
     ),
 )

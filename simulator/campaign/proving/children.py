@@ -40,8 +40,14 @@ def in_child(work: Callable[[], tuple[int, bytes]], /) -> Ended:
         _work(work, report_in, error_in)
     os.close(report_in)
     os.close(error_in)
-    report, complaint = _read(report_out), _read(error_out)
-    _, status = os.waitpid(child, 0)
+    try:
+        report, complaint = _read(report_out), _read(error_out)
+        _, status = os.waitpid(child, 0)
+    except BaseException:
+        # We end; it would go on in a directory that we are about to remove.
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
     return Ended(
         code=os.waitstatus_to_exitcode(status),
         report=report,

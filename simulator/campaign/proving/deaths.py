@@ -2,7 +2,6 @@
 
 import gc
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +28,8 @@ from simulator.campaign.proving.operations import (
     warm_up,
 )
 from simulator.campaign.proving.os_calls import Death, Failure, Moment, Watch
+from simulator.campaign.proving.private_place import private_place
 from simulator.campaign.proving.storage import ONE_BLOCK, small_objects
-
-_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a RAM disk, where a private directory is made
-
 
 _CHEAP: Final = Cost(memory_kib=8, passes=1, lanes=1)
 """Of a passphrase that is tried thousands of times and guards nothing."""
@@ -58,6 +55,18 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     made: bool = False
     """Whether the operation's own result was there at once."""
+
+    @property
+    def amiss(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """What must not be, under a title each; empty where all is as promised."""
+        titled = (
+            ("lost", self.lost),
+            ("wrong bytes", self.wrong),
+            ("stuck", self.stuck),
+            ("not kept", self.unkept),
+            ("left over", self.orphans),
+        )
+        return tuple((title, found) for title, found in titled if found)
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
@@ -237,21 +246,16 @@ def deaths(calls: Calls, /) -> Iterator[Death]:
 
 @contextmanager
 def workshop() -> Iterator[Path]:
-    """Have a private directory, in memory where there is such a place, and small objects."""
-    within = _MEMORY if _MEMORY.is_dir() else None
-    with (
-        tempfile.TemporaryDirectory(dir=within, prefix="twinshot-prove-") as place,
-        small_objects(ONE_BLOCK),
-        _cheap_passphrases(),
-    ):
-        with _cache_in(Path(place) / "cache"):
-            warm_up(Path(place) / "warm")
-            care_operations.warm_up(Path(place) / "warm-care")
-            key_operations.warm_up(Path(place) / "warm-keys")
+    """Have a private directory and small objects."""
+    with private_place() as place, small_objects(ONE_BLOCK), _cheap_passphrases():
+        with _cache_in(place / "cache"):
+            warm_up(place / "warm")
+            care_operations.warm_up(place / "warm-care")
+            key_operations.warm_up(place / "warm-keys")
         # A collection in a child would copy every page that it looks at.
         gc.freeze()
         try:
-            yield Path(place)
+            yield place
         finally:
             gc.unfreeze()
 

@@ -18,6 +18,7 @@ from simulator.campaign.proving.care_operations import CARE_OPERATIONS
 from simulator.campaign.proving.children import Ended
 from simulator.campaign.proving.deaths import Bench, Calls, Outcome, Strike, deaths, workshop
 from simulator.campaign.proving.key_operations import KEY_OPERATIONS
+from simulator.campaign.proving.mutants import removed
 from simulator.campaign.proving.operations import PLAIN_OPERATIONS, Operation
 from simulator.campaign.proving.os_calls import Death, Failure, kinds_failing
 
@@ -51,6 +52,7 @@ class _Tally:
 def kills(
     *operations: str,
     every: int = 1,
+    mutant: str | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Kill a process before, inside and after each call that changes a file; then go on.
@@ -59,12 +61,14 @@ def kills(
         operations: What the process does: `init-and-backup`, `prune`, `repair-pages`, `copy`,
             `key-rotate` and so on; all by default. A wrong name lists them.
         every: Try only every n-th of the moments.
+        mutant: A safety rule to take away first; `mutants --of repository` names them all.
         output: Where results go.
     """
     return _prove(
         "kills",
         operations,
         every=every,
+        mutant=mutant,
         output=output,
         calls_of=lambda calls: calls.changing,
         faults_of=deaths,
@@ -89,6 +93,7 @@ def errors(
         "errors",
         operations,
         every=every,
+        mutant=None,
         output=output,
         calls_of=lambda calls: len(calls.kinds),
         faults_of=_failures,
@@ -101,6 +106,7 @@ def _prove(
     operations: tuple[str, ...],
     *,
     every: int,
+    mutant: str | None,
     output: Output,
     calls_of: Callable[[Calls], int],
     faults_of: Callable[[Calls], Iterable[_Fault]],
@@ -111,9 +117,10 @@ def _prove(
     `judge` notes how the process ended, and returns which fault it was, in words.
     """
     chosen = _chosen(operations, every)
+    missing = removed(mutant)
     tallies: list[_Tally] = []
     began = monotonic()
-    with workshop() as root, output.steps(f"prove {what}", len(chosen)) as advance:
+    with workshop() as root, missing, output.steps(f"prove {what}", len(chosen)) as advance:
         for operation in chosen:
             bench = Bench(operation, root)
             before, calls = bench.prepare()
@@ -180,15 +187,8 @@ def _judge_error(tally: _Tally, failure: Failure, ended: Ended, outcome: Outcome
 
 
 def _note(tally: _Tally, where: str, outcome: Outcome) -> None:
-    for title, found in (
-        ("lost", outcome.lost),
-        ("wrong bytes", outcome.wrong),
-        ("stuck", outcome.stuck),
-        ("not kept", outcome.unkept),
-        ("left over", outcome.orphans),
-    ):
-        if found:
-            tally.broken.append(f"{where}: {title}: {'; '.join(found)[:300]}")
+    for title, found in outcome.amiss:
+        tally.broken.append(f"{where}: {title}: {'; '.join(found)[:300]}")
 
 
 def _tell(tallies: list[_Tally], wall_s: float, what: str, output: Output) -> ExitCode:

@@ -5,6 +5,8 @@ from typing import Final
 
 from simulator.campaign.mutants import Mutant, planted
 from simulator.campaign.naming import named
+from simulator.campaign.proving import removed_care_rules as care
+from simulator.campaign.proving import removed_key_rules as keys
 from simulator.campaign.proving import removed_reclaim_rules as reclaim
 from simulator.campaign.proving import removed_repack_rules as repack
 from simulator.campaign.proving import removed_rules as rules
@@ -55,8 +57,31 @@ REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
         ("moved-base-trusted", repack.moved_base_trusted),
         ("repack-not-spared", repack.repack_not_spared),
         ("repack-without-run", repack.repack_without_run),
+        ("moves-undone-after-commit", care.moves_undone_after_commit),
+        ("found-blocks-not-checked", care.found_blocks_not_checked),
+        ("copy-before-entry", care.copy_before_entry),
+        ("runs-unsealed", care.runs_unsealed),
+        ("groups-closed-when-full", care.groups_closed_when_full),
+        ("damage-kept-late", care.damage_kept_late),
+        ("old-slot-first", keys.old_slot_first),
+        ("slots-deleted-before-rotation", keys.slots_deleted_before_rotation),
+        ("rotation-before-slot", keys.rotation_before_slot),
+        ("removed-slots-left", keys.removed_slots_left),
     )
 )
+
+WITH_CACHE: Final = ("runs-unsealed",)
+"""Rules of the local cache, which seeds meet only where processes keep one."""
+
+SHOWN_BY_KILLS: Final = {
+    "groups-closed-when-full": "backup-with-parity",
+    "damage-kept-late": "repair-log",
+    "old-slot-first": "key-rotate",
+    "slots-deleted-before-rotation": "key-rotate-master",
+    "rotation-before-slot": "key-rotate-master",
+    "removed-slots-left": "key-remove",
+}
+"""Rules of what no seed does, each with the operation whose kills show that it is missing."""
 
 EQUIVALENT: Final = {
     "open-runs-not-awaited": "a run looks before its commit whether what it uses was swept, and "

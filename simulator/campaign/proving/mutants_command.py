@@ -3,8 +3,20 @@
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from simulator.campaign.mutants import Mutant
-from simulator.campaign.proving.killing import Kill, kill_by_schedule, kill_by_seed
-from simulator.campaign.proving.mutants import EQUIVALENT, REPOSITORY_MUTANTS, repository_mutant
+from simulator.campaign.naming import named
+from simulator.campaign.proving.killing import (
+    Kill,
+    kill_by_death,
+    kill_by_schedule,
+    kill_by_seed,
+)
+from simulator.campaign.proving.kills_command import OPERATIONS
+from simulator.campaign.proving.mutants import (
+    EQUIVALENT,
+    REPOSITORY_MUTANTS,
+    SHOWN_BY_KILLS,
+    repository_mutant,
+)
 
 
 def repository_mutants(names: tuple[str, ...], /, *, seeds: int, output: Output) -> ExitCode:
@@ -16,9 +28,7 @@ def repository_mutants(names: tuple[str, ...], /, *, seeds: int, output: Output)
         for index, mutant in enumerate(chosen):
             advance(index, mutant.name)
             expected = EQUIVALENT.get(mutant.name)
-            kill = kill_by_seed(mutant, seeds=seeds)
-            if kill is None and expected is None:
-                kill = kill_by_schedule(mutant)
+            kill = _kill(mutant, seeds)
             if kill is None and expected is None:
                 alive.append(mutant.name)
             output.record(
@@ -47,6 +57,17 @@ def repository_mutants(names: tuple[str, ...], /, *, seeds: int, output: Output)
         exit_code=int(code),
     )
     return code
+
+
+def _kill(mutant: Mutant, seeds: int) -> Kill | None:
+    """Return what notices that the rule is missing."""
+    shown_by = SHOWN_BY_KILLS.get(mutant.name)
+    if shown_by is not None:
+        return kill_by_death(mutant, named(shown_by, OPERATIONS, kind="operation"))
+    kill = kill_by_seed(mutant, seeds=seeds)
+    if kill is None and mutant.name not in EQUIVALENT:
+        kill = kill_by_schedule(mutant)
+    return kill
 
 
 def _row(mutant: Mutant, kill: Kill | None, expected: str | None) -> tuple[str, ...]:

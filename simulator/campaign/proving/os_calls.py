@@ -81,11 +81,25 @@ def kinds_failing(number: int, /) -> tuple[str, ...]:
             return ("create", *CHANGING, *READING)
 
 
-class Watch:
-    """Stands between a process and its files below `root`; installed once, in a child process."""
+def _nobody(_: str) -> None:
+    """Let nothing happen after a call."""
 
-    def __init__(self, root: str, /, *, fault: Death | Failure | None) -> None:
-        self._root, self._fault = root, fault
+
+class Watch:
+    """Stands between a process and its files below `root`; installed once, in a child process.
+
+    After each call that has changed files `after` is told its kind.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        /,
+        *,
+        fault: Death | Failure | None,
+        after: Callable[[str], None] = _nobody,
+    ) -> None:
+        self._root, self._fault, self._after = root, fault, after
         self._descriptors: dict[int, None] = {}
         self._lock = threading.RLock()
         self.changing = 0
@@ -151,6 +165,8 @@ class Watch:
             self._descriptors[result] = None
         elif kind == "close":
             self._descriptors.pop(args[0], None)
+        if changes:
+            self._after(kind)
         return result
 
     def _fails(self, fault: Failure) -> bool:

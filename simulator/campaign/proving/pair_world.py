@@ -27,8 +27,11 @@ BLOCK_SIZE: Final = ByteCount(32)
 PAUSE_S: Final = 200_000
 """Longer than a reclaim waits for runs that show no end."""
 
-_COMMIT_FLUSHES: Final = 5
+COMMIT_FLUSHES: Final = 5
 """Three attempts of the first try to publish the entry, and one each that finds it there."""
+
+PUBLISH_FLUSHES: Final = 3
+"""The attempts of a repack, which commits once; its undoing finds a disk that is well again."""
 
 Started = tuple[SteppedTask, FileSystemFacade]
 
@@ -155,11 +158,11 @@ class World:
 
         return self.start("repack-around", work)
 
-    def sickness(self) -> Started:
-        """Return a process that lets flushes of directories fail, as many as a commit tries."""
+    def sickness(self, flushes: int, /) -> Started:
+        """Return a process that lets so many flushes of directories fail, one after the other."""
 
         async def work(_: DirectoryStore) -> None:
-            for occurrence in range(1, _COMMIT_FLUSHES + 1):
+            for occurrence in range(1, flushes + 1):
                 self.storage.faults.plan("flush-directory", occurrence, errno.EIO)
 
         return self.start("sickness", work)

@@ -6,7 +6,12 @@ from typing import Final
 import msgspec
 
 from simulator.campaign.proving.ledger import PATCHED
-from simulator.campaign.proving.pair_world import Started, World
+from simulator.campaign.proving.pair_world import (
+    COMMIT_FLUSHES,
+    PUBLISH_FLUSHES,
+    Started,
+    World,
+)
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +90,7 @@ PAIRS: Final = (
         name="backup-and-sick-disk",
         points=1,
         first=lambda world: world.backup("a", _NEW, machine="vm-0"),
-        second=lambda world: world.sickness(),
+        second=lambda world: world.sickness(COMMIT_FLUSHES),
         first_dies=False,
     ),
     Pair(
@@ -274,7 +279,7 @@ PAIRS: Final = (
         name="repack-and-sick-disk",
         points=3,
         first=lambda world: world.repack("old-0"),
-        second=lambda world: world.sickness(),
+        second=lambda world: world.sickness(PUBLISH_FLUSHES),
         first_dies=False,
     ),
     Pair(

@@ -134,7 +134,7 @@ class RandomRun:
         """Run the seed to its end."""
         self._prepare()
         cuts = 0
-        while cuts < self._cuts:
+        while cuts < self._cuts and not self._ledger.violations:
             self._plan_faults()
             self._until_power_cut()
             self._storage = self._storage.after_power_cut()
@@ -142,8 +142,6 @@ class RandomRun:
             self._trace(f"{self._steps} the power is cut")
             found = judge(self._storage, self._ledger, self._contents, self._block_size)
             self._ledger.violations += found
-            if self._ledger.violations:
-                break
         return RunResult(
             seed=self._seed,
             durability=self._durability.value,
@@ -163,10 +161,12 @@ class RandomRun:
             for starter in (*[self._backup] * 4, self._expiry, self._reclaim):
                 self._do(starter())
 
-    @staticmethod
-    def _do(process: _Process) -> None:
-        """Let a process come to its end while nobody else works."""
-        process.task.finish()
+    def _do(self, process: _Process) -> None:
+        """Let a process come to its end while nobody else works and nothing goes wrong."""
+        try:
+            process.task.finish()
+        except Exception as error:  # noqa: BLE001 - whatever it is, there is no reason for it
+            self._ledger.breach("R4", f"{process.task.name} fails: {type(error).__name__} {error}")
         process.view.die()
 
     def _plan_faults(self) -> None:

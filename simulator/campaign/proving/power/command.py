@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - the rate is real time
 from typing import Annotated, Final, Literal
@@ -17,12 +17,13 @@ from simulator.campaign.naming import named
 from simulator.campaign.proving.deaths import workshop
 from simulator.campaign.proving.mutants import removed, repository_mutant
 from simulator.campaign.proving.power.mounting import KINDS, withdraw
-from simulator.campaign.proving.power.recording import Judged, Recording
-from simulator.campaign.proving.power.story import CommandFailedError
+from simulator.campaign.proving.power.recording import Company, Judged, Recording
+from simulator.campaign.proving.power.story import Story
 
 _ALARMS_SHOWN: Final = 10
+_USUAL: Final = KINDS[:2]
 
-FileSystem = Literal["ext4", "xfs"]
+FileSystem = Literal["ext4", "xfs", "btrfs"]
 
 
 class _Tally:
@@ -42,9 +43,19 @@ class _Tally:
             self.broken.append(judged)
 
     @property
+    def story(self) -> Story:
+        """What was done on the disk."""
+        return self.recording.story
+
+    @property
     def name(self) -> str:
-        """The file system."""
-        return self.recording.story.file_system
+        """The file system, and whether somebody else was on it."""
+        return self.story.file_system + (" beside another" if self.story.neighbour else "")
+
+    @property
+    def failures(self) -> int:
+        """How many cuts break a promise, and the command that fails without one."""
+        return len(self.broken) + bool(self.story.failure)
 
 
 def power_cuts(
@@ -58,14 +69,15 @@ def power_cuts(
     mutant: str | None = None,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
-    """Cut the power under ext4 and XFS while commands work, and look for all they acknowledged.
+    """Cut the power under a file system while commands work, and look for all they acknowledged.
 
     Needs root, FUSE, loop devices and the package mfusepy; whatever it mounts, nobody else sees,
     and it goes with this process.
 
     Args:
-        fs: File systems to try; both by default.
-        cuts: How many times the power is cut under each.
+        fs: File systems to try; ext4 and XFS by default.
+        cuts: How many times the power is cut under each: half of them while commands are alone on
+            it (even numbers), half while another program flushes it after each of their calls.
         seed: What decides when, and what survives of the writes that were not flushed.
         cut: Try the cut of this number only.
         recording: Take the cuts from what an earlier call has recorded, and run no commands.
@@ -83,29 +95,27 @@ def power_cuts(
     earlier = None if recording is None else Recording(recording)
     if out is not None and out.exists():
         raise InputRefusedError(f"{out} exists", "name a new directory with --out")
-    kinds = [named(name, KINDS, kind="file system") for name in dict.fromkeys(fs)] or KINDS
+    kinds = [named(name, KINDS, kind="file system") for name in dict.fromkeys(fs)] or _USUAL
     withdraw()
     began = monotonic()
     tallies: list[_Tally] = []
-    with (
-        workshop() as root,
-        output.steps("prove power-cuts", len(numbers) * (1 if earlier else len(kinds))) as step,
-    ):
-        advance = counting(step)
+    ways = [
+        (kind, company, part)
+        for kind in kinds
+        for index, company in enumerate(Company)
+        if (part := [number for number in numbers if number % len(Company) == index])
+    ]
+    total = len(numbers) * (1 if earlier else len(kinds))
+    with workshop() as root, output.steps("prove power-cuts", total) as step:
+        work, advance = root / "work", counting(step)
         if earlier is not None:
-            work = root / "work"
             tallies.append(_tried(earlier, work, seed=seed, numbers=numbers, advance=advance))
-        for kind in () if earlier else kinds:
-            try:
-                made = Recording.made(kind, root / kind.name, broken=removed(mutant))
-            except CommandFailedError as error:
-                raise InputRefusedError(
-                    f"a command fails on {kind.name} with the power on ({error})",
-                    "look for the reason first",
-                ) from error
-            tally = _tried(made, root / "work", seed=seed, numbers=numbers, advance=advance)
+        for kind, company, part in () if earlier else ways:
+            place = root / f"{kind.name}-{company.value}"
+            made = Recording.made(kind, place, company=company, broken=removed(mutant))
+            tally = _tried(made, work, seed=seed, numbers=part, advance=advance)
             tallies.append(tally)
-            if out is not None or tally.broken:
+            if out is not None or tally.failures:
                 tally.kept = _keep(made.place, out)
             shutil.rmtree(made.place, ignore_errors=True)
     return _tell(tallies, seed, monotonic() - began, output)
@@ -129,7 +139,7 @@ def _tried(
     /,
     *,
     seed: int,
-    numbers: range,
+    numbers: Sequence[int],
     advance: Callable[[], None],
 ) -> _Tally:
     tally = _Tally(recording)
@@ -159,7 +169,7 @@ def _tell(tallies: list[_Tally], seed: int, wall_s: float, output: Output) -> Ex
         [
             (
                 tally.name,
-                str(len(tally.recording.story.commands)),
+                str(len(tally.story.commands)),
                 f"{len(tally.recording.log.records) - tally.recording.log.flushes:,}",
                 f"{tally.recording.log.flushes:,}",
                 f"{tally.cuts:,}",
@@ -170,41 +180,57 @@ def _tell(tallies: list[_Tally], seed: int, wall_s: float, output: Output) -> Ex
             for tally in tallies
         ],
     )
+    for tally in tallies:
+        if tally.story.failure:
+            output.record(
+                "failure",
+                file_system=tally.story.file_system,
+                neighbour=tally.story.neighbour,
+                cut=None,
+                findings=[tally.story.failure],
+                replay=None,
+            )
+            output.say(f"FAIL {tally.name}: {tally.story.failure}")
     broken = [(tally, judged) for tally in tallies for judged in tally.broken]
     for tally, judged in broken:
         output.record(
             "failure",
-            file_system=tally.name,
+            file_system=tally.story.file_system,
+            neighbour=tally.story.neighbour,
             cut=judged.cut,
             findings=judged.verdict.findings,
             replay=_replay(tally, judged, seed),
         )
     for tally, judged in broken[:_ALARMS_SHOWN]:
-        output.say(f"FAIL {tally.name}, cut {judged.cut.number}: {judged.verdict.findings[0]}")
+        cut = judged.cut
+        output.say(f"FAIL {tally.name}, cut {cut.number}: {judged.verdict.findings[0]}")
+        output.say(f"     {cut.moment}; {cut.fate.value}")
         output.say(f"     replay: {_replay(tally, judged, seed)}")
     if len(broken) > _ALARMS_SHOWN:
         output.say(f"     and {len(broken) - _ALARMS_SHOWN} more")
     for tally in tallies:
         output.record(
             "file-system",
-            name=tally.name,
+            name=tally.story.file_system,
+            neighbour=tally.story.neighbour,
             cuts=tally.cuts,
             points_restored=tally.points,
-            failures=len(tally.broken),
+            failures=tally.failures,
             records=len(tally.recording.log.records),
             flushes=tally.recording.log.flushes,
             wall_s=round(tally.wall_s, 3),
         )
     cuts = sum(tally.cuts for tally in tallies)
+    failures = sum(tally.failures for tally in tallies)
     output.say(
         f"{cuts:,} power cuts in {wall_s:.0f} s; "
-        + (f"{len(broken):,} break a promise" if broken else "nothing acknowledged is lost")
+        + (f"{failures:,} promises broken" if failures else "nothing acknowledged is lost")
     )
-    code = ExitCode.FINDING if broken else ExitCode.OK
+    code = ExitCode.FINDING if failures else ExitCode.OK
     output.summary(
         cuts=cuts,
         points_restored=sum(tally.points for tally in tallies),
-        failures=len(broken),
+        failures=failures,
         wall_s=round(wall_s, 3),
         exit_code=int(code),
     )

@@ -14,7 +14,7 @@ from reference_engine.verification.findings import Problem
 from simulator.campaign.proving.children import in_child
 from simulator.campaign.proving.operations import Found, held, image
 from simulator.campaign.proving.power.story import (
-    PLAIN,
+    REPOSITORIES,
     SEALED,
     Promise,
     source_of,
@@ -50,6 +50,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     made: tuple[Promise, ...]
     """All promises of the story."""
 
+    worked_on: tuple[str, ...]
+    """Repositories that are checked in full and worked on further; in others points restore."""
+
     under_way: bool
     """Whether the cut came in the middle of a command."""
 
@@ -67,20 +70,12 @@ def judge(case: Case, /) -> Verdict:
     return verdict
 
 
-def _is_a_copy_less(finding: dict[str, str]) -> bool:
-    """Return whether a finding is one that a command leaves which never came to its end."""
-    if finding["type"] != "object":
-        return False
-    redundant = finding["name"].startswith(("copies/", "index/"))
-    harmless = finding["problem"] in {Problem.LEFTOVER, Problem.PENDING}
-    return harmless or (finding["problem"] == Problem.MISSING and redundant)
-
-
 class _Judge:
     def __init__(self, case: Case, /) -> None:
         self._place, self._beside = Path(case.place), Path(case.beside)
         self._cache = None if case.cache is None else Path(case.cache)
         self._made, self._under_way = case.made, case.under_way
+        self._worked_on = case.worked_on
         self._kept = [each for each in case.made if each.holds(case.position)]
         self._findings: list[str] = []
         self._points = 0
@@ -88,9 +83,9 @@ class _Judge:
     def verdict(self) -> Verdict:
         """Look at everything; the order is that in which a person would find things out."""
         self._look_at_files()
-        for repository in (PLAIN, SEALED):
+        for repository in REPOSITORIES:
             key = self._opening_key() if repository == SEALED else ""
-            if key is not None and self._look_at(repository, key):
+            if key is not None and self._look_at(repository, key) and repository in self._worked_on:
                 self._go_on(repository, key)
         return Verdict(points=self._points, findings=tuple(self._findings))
 
@@ -150,7 +145,7 @@ class _Judge:
             return False
         if not self._compare(repository, found):
             return False
-        if found.points:
+        if found.points and repository in self._worked_on:
             self._check(repository, key)
         return True
 
@@ -163,7 +158,7 @@ class _Judge:
             return
         records = [msgspec.json.decode(line) for line in said.splitlines()]
         amiss = [each for each in records if each["type"] != "summary"]
-        if code != 1 or not self._under_way or not all(map(_is_a_copy_less, amiss)):
+        if code != 1 or not self._under_way or not all(map(self._is_a_copy_less, amiss)):
             problem = complaint or msgspec.json.encode(amiss).decode()
             self._findings.append(f"a check of {repository} ends with {code}: {problem[:300]}")
             return
@@ -177,6 +172,15 @@ class _Judge:
                 f"after a repair a check of {repository} ends with {code}: "
                 f"{(complaint or said)[:300]}"
             )
+
+    def _is_a_copy_less(self, finding: dict[str, str]) -> bool:
+        """Return whether a finding is one that a command leaves which never came to its end."""
+        if finding["type"] != "object":
+            return False
+        taken = tuple(f"{each.what}/" for each in self._kept if each.kind == "damage")
+        redundant = finding["name"].startswith(("copies/", "index/", *taken))
+        harmless = finding["problem"] in {Problem.LEFTOVER, Problem.PENDING}
+        return harmless or (finding["problem"] == Problem.MISSING and redundant)
 
     def _compare(self, repository: str, found: Found) -> bool:
         before = len(self._findings)

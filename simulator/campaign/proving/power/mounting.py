@@ -43,6 +43,9 @@ class FileSystemKind(msgspec.Struct, frozen=True, kw_only=True):
     options: str
     """With which it is mounted."""
 
+    journal_shared: bool
+    """Whether a flush of one file makes durable which names others have made so far."""
+
 
 KINDS: Final = (
     FileSystemKind(
@@ -50,7 +53,9 @@ KINDS: Final = (
         size=48 << 20,
         make=("mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"),
         package="e2fsprogs",
-        options="commit=1",
+        # Nothing is written because of the time it is, so that each recording is like the other.
+        options="commit=300",
+        journal_shared=True,
     ),
     FileSystemKind(
         name="xfs",
@@ -59,6 +64,15 @@ KINDS: Final = (
         package="xfsprogs",
         # The same file system is mounted again and again after different cuts.
         options="nouuid",
+        journal_shared=True,
+    ),
+    FileSystemKind(
+        name="btrfs",
+        size=128 << 20,
+        make=("mkfs.btrfs", "-q", "-f", "-K"),
+        package="btrfs-progs",
+        options="commit=300,nodiscard",
+        journal_shared=False,
     ),
 )
 

@@ -1,5 +1,7 @@
 """A story told on a disk that notes all, and the cuts that are taken from what it noted."""
 
+import enum
+import functools
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -10,7 +12,7 @@ from typing import Final
 import msgspec
 
 from reference_engine.model.errors import InputRefusedError
-from simulator.campaign.proving.power.cuts import Cut, Platter, draw
+from simulator.campaign.proving.power.cuts import Cut, Platter, Span, draw
 from simulator.campaign.proving.power.judgement import Case, Verdict, judge
 from simulator.campaign.proving.power.mounting import (
     KINDS,
@@ -20,7 +22,8 @@ from simulator.campaign.proving.power.mounting import (
     make,
     mounted,
 )
-from simulator.campaign.proving.power.story import Author, Story, tell
+from simulator.campaign.proving.power.neighbour import Neighbour
+from simulator.campaign.proving.power.story import Author, CommandFailedError, Story, tell
 from simulator.campaign.proving.power.write_log import WriteLog
 from simulator.kernel.streams import Stream
 
@@ -28,6 +31,13 @@ _BASE: Final = "base.img"
 _LOG: Final = "writes.log"
 _STORY: Final = "story.json"
 _BESIDE: Final = "beside"
+
+
+class Company(enum.Enum):
+    """Who else is on the file system."""
+
+    ALONE = "alone"
+    NEIGHBOUR = "neighbour"
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,13 +62,20 @@ class Recording:
 
     @classmethod
     def made(
-        cls, kind: FileSystemKind, place: Path, /, *, broken: AbstractContextManager[None]
+        cls,
+        kind: FileSystemKind,
+        place: Path,
+        /,
+        *,
+        company: Company,
+        broken: AbstractContextManager[None],
     ) -> "Recording":
         """Return a new recording below `place`, of commands that lack what `broken` takes away.
 
+        It ends with the first command that fails.
+
         Raises:
             InputRefusedError: this file system cannot be made and mounted here.
-            CommandFailedError: a command did not succeed, with the power on.
         """
         place.mkdir(parents=True)
         make(kind, place / _BASE)
@@ -73,10 +90,20 @@ class Recording:
             mounted(kind, device, place / "mounted") as mount,
             broken,
         ):
+            neighbour = None
+            if company is Company.NEIGHBOUR:
+                neighbour = Neighbour(mount, journal_shared=kind.journal_shared)
             os.sync()
-            author = Author(mount, beside, lambda: log.stat().st_size)
-            tell(author)
-            (place / _STORY).write_bytes(msgspec.json.encode(author.told(kind.name)))
+            author = Author(mount, beside, lambda: log.stat().st_size, neighbour=neighbour)
+            failure = ""
+            try:
+                tell(author)
+            except CommandFailedError as error:
+                failure = f"with the power on {error}"
+            if neighbour is not None:
+                neighbour.move_out()
+            told = author.told(kind.name, failure=failure)
+            (place / _STORY).write_bytes(msgspec.json.encode(told))
         disk.unlink()
         for empty in ("fuse", "mounted"):
             (place / empty).rmdir()
@@ -89,20 +116,27 @@ class Recording:
 
     def cut(self, seed: int, number: int, /) -> Cut:
         """Return the cut of this number."""
-        return draw(
-            seed,
-            number,
-            first=self.log.records_before(self.story.begins),
-            last=self.log.records_before(self.story.ends),
-            returns=[self.log.records_before(ended) for _, _, ended in self.story.commands],
-        )
+        return draw(self.log, seed, number, spans=self._spans)
+
+    @functools.cached_property
+    def _spans(self) -> tuple[Span, ...]:
+        """The commands that wrote anything."""
+        log = self.log
+        spans = [
+            Span(
+                command=each.name,
+                first=log.records_before(each.began),
+                last=log.records_before(each.ended),
+            )
+            for each in self.story.commands
+        ]
+        return tuple(each for each in spans if each.last > each.first)
 
     def judged(self, seed: int, numbers: Iterable[int], work: Path, /) -> Iterator[Judged]:
         """Yield what comes of each of these cuts, the earliest in the log first."""
         work.mkdir()
-        cuts = sorted(
-            (self.cut(seed, number) for number in numbers), key=lambda cut: (cut.at, cut.number)
-        )
+        cuts = [self.cut(seed, number) for number in numbers] if self._spans else []
+        cuts.sort(key=lambda cut: (cut.at, cut.number))
         platter = Platter(self.log, self.place / _BASE, work / "platter")
         for cut in cuts:
             platter.after(cut, seed, work / "cut")
@@ -125,6 +159,7 @@ class Recording:
                         cache=None if cache is None else str(cache),
                         made=self.story.promises,
                         under_way=self.story.is_under_way(position),
+                        worked_on=self.story.worked_on(position),
                         position=position,
                     )
                 )

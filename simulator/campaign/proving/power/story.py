@@ -12,10 +12,17 @@ import msgspec
 from reference_engine.app.local_cache import DIRECTORY, NONE
 from simulator.campaign.proving.children import in_child, run_command
 from simulator.campaign.proving.operations import image
+from simulator.campaign.proving.power.neighbour import Neighbour
 
 PLAIN: Final = "repo"
 SEALED: Final = "sealed"
-"""Repositories; the second one is encrypted."""
+COPIED: Final = "copied"
+"""Repositories; the second one is encrypted, the third one has parity."""
+
+REPOSITORIES: Final = (PLAIN, SEALED, COPIED)
+
+_NEAR: Final = 2
+"""Of how many commands before a cut the repositories are looked at in full."""
 
 _MANIFEST_COPIES: Final = "copies/points"
 
@@ -28,7 +35,7 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: PromiseKind
     """A point holds images; a file is one of the images; a key opens the repository, or does not
-    any more; and instead of a promise: a file was taken away, which a check may say."""
+    any more; and instead of a promise: files of a directory were taken away, as a check may say."""
 
     repository: str
     what: str
@@ -46,25 +53,45 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
         return self.since <= position and (self.until is None or position < self.until)
 
 
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """A command, and the lengths of the log when it began and when it had returned 0."""
+
+    name: str
+    repository: str
+    """The one that it works on."""
+
+    began: int
+    ended: int
+
+
 class Story(msgspec.Struct, frozen=True, kw_only=True):
     """What was done on one disk."""
 
     file_system: str
+    neighbour: bool
+    """Whether another program flushed the file system after each call."""
+
     begins: int
     """Where the first command began, in bytes of the log."""
 
     ends: int
-    commands: tuple[tuple[str, int, int], ...]
-    """What was run, and the lengths of the log when it began and when it had returned 0."""
-
+    commands: tuple[Command, ...]
     promises: tuple[Promise, ...]
+    failure: str
+    """Why the story ends early, with the power on; empty if it does not."""
 
     def is_under_way(self, position: int, /) -> bool:
         """Return whether a command was in its middle when the log was so many bytes long."""
-        doing = any(began < position < ended for _, began, ended in self.commands)
+        doing = any(each.began < position < each.ended for each in self.commands)
         return doing or any(
             each.kind == "damage" and each.holds(position) for each in self.promises
         )
+
+    def worked_on(self, position: int, /) -> tuple[str, ...]:
+        """Return what the command under way or last done works on, and the one before it."""
+        begun = sum(each.began <= position for each in self.commands)
+        near = self.commands[max(begun - _NEAR, 0) : begun]
+        return tuple(name for name in REPOSITORIES if name in [each.repository for each in near])
 
 
 class CommandFailedError(Exception):
@@ -97,25 +124,36 @@ def spoken(tokens: tuple[str, ...], cache: Path | None, /) -> tuple[int, str, st
 class Author:
     """Runs one command after the other, and notes promises as they are made."""
 
-    def __init__(self, disk: Path, beside: Path, position: Callable[[], int], /) -> None:
+    def __init__(
+        self,
+        disk: Path,
+        beside: Path,
+        position: Callable[[], int],
+        /,
+        *,
+        neighbour: Neighbour | None,
+    ) -> None:
         self._disk, self._beside, self._position = disk, beside, position
+        self._neighbour = neighbour
         self._begins = position()
-        self._commands: list[tuple[str, int, int]] = []
+        self._commands: list[Command] = []
         self._promises: list[Promise] = []
         self.keys = beside / "keys"
         self.keys.mkdir()
 
-    def told(self, file_system: str, /) -> Story:
+    def told(self, file_system: str, /, *, failure: str) -> Story:
         """Return the story up to here."""
         return Story(
             file_system=file_system,
+            neighbour=self._neighbour is not None,
             begins=self._begins,
             ends=self._position(),
             commands=tuple(self._commands),
             promises=tuple(self._promises),
+            failure=failure,
         )
 
-    def run(self, *tokens: str) -> tuple[list[dict[str, Any]], int, int]:
+    def run(self, repository: str, *tokens: str) -> tuple[list[dict[str, Any]], int, int]:
         """Run a command that succeeds; return its records, and where it began and had ended.
 
         Raises:
@@ -124,17 +162,18 @@ class Author:
         began = self._position()
         ended_how = in_child(lambda: self._spoken(tokens))
         ended = self._position()
-        if ended_how.code != 0:
-            raise CommandFailedError(
-                f"{' '.join(tokens)}: {ended_how.code}: {ended_how.report.decode()[-500:]}"
-            )
         said = ended_how.report.decode()
-        self._commands.append((" ".join(tokens), began, ended))
+        line = " ".join(tokens).replace(f"{self._disk}/", "").replace(f"{self._beside}/", "")
+        if ended_how.code != 0:
+            cause = said.strip().splitlines() or [ended_how.complaint.strip()[-300:]]
+            raise CommandFailedError(f"{line} ends with {ended_how.code}: {cause[0][:300]}")
+        self._commands.append(Command(name=line, repository=repository, began=began, ended=ended))
         return [msgspec.json.decode(line) for line in said.splitlines()], began, ended
 
     def back_up(self, machine: str, *images: str, repo: str = PLAIN, key: str = "") -> str:
         """Back up images as the next point of a machine, and return its id."""
         records, _, ended = self.run(
+            repo,
             "backup",
             *source_of(self._beside, images),
             *("--repo", str(self._disk / repo), "--name", machine),
@@ -144,47 +183,66 @@ class Author:
         self._promise("point", repo, point, since=ended, images=images)
         return point
 
-    def prune(self, *going: str) -> None:
+    def prune(self, *going: str, repo: str = PLAIN, key: str = "") -> None:
         """Let each machine keep its newest point only: these points go, and packs are repacked."""
-        repo = str(self._disk / PLAIN)
-        _, began, _ = self.run("repo", "prune", repo, "--keep-last", "1", "--max-unused", "0%")
+        rule = ("--keep-last", "1", "--max-unused", "0%")
+        place = str(self._disk / repo)
+        _, began, _ = self.run(repo, "repo", "prune", place, *rule, *self._opened_by(key))
         for point in going:
-            self._take_back("point", point, until=began)
+            self._take_back("point", repo, point, until=began)
 
-    def damage_and_repair(self) -> None:
-        """Take away a copy of each point's manifest, and have it mended."""
-        copies = self._disk / PLAIN / _MANIFEST_COPIES
+    def damage_and_repair(self, repo: str, *directories: str) -> None:
+        """Take away all objects in some directories, of which there are others, and mend that."""
         began = self._position()
-        for path in sorted(copies.iterdir()):
-            path.unlink()
-        self._promise("damage", PLAIN, _MANIFEST_COPIES, since=began)
-        _, _, ended = self.run("repo", "repair", str(self._disk / PLAIN))
-        self._take_back("damage", _MANIFEST_COPIES, until=ended)
+        for directory in directories:
+            for path in sorted((self._disk / repo / directory).iterdir()):
+                path.unlink()
+            self._promise("damage", repo, directory, since=began)
+        _, _, ended = self.run(repo, "repo", "repair", str(self._disk / repo))
+        for directory in directories:
+            self._take_back("damage", repo, directory, until=ended)
 
     def restore(self, machine: str, target: str, images: tuple[str, ...]) -> None:
         """Write a machine's newest point to the same disk, into one image or a directory."""
         repo = str(self._disk / PLAIN)
         to = f"{self._disk}/{target}"
-        _, _, ended = self.run("restore", machine, "--repo", repo, "--to", to)
+        _, _, ended = self.run(PLAIN, "restore", machine, "--repo", repo, "--to", to)
         for index, name in enumerate(images):
             path = f"{target}disk{index}.raw" if target.endswith("/") else target
             self._promise("file", PLAIN, path, since=ended, images=(name,))
+
+    def found(self) -> None:
+        """Make the repository with parity by and over packs, in which copies are kept."""
+        place = str(self._disk / COPIED)
+        self.run(COPIED, "repo", "init", place, "--parity", "50%", "--pack-parity", "3")
+
+    def copy(self) -> None:
+        """Copy what is new to the other repository, which then promises the same points."""
+        source, target = str(self._disk / PLAIN), str(self._disk / COPIED)
+        _, _, ended = self.run(COPIED, "repo", "copy", source, target)
+        points = [each for each in self._promises if each.kind == "point" and each.until is None]
+        there = [each.what for each in points if each.repository == COPIED]
+        for each in points:
+            if each.repository == PLAIN and each.what not in there:
+                self._promise("point", COPIED, each.what, since=ended, images=each.images)
 
     def seal(self, key: str) -> None:
         """Make the encrypted repository, which this key opens."""
         sealed, path = str(self._disk / SEALED), str(self.keys / key)
         _, _, ended = self.run(
-            *("repo", "init", sealed, "--encrypt", "--new-key-file", path, "--no-recovery-key")
+            SEALED,
+            *("repo", "init", sealed, "--encrypt", "--new-key-file", path, "--no-recovery-key"),
         )
         self._promise("opens", SEALED, key, since=ended)
 
     def add_key(self, key: str, *, by: str) -> str:
         """Add a key, and return the id of the one that was there."""
         sealed, path = str(self._disk / SEALED), str(self.keys / key)
-        slots, _, _ = self.run("repo", "key", "list", sealed, *self._opened_by(by))
+        slots, _, _ = self.run(SEALED, "repo", "key", "list", sealed, *self._opened_by(by))
         own = next(str(slot["id"]) for slot in slots if slot.get("opened"))
         _, _, ended = self.run(
-            *("repo", "key", "add", sealed, "--new-key-file", path, *self._opened_by(by))
+            SEALED,
+            *("repo", "key", "add", sealed, "--new-key-file", path, *self._opened_by(by)),
         )
         self._promise("opens", SEALED, key, since=ended)
         return own
@@ -192,24 +250,29 @@ class Author:
     def remove_key(self, key: str, slot: str, *, by: str) -> None:
         """Let a key open the repository no more."""
         sealed = str(self._disk / SEALED)
-        _, began, ended = self.run("repo", "key", "remove", sealed, slot, *self._opened_by(by))
-        self._take_back("opens", key, until=began)
+        _, began, ended = self.run(
+            SEALED, "repo", "key", "remove", sealed, slot, *self._opened_by(by)
+        )
+        self._take_back("opens", SEALED, key, until=began)
         self._promise("shut", SEALED, key, since=ended)
 
     def rotate_key(self, new: str, *options: str, by: str) -> None:
         """Put another key in the place of one."""
         sealed, path = str(self._disk / SEALED), str(self.keys / new)
         _, began, ended = self.run(
+            SEALED,
             *("repo", "key", "rotate", sealed, *options, "--new-key-file", path),
             *self._opened_by(by),
         )
-        self._take_back("opens", by, until=began)
+        self._take_back("opens", SEALED, by, until=began)
         self._promise("opens", SEALED, new, since=ended)
         self._promise("shut", SEALED, by, since=ended)
 
     def _spoken(self, tokens: tuple[str, ...]) -> tuple[int, bytes]:
+        if self._neighbour is not None:
+            self._neighbour.move_in()
         code, said, complaint = spoken(tokens, self._beside / "cache")
-        return code, (said if code == 0 else complaint).encode()
+        return code, (said if code == 0 else complaint or said).encode()
 
     def _opened_by(self, key: str) -> tuple[str, ...]:
         return ("--key-file", str(self.keys / key)) if key else ()
@@ -227,11 +290,11 @@ class Author:
             Promise(kind=kind, repository=repository, what=what, images=images, since=since)
         )
 
-    def _take_back(self, kind: PromiseKind, what: str, *, until: int) -> None:
+    def _take_back(self, kind: PromiseKind, repository: str, what: str, *, until: int) -> None:
         [index] = [
             index
             for index, each in enumerate(self._promises)
-            if each.kind == kind and each.what == what
+            if (each.kind, each.repository, each.what) == (kind, repository, what)
         ]
         self._promises[index] = msgspec.structs.replace(self._promises[index], until=until)
 
@@ -246,17 +309,23 @@ def tell(author: Author, /) -> None:
     second = author.back_up("one", "g")
     author.back_up("two", "b", "c")
     author.prune(first)
-    author.back_up("one", "a")
-    author.damage_and_repair()
+    third = author.back_up("one", "a")
+    author.damage_and_repair(PLAIN, "copies/points")
     author.restore("two", "back/", ("b", "c"))
     author.restore("one", "back.raw", ("a",))
     author.prune(second)
+    author.found()
+    author.copy()
+    author.back_up("one", "g", repo=COPIED)
+    author.prune(third, repo=COPIED)
+    author.damage_and_repair(COPIED, "copies/log", "index", "parity/packs")
     author.seal("first")
-    author.back_up("three", "d", repo=SEALED, key="first")
+    sealed = [author.back_up("three", "d", repo=SEALED, key="first")]
     slot = author.add_key("second", by="first")
     author.remove_key("first", slot, by="second")
-    author.back_up("three", "e", repo=SEALED, key="second")
+    sealed.append(author.back_up("three", "e", repo=SEALED, key="second"))
     author.rotate_key("third", by="second")
     author.rotate_key("fourth", "--master", by="third")
     author.back_up("three", "a", repo=SEALED, key="fourth")
+    author.prune(*sealed, repo=SEALED, key="fourth")
     author.back_up("one", "g")

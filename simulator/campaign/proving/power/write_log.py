@@ -3,12 +3,17 @@
 A record is a letter, an offset and a length (little-endian, 13 bytes), and then the bytes.
 """
 
+import functools
 import struct
 from bisect import bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+_JOURNAL_MAGICS: Final = (b"\xc0\x3b\x39\x98", b"\xfe\xed\xba\xbe")
+"""How a block of ext4's journal begins, and a record of XFS's log."""
 
 WRITE: Final = b"W"
 FLUSH: Final = b"F"
@@ -55,6 +60,26 @@ class WriteLog:
     def read(cls, path: Path, /) -> "WriteLog":
         """Return the log of a file."""
         return cls(path.read_bytes())
+
+    @functools.cached_property
+    def journal(self) -> range:
+        """Which bytes of the disk are its journal, as far as it was written; empty without one."""
+        writes = [
+            each
+            for each in self.records
+            if each is not None and each.content.startswith(_JOURNAL_MAGICS)
+        ]
+        if not writes:
+            return range(0)
+        return range(
+            min(each.offset for each in writes),
+            max(each.offset + len(each.content) for each in writes),
+        )
+
+    def flushes_within(self, first: int, last: int, /) -> Sequence[int]:
+        """Return how many records there were with each flush, more than `first`, at most `last`."""
+        flushes = self._flushes
+        return flushes[bisect_right(flushes, first) : bisect_right(flushes, last)]
 
     @property
     def flushes(self) -> int:
