@@ -20,7 +20,7 @@ from reference_engine.repository.codec import (
 from reference_engine.repository.errors import ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
-from reference_engine.repository.manifests import read_manifest, run_of_staged
+from reference_engine.repository.manifests import ManifestReader, run_of_staged
 from reference_engine.repository.mending import MENDS, listed
 from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pages import packs_of_page
@@ -43,8 +43,8 @@ class _Needs(NamedTuple):
 class Survey:
     """Reads what points use, and remembers it: what is written once is read once."""
 
-    def __init__(self, store: BlobStore, header: Header, /) -> None:
-        self._store, self._header = store, header
+    def __init__(self, store: BlobStore, header: Header, manifests: ManifestReader, /) -> None:
+        self._store, self._header, self._manifests = store, header, manifests
         self._points: dict[PointCommittedEntry, _Needs] = {}
         self._maps = NameTable()
         self._pages: dict[int, tuple[str, ...]] = {}
@@ -88,7 +88,7 @@ class Survey:
 
     async def _needs(self, entry: PointCommittedEntry) -> _Needs:
         """Return what the point needs, with every page of it read at least once."""
-        manifest = await read_manifest(self._store, self._header, entry)
+        manifest = await self._manifests.read(entry)
         pages: list[Keys] = [np.empty(0, np.uint64)]
         for disk in manifest.disks.values():
             for number in distinct(disk.root.objects[disk.root.objects > 0]).tolist():
