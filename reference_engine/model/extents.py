@@ -255,6 +255,6 @@ def decode_extents(kind: type, value: Any, /) -> Any:
     if kind is not ExtentSet:
         raise NotImplementedError(f"cannot decode {kind.__name__}")
     edges = np.array(value, np.int64)
-    if len(edges) % 2 or np.any(edges < 0) or np.any(np.diff(edges) <= 0):
+    if len(edges) % 2 or (len(edges) and edges[0] < 0) or (edges[1:] <= edges[:-1]).any():
         raise ValueError("byte ranges are not ascending and disjoint")
-    return ExtentSet(edges.reshape(-1, 2))
+    return ExtentSet(edges.reshape(-1, 2)) if len(edges) else EMPTY

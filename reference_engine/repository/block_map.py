@@ -157,6 +157,11 @@ class Root:
             getattr(other, name)[:common] = getattr(self, name)[:common]
         return other
 
+    def close(self) -> None:
+        """Let nobody change a row any more: the root has several readers."""
+        for name in Root.__slots__:
+            getattr(self, name).flags.writeable = False
+
 
 class PageRow(NamedTuple):
     """Where one page is stored, and the seal over its stored bytes."""

@@ -256,6 +256,12 @@ def sealed(key: bytes, body: bytes, /) -> tuple[bytes, str]:
     return body + seal.digest(), seal.hexdigest()
 
 
+def is_sealed(key: bytes, content: bytes, /, *, seal: str) -> bool:
+    """Return whether these are the bytes that `sealed` returned together with this seal."""
+    found = blake3(content[:-SEAL_SIZE], key=key)
+    return found.digest() == content[-SEAL_SIZE:] and found.hexdigest() == seal
+
+
 def decode_manifest(
     key: bytes,
     content: bytes,
@@ -270,12 +276,10 @@ def decode_manifest(
     Raises:
         ManifestDamagedError: the bytes are not those that were sealed.
     """
-    body, trailer = content[:-SEAL_SIZE], content[-SEAL_SIZE:]
-    found = blake3(body, key=key)
-    if found.digest() != trailer or found.hexdigest() != seal:
+    if not is_sealed(key, content, seal=seal):
         raise ManifestDamagedError(point, "its digest is wrong")
     try:
-        return _decode_body(body, block_size=block_size)
+        return _decode_body(content[:-SEAL_SIZE], block_size=block_size)
     except (ValueError, IndexError, ZstdError) as error:
         raise ManifestDamagedError(point, str(error)) from error
 

@@ -11,7 +11,7 @@ from reference_engine.repository.block_map import NameTable, Page, PageRow
 from reference_engine.repository.codec import DiskRoot, Manifest, PointCommittedEntry
 from reference_engine.repository.fetching import load_page
 from reference_engine.repository.header import Header
-from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.read_ahead import ReadAhead
 
 Keys = npt.NDArray[np.uint64]
@@ -77,8 +77,8 @@ class _Distinct:
 class Inventory:
     """Counts the points that are added."""
 
-    def __init__(self, store: BlobStore, header: Header, /) -> None:
-        self._store, self._header = store, header
+    def __init__(self, store: BlobStore, header: Header, manifests: ManifestReader, /) -> None:
+        self._store, self._header, self._manifests = store, header, manifests
         self._packs = NameTable()
         self._ahead = ReadAhead(store)
         self._counted: dict[str, dict[int, int]] = {}
@@ -93,7 +93,7 @@ class Inventory:
         Raises:
             ManifestDamagedError: its manifest or a page of its maps cannot be read.
         """
-        manifest = await read_manifest(self._store, self._header, entry)
+        manifest = await self._manifests.read(entry)
         for disk in manifest.disks.values():
             self._blocks += await self._blocks_of(manifest, disk)
             self._size += disk.size

@@ -85,13 +85,15 @@ class KnownIndex:
             # What is kept after this listing speaks of portions that are in the next one.
             await self._cache.load()
         present = await self._store.names(INDEX)
-        portions = self._newest_first(present)
         covered: set[str] = set()
         if self._cache is not None:
-            await self._cache.keep_only({*portions})
+            await self._cache.keep_only({*self._newest_first(present)})
             covered = self._cache.covered()
         self._forget(self._read.difference(present))
-        unread = [n for n in portions if n not in self._read and n not in covered]
+        # Every run asks, and of nearly all portions nothing has to be found out any more.
+        unread = self._newest_first(
+            [name for name in present if name not in self._read and name not in covered]
+        )
         count, limit = 0, KEYS_MAX if self._cache is None else CACHED_MAX - len(self)
         for names in batches(unread):
             if count >= limit:

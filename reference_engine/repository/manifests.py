@@ -1,11 +1,12 @@
 """Composing a manifest, and reading one from whichever of its two copies is whole."""
 
 from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from reference_engine.model.errors import TransientError
-from reference_engine.model.identity import DiskId, RunTag
+from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
@@ -14,6 +15,7 @@ from reference_engine.repository.codec import (
     Manifest,
     PointCommittedEntry,
     decode_manifest,
+    is_sealed,
     manifest_copy_name,
     staged_record,
 )
@@ -21,41 +23,81 @@ from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.ordered import distinct
 
+_DECODED_MAX: Final = 4 << 20
+"""Stored bytes of the manifests that are remembered: four thousand of small disks; in memory they
+take several times as much."""
 
-async def read_manifest(
-    store: BlobStore, header: Header, entry: PointCommittedEntry, /
-) -> Manifest:
-    """Return the manifest that the log's entry speaks of.
 
-    Raises:
-        ManifestDamagedError: neither copy is what was written.
+class _Decoded(NamedTuple):
+    seal: str
+    stored: int
+    """How many bytes it has in the store."""
+
+    manifest: Manifest
+
+
+class ManifestReader:
+    """Reads manifests. What is stored is read and checked each time, but decoded only once.
+
+    Whoever counts what points use, moves it and gives space back reads the same manifests over and
+    over; decoding one costs some twenty times as much as making sure that its bytes are the same.
     """
-    damage: ManifestDamagedError | TransientError
-    damage = ManifestDamagedError(entry.point, "it is missing")
-    for name in (entry.manifest, manifest_copy_name(entry.manifest)):
-        try:
-            content = await store.read(name)
-        except TransientError as error:
-            # As long as one copy may be sound, nothing is known to be damaged.
-            damage = error
-            continue
-        if content is None:
-            continue
-        try:
-            manifest = decode_manifest(
-                header.key,
-                content,
-                point=entry.point,
-                seal=entry.digest,
-                block_size=header.block_size,
-            )
-        except ManifestDamagedError as error:
-            damage = damage if isinstance(damage, TransientError) else error
-            continue
-        if manifest.record.id == entry.point:
-            return manifest
-        damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
-    raise damage
+
+    def __init__(self, store: BlobStore, header: Header, /) -> None:
+        self._store, self._header = store, header
+        self._decoded: dict[RecoveryPointId, _Decoded] = {}
+        """Of each point the manifest that was read last; oldest first."""
+
+        self._bytes = 0
+
+    async def read(self, entry: PointCommittedEntry, /) -> Manifest:
+        """Return the manifest that the log's entry speaks of; nobody may change its arrays.
+
+        Raises:
+            ManifestDamagedError: neither copy is what was written.
+        """
+        damage: ManifestDamagedError | TransientError
+        damage = ManifestDamagedError(entry.point, "it is missing")
+        for name in (entry.manifest, manifest_copy_name(entry.manifest)):
+            try:
+                content = await self._store.read(name)
+            except TransientError as error:
+                # As long as one copy may be sound, nothing is known to be damaged.
+                damage = error
+                continue
+            if content is None:
+                continue
+            try:
+                manifest = self._manifest(entry, content)
+            except ManifestDamagedError as error:
+                damage = damage if isinstance(damage, TransientError) else error
+                continue
+            if manifest.record.id == entry.point:
+                return manifest
+            damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
+        raise damage
+
+    def _manifest(self, entry: PointCommittedEntry, content: bytes) -> Manifest:
+        key, size = self._header.key, self._header.block_size
+        known = self._decoded.get(entry.point)
+        same = known is not None and known.seal == entry.digest
+        if known is not None and same and is_sealed(key, content, seal=entry.digest):
+            return known.manifest
+        manifest = decode_manifest(
+            key, content, point=entry.point, seal=entry.digest, block_size=size
+        )
+        if not same:
+            self._remember(entry, _Decoded(entry.digest, len(content), manifest))
+        return manifest
+
+    def _remember(self, entry: PointCommittedEntry, decoded: _Decoded) -> None:
+        for disk in decoded.manifest.disks.values():
+            disk.root.close()
+        before = self._decoded.pop(entry.point, None)
+        self._decoded[entry.point] = decoded
+        self._bytes += decoded.stored - (0 if before is None else before.stored)
+        while self._bytes > _DECODED_MAX:
+            self._bytes -= self._decoded.pop(next(iter(self._decoded))).stored
 
 
 async def run_of_staged(store: BlobStore, header: Header, name: str, /) -> RunTag | None:

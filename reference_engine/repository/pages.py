@@ -23,7 +23,8 @@ def _packed_places(places: Places) -> list[bytes]:
 
 
 def _taken_places(columns: Columns, count: int) -> Places:
-    return np.stack([columns.take("<u4", count) for _ in range(4)], axis=1).astype(np.uint32)
+    rows = columns.take("<u4", 4 * count).reshape(4, count)
+    return np.array(rows.T, np.uint32, order="C")
 
 
 def _local(places: Places, packs: NameTable) -> tuple[Places, tuple[str, ...]]:

@@ -32,7 +32,7 @@ from reference_engine.repository.header import Header
 from reference_engine.repository.history import History, OpenRun
 from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import COLLISIONS_MAX, Log
-from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsReleasedEntry,
@@ -65,11 +65,21 @@ def _count(name: str) -> None:
 class Reclaim:
     """Removes points and what only they used, step by step."""
 
-    def __init__(self, store: BlobStore, header: Header, log: Log, /, *, keys: Keys | None) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        header: Header,
+        log: Log,
+        /,
+        *,
+        manifests: ManifestReader,
+        keys: Keys | None,
+    ) -> None:
         self._store, self._header, self._log = store, header, log
+        self._manifests = manifests
         self._keys = keys
         self._settings = header.settings
-        self._survey = Survey(store, header)
+        self._survey = Survey(store, header, manifests)
         self._late: tuple[str, ...] = ()
         """What appeared after it was swept: late writes of runs that had ended."""
 
@@ -129,7 +139,7 @@ class Reclaim:
         first = next(n for n, entry in enumerate(entries) if entry.point == point)
         for entry in entries[first:]:
             try:
-                manifest = await read_manifest(self._store, self._header, entry)
+                manifest = await self._manifests.read(entry)
             except CorruptionError:
                 continue
             return manifest.record.made

@@ -25,7 +25,7 @@ from reference_engine.repository.errors import (
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import REPACK, History, OpenRun
 from reference_engine.repository.log import COLLISIONS_MAX, Log
-from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.mending import MENDS, WANTED, listed
 from reference_engine.repository.reclaim import outrun
 from reference_engine.repository.repack_rule import Choice, RepackRule, choose, rounds
@@ -66,10 +66,17 @@ class Repack:
     """Finds out what is worth being moved, and moves it."""
 
     def __init__(
-        self, store: BlobStore, header: Header, log: Log, /, *, executor: Executor
+        self,
+        store: BlobStore,
+        header: Header,
+        log: Log,
+        /,
+        *,
+        manifests: ManifestReader,
+        executor: Executor,
     ) -> None:
         self._store, self._header, self._log = store, header, log
-        self._executor = executor
+        self._manifests, self._executor = manifests, executor
         self._own: RunTag | None = None
 
     async def plan(
@@ -94,7 +101,9 @@ class Repack:
         for _ in range(COLLISIONS_MAX):
             await self._log.refresh()
             history, number = self._log.history, len(self._log.history.entries)
-            usage = Usage(self._store, self._header, executor=self._executor)
+            usage = Usage(
+                self._store, self._header, manifests=self._manifests, executor=self._executor
+            )
             for entry in tuple(history.live.values()):
                 if entry.point in going:
                     continue
@@ -132,7 +141,7 @@ class Repack:
         found: dict[RunTag, None] = {}
         for entry in tuple(history.live.values()) if window else ():
             try:
-                manifest = await read_manifest(self._store, self._header, entry)
+                manifest = await self._manifests.read(entry)
             except CorruptionError:
                 continue
             if at - manifest.record.made < window:
@@ -212,6 +221,7 @@ class Repack:
             objects,
             run=self._own,
             session=opened.session,
+            manifests=self._manifests,
             executor=self._executor,
         )
 

@@ -39,7 +39,7 @@ from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.index_writer import IndexWriter
 from reference_engine.repository.log import Log
-from reference_engine.repository.manifests import manifest_of, read_manifest
+from reference_engine.repository.manifests import ManifestReader, manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import PackWriter
 from reference_engine.repository.page_mover import PageMover
@@ -88,8 +88,10 @@ class RepackRun:
         *,
         run: RunTag,
         session: str,
+        manifests: ManifestReader,
         executor: Executor,
     ) -> None:
+        self._manifests = manifests
         self._store, self._header, self._log = store, header, log
         self._run, self._session = run, session
         self._names, self._objects = usage.packs, NameTable()
@@ -165,7 +167,7 @@ class RepackRun:
     async def _read(self, entry: PointCommittedEntry) -> Manifest | None:
         """Return a point's manifest; None: it has expired, or was moved by somebody else."""
         try:
-            return await read_manifest(self._store, self._header, entry)
+            return await self._manifests.read(entry)
         except CorruptionError:
             await self._log.refresh()
             if self._log.history.live.get(entry.point) == entry:

@@ -36,6 +36,7 @@ from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import Log
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.opening import (
     PLAIN,
     Features,
@@ -86,16 +87,17 @@ class Repository:
         self._header = header
         self._log = log
         self._known = known
-        self.manifests = Manifests(store, header, log)
+        self._manifest_reader = reader = ManifestReader(store, header)
+        self.manifests = Manifests(reader, log)
         """Reads what the log's entries speak of."""
 
-        self.reclaim = Reclaim(store, header, log, keys=keys)
+        self.reclaim = Reclaim(store, header, log, manifests=reader, keys=keys)
         """Removes points, and gives their space back."""
 
         self.leases = Leases(log)
         """Keeps points that are being read."""
 
-        self.repack = Repack(store, header, log, executor=executor)
+        self.repack = Repack(store, header, log, manifests=reader, executor=executor)
         """Moves what is used out of packs of which little is used."""
 
     @classmethod
@@ -371,7 +373,7 @@ class Repository:
 
     def inventory(self) -> Inventory:
         """Return an empty count of points, to which those of `commits` are added."""
-        return Inventory(self._store, self._header)
+        return Inventory(self._store, self._header, self._manifest_reader)
 
     async def is_swept(self, name: str, /) -> bool:
         """Return whether no point may use the object any more, so that it may be gone."""

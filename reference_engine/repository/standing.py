@@ -9,16 +9,14 @@ from typing import NamedTuple
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import Manifest, PointCommittedEntry
 from reference_engine.repository.errors import (
     ManifestDamagedError,
     PointRemovedError,
     PointUnknownError,
 )
-from reference_engine.repository.header import Header
 from reference_engine.repository.log import Log
-from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.manifests import ManifestReader
 
 
 class Standing(NamedTuple):
@@ -31,8 +29,8 @@ class Standing(NamedTuple):
 class Manifests:
     """Reads manifests of points that exist."""
 
-    def __init__(self, store: BlobStore, header: Header, log: Log, /) -> None:
-        self._store, self._header, self._log = store, header, log
+    def __init__(self, reader: ManifestReader, log: Log, /) -> None:
+        self._reader, self._log = reader, log
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
 
     async def entry(self, point: RecoveryPointId, /) -> PointCommittedEntry:
@@ -55,7 +53,7 @@ class Manifests:
         """
         while True:
             try:
-                manifest = await read_manifest(self._store, self._header, entry)
+                manifest = await self._reader.read(entry)
             except ManifestDamagedError as error:
                 current = await self._current(entry.point)
                 if current is None:

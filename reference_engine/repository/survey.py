@@ -1,6 +1,6 @@
 """Which objects points use: what may go is everything else, so doubt means that nothing goes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from reference_engine.repository.codec import (
 from reference_engine.repository.errors import ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
-from reference_engine.repository.manifests import read_manifest, run_of_staged
+from reference_engine.repository.manifests import ManifestReader, run_of_staged
 from reference_engine.repository.mending import MENDS, listed
 from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pages import packs_of_page
@@ -40,11 +40,18 @@ class _Needs(NamedTuple):
     pages: Keys
 
 
-class Survey:
-    """Reads what points use, and remembers it: what is written once is read once."""
+_SPARE_MAX: Final = 256
+"""So many points that nobody asks about are remembered, and as many again as are asked about."""
 
-    def __init__(self, store: BlobStore, header: Header, /) -> None:
-        self._store, self._header = store, header
+
+class Survey:
+    """Reads what points use, and remembers it: what is written once is read once.
+
+    What points used that were expired or moved since is forgotten, now and then.
+    """
+
+    def __init__(self, store: BlobStore, header: Header, manifests: ManifestReader, /) -> None:
+        self._store, self._header, self._manifests = store, header, manifests
         self._points: dict[PointCommittedEntry, _Needs] = {}
         self._maps = NameTable()
         self._pages: dict[int, tuple[str, ...]] = {}
@@ -53,9 +60,13 @@ class Survey:
         self._packs: dict[str, str] = {}
         """Each name once, however many pages name it."""
 
+    def __len__(self) -> int:
+        """Return how many points are remembered."""
+        return len(self._points)
+
     async def used(
         self,
-        points: Iterable[PointCommittedEntry],
+        points: Sequence[PointCommittedEntry],
         /,
         *,
         progress: Callable[[], None] = lambda: None,
@@ -84,11 +95,30 @@ class Survey:
         # What stands there again may be all that is left of a block of any point.
         mends = await listed(self._store, self._header.key, MENDS)
         used.update(dict.fromkeys(mends.names.names()))
+        if len(self._points) > 2 * len(points) + _SPARE_MAX:
+            self._forget_all_but(points)
         return used
+
+    def _forget_all_but(self, points: Sequence[PointCommittedEntry]) -> None:
+        """Remember these points only, and their pages, with the names that these speak of."""
+        kept = {entry: self._points[entry] for entry in points}
+        none = np.empty(0, np.uint64)
+        before = distinct(np.concatenate([none, *(needs.pages for needs in kept.values())]))
+        maps = NameTable()
+        numbers = [maps.number(self._maps.name(key >> 32)) << 32 for key in before.tolist()]
+        after = np.array(numbers, np.uint64) | before & np.uint64(0xFFFF_FFFF)
+        self._points = {
+            entry: needs._replace(pages=after[np.searchsorted(before, needs.pages)])
+            for entry, needs in kept.items()
+        }
+        pages = (self._pages[key] for key in before.tolist())
+        self._pages = dict(zip(after.tolist(), pages, strict=True))
+        self._packs = {pack: pack for packs in self._pages.values() for pack in packs}
+        self._maps = maps
 
     async def _needs(self, entry: PointCommittedEntry) -> _Needs:
         """Return what the point needs, with every page of it read at least once."""
-        manifest = await read_manifest(self._store, self._header, entry)
+        manifest = await self._manifests.read(entry)
         pages: list[Keys] = [np.empty(0, np.uint64)]
         for disk in manifest.disks.values():
             for number in distinct(disk.root.objects[disk.root.objects > 0]).tolist():

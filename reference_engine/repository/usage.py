@@ -16,7 +16,7 @@ from reference_engine.repository.block_map import PIECES, NameTable, Page, PageR
 from reference_engine.repository.codec import INDEX, DiskRoot, PointCommittedEntry, copy_name
 from reference_engine.repository.fetching import FrameKeys, frame_keys, load_page, packs_of
 from reference_engine.repository.header import Header
-from reference_engine.repository.manifests import read_manifest
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.pack import FRAME_HEAD, content_size
 from reference_engine.repository.portions import batches, read_portions
 
@@ -45,8 +45,17 @@ class ObjectUse(NamedTuple):
 class Usage:
     """Counts what points need, page by page: what they share is read once."""
 
-    def __init__(self, store: BlobStore, header: Header, /, *, executor: Executor) -> None:
-        self._store, self._header, self._executor = store, header, executor
+    def __init__(
+        self,
+        store: BlobStore,
+        header: Header,
+        /,
+        *,
+        manifests: ManifestReader,
+        executor: Executor,
+    ) -> None:
+        self._store, self._header = store, header
+        self._manifests, self._executor = manifests, executor
         self.packs, self.maps = NameTable(), NameTable()
         self._seen: set[int] = set()
         self._paged: dict[str, int] = {}
@@ -64,7 +73,7 @@ class Usage:
         Raises:
             CorruptionError: its manifest or a page of its maps cannot be read.
         """
-        manifest = await read_manifest(self._store, self._header, entry)
+        manifest = await self._manifests.read(entry)
         for disk in manifest.disks.values():
             for number in np.flatnonzero(disk.root.objects).tolist():
                 name = manifest.maps[int(disk.root.objects[number]) - 1]

@@ -22,6 +22,7 @@ from reference_engine.repository.settings import Settings
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
 from reference_engine.trace.engine import PointCommitted, RestoreEnded
+from simulator.campaign.allocation import keep_freed_memory
 from simulator.campaign.kept import KeptStore
 from simulator.campaign.ordering import Engine, Orders, last_order
 from simulator.campaign.restoring import Restorer
@@ -163,6 +164,7 @@ class Night:
 
     def run(self) -> None:
         """Run the scenario to its end."""
+        keep_freed_memory()
         limit = Instant(self.scenario.duration + _GRACE)
         try:
             self.sim.run(self._main(), limit=limit)

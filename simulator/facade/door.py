@@ -11,8 +11,8 @@ from reference_engine.model.units import MILLISECOND, SECOND, Duration, Instant
 from reference_engine.trace.cluster import FaultInjected
 from simulator.faults.plan import Answer, AnswerKind, FaultPlan, Happenings
 from simulator.kernel.digest import TraceDigest
-from simulator.kernel.streams import Stream
-from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait, first_wait
+from simulator.kernel.streams import NumberedStreams
+from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, first_wait, wait
 from simulator.world.cluster import World
 from simulator.world.partitions import CLUSTER, REPLICA, REPOSITORY
 
@@ -62,7 +62,9 @@ class Door:
 
     def __init__(self, world: World, digest: TraceDigest, plan: FaultPlan, /) -> None:
         self._world, self._digest, self._plan = world, digest, plan
-        self._occurrences: dict[tuple[str, str], int] = {}
+        self._calls: dict[tuple[str, str], tuple[NumberedStreams, int]] = {}
+        """Of each subject's operations: how long they take, and how many there were."""
+
         self._cut_off: dict[str, Instant] = {}
         self._far: dict[SimTask, None] = {}
         world.on_node_loss.append(self._node_lost)
@@ -91,12 +93,16 @@ class Door:
         if self._cut_off:
             await self._reach()
         key = (address.subject, operation)
-        occurrence = self._occurrences[key] = self._occurrences.get(key, 0) + 1
+        latencies, before = self._calls.get(key) or (
+            NumberedStreams(sim.seed, "latency", *key),
+            0,
+        )
+        occurrence = before + 1
+        self._calls[key] = latencies, occurrence
         self._digest.add(
             f"{sim.now()} {port}.{operation} {address.subject} {occurrence} {address.node}".encode()
         )
-        name = (sim.seed, "latency", address.subject, operation, occurrence)
-        there, back = Stream.pair_between(_LATENCY_LEAST, _LATENCY_MOST, name=name)
+        there, back = latencies.pair_between(_LATENCY_LEAST, _LATENCY_MOST, number=occurrence)
         answer = self._plan.consult(address.subject, operation, occurrence)
         if answer.kind is not AnswerKind.TRUE or answer.delay:
             self._tell(f"call-disturbed/{port}", f"{operation} {occurrence}", address, answer)
@@ -106,7 +112,7 @@ class Door:
         if answer.kind is AnswerKind.FAIL:
             raise OperationFailedError(operation, answer.cause)
         if answer.kind is AnswerKind.HANG:
-            await Wait(sim.event())
+            await wait(sim.event())
         world = self._world
         if world.outages:
             self._look_for_outage(port, operation, address)
@@ -220,9 +226,9 @@ class _Proxy:
         method = getattr(self._implementation, operation)
         door, port, address_of = self._door, self._port, self._implementation.address
 
-        async def call(*args: Any, **kwargs: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
             address = address_of(operation, args, kwargs)
-            return await door.perform(port, operation, address, lambda: method(*args, **kwargs))
+            return door.perform(port, operation, address, lambda: method(*args, **kwargs))
 
         setattr(self, operation, call)
         return call

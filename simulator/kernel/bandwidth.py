@@ -6,7 +6,7 @@ from simpy.events import Event
 
 from reference_engine.model.units import SECOND, ByteCount, Duration
 from simulator.kernel.simulation import Simulation
-from simulator.kernel.task import Wait
+from simulator.kernel.task import wait
 
 _SHORTEST: Final = 1  # microsecond: a transfer never ends in the instant at which it begins
 
@@ -33,7 +33,7 @@ class SharedLink:
         self._left[done] = amount * SECOND
         self._plan()
         try:
-            await Wait(done)
+            await wait(done)
         finally:
             if not self._sim.closed and done in self._left:
                 self._settle()
@@ -48,14 +48,22 @@ class SharedLink:
 
     def _settle(self) -> None:
         """Account for what has passed since the last change of the sharing."""
-        now = self._sim.now()
-        passed = (now - self._since) * self.rate // max(1, len(self._left))
+        for transfer in self._finished():
+            transfer.succeed()
+
+    def _finished(self) -> list[Event]:
+        """Account for what has passed, and return the transfers that are over."""
+        now, left = self._sim.now(), self._left
+        passed = (now - self._since) * self.rate // max(1, len(left))
         self._since = now
-        for transfer in list(self._left):
-            self._left[transfer] -= passed
-            if self._left[transfer] <= 0:
-                del self._left[transfer]
-                transfer.succeed()
+        over: list[Event] = []
+        for transfer in left:
+            left[transfer] -= passed
+            if left[transfer] <= 0:
+                over.append(transfer)
+        for transfer in over:
+            del left[transfer]
+        return over
 
     def _plan(self) -> None:
         self._round += 1
@@ -67,7 +75,15 @@ class SharedLink:
 
         def wake(_: Event) -> None:
             if planned == self._round and not self._sim.closed:
-                self._settle()
+                over = self._finished()
+                if len(over) != 1:
+                    # In which order they are told is drawn.
+                    for transfer in over:
+                        transfer.succeed()
+                    self._plan()
+                    return
+                tie = self._sim.tie()
                 self._plan()
+                self._sim.happen(over[0], tie)
 
         self._sim.timer(Duration(wait)).callbacks.append(wake)

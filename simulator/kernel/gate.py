@@ -3,7 +3,7 @@
 from simpy.events import Event
 
 from simulator.kernel.simulation import Simulation
-from simulator.kernel.task import Wait
+from simulator.kernel.task import wait
 
 
 class Gate:
@@ -34,4 +34,4 @@ class Gate:
         while self._waiting is not None:
             turn = self._sim.event()
             self._waiting.append(turn)
-            await Wait(turn)
+            await wait(turn)

@@ -11,7 +11,7 @@ from reference_engine.model.errors import DeadlineExceededError
 from reference_engine.model.units import Duration, Instant
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.streams import Stream
-from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, Wait
+from simulator.kernel.task import SimNode, SimTask, TaskCancelledError, wait
 
 Result = TypeVar("Result")
 
@@ -103,7 +103,7 @@ class _Group:
         while any(not child.done for child in self._children):
             waited = next(child for child in self._children if not child.done)
             try:
-                await Wait(waited.ended)
+                await wait(waited.ended)
             except TaskCancelledError as outer:
                 if outer.scope is not self:
                     cancelled = outer
@@ -141,7 +141,7 @@ class _Semaphore:
         turn = self._sim.event()
         self._queue.append(turn)
         try:
-            await Wait(turn)
+            await wait(turn)
         except BaseException:
             if turn.triggered:
                 self._hand_on()

@@ -23,10 +23,13 @@ def mix(value: int, /) -> int:
     return value ^ (value >> 31)
 
 
+def _named(parts: tuple[str | int, ...]) -> bytes:
+    return "".join([f"{type(part).__name__}:{part}\0" for part in parts]).encode()
+
+
 def key_of(*parts: str | int) -> int:
     """Return 64 bits that stand for the named parts."""
-    named = "".join([f"{type(part).__name__}:{part}\0" for part in parts]).encode()
-    return int.from_bytes(hashlib.blake2b(named, digest_size=8).digest(), "little")
+    return int.from_bytes(hashlib.blake2b(_named(parts), digest_size=8).digest(), "little")
 
 
 class Stream:
@@ -52,13 +55,6 @@ class Stream:
         """Return a whole number in `[low, high]`."""
         return low + self.below(high - low + 1)
 
-    @staticmethod
-    def pair_between(low: int, high: int, /, *, name: tuple[str | int, ...]) -> tuple[int, int]:
-        """Return the first two whole numbers in `[low, high]` of the stream of this name."""
-        key, span = key_of(*name), high - low + 1
-        first, second = mix(key ^ _STRIDE), mix(key ^ (2 * _STRIDE & _MASK))
-        return low + ((first * span) >> 64), low + ((second * span) >> 64)
-
     def chance(self, per_mille: int, /) -> bool:
         """Return True in `per_mille` of a thousand draws."""
         return self.below(1000) < per_mille
@@ -66,6 +62,23 @@ class Stream:
     def token(self) -> str:
         """Return 32 hexadecimal digits."""
         return f"{self.bits():016x}{self.bits():016x}"
+
+
+class NumberedStreams:
+    """The streams whose names are one beginning and a number: what they share is hashed once."""
+
+    __slots__ = ("_begun",)
+
+    def __init__(self, *name: str | int) -> None:
+        self._begun = hashlib.blake2b(_named(name), digest_size=8)
+
+    def pair_between(self, low: int, high: int, /, *, number: int) -> tuple[int, int]:
+        """Return the first two whole numbers in `[low, high]` of the stream of this number."""
+        named = self._begun.copy()
+        named.update(b"int:%d\0" % number)
+        key, span = int.from_bytes(named.digest(), "little"), high - low + 1
+        first, second = mix(key ^ _STRIDE), mix(key ^ (2 * _STRIDE & _MASK))
+        return low + ((first * span) >> 64), low + ((second * span) >> 64)
 
 
 def _mixed(values: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
-from types import CoroutineType
+from types import CoroutineType, coroutine
 from typing import TYPE_CHECKING, Any
 
 from simpy.events import URGENT, Event
@@ -19,16 +19,10 @@ class TaskCancelledError(BaseException):
         self.scope = scope
 
 
-class Wait:
-    """Awaits one SimPy event: `value = await Wait(event)`."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self, event: Event, /) -> None:
-        self._event = event
-
-    def __await__(self) -> Generator[Event, Any, Any]:
-        return (yield self._event)
+@coroutine
+def wait(event: Event, /) -> Generator[Event, Any, Any]:
+    """Go on when a SimPy event has happened, with its value."""
+    return (yield event)
 
 
 def first_wait(coro: Coroutine[Any, Any, Any], /) -> Event:
@@ -75,6 +69,7 @@ class SimTask:
     __slots__ = (
         "_cancels",
         "_coro",
+        "_end_tie",
         "_inner",
         "_resume",
         "_sim",
@@ -110,6 +105,9 @@ class SimTask:
         self.value: Any = None
         self.error: BaseException | None = None
         self._cancels: list[object] = []
+        self._end_tie = 0
+        """Once its end is about to be told: how that is ordered among what else happens then."""
+
         self.ended: Event = Event(sim.env)
         # One bound method for the task's life: removing it from a list compares by identity.
         self._resume: Callable[[Event], None] = self._step
@@ -147,6 +145,9 @@ class SimTask:
             sim.current = None
         if self._cancels and not self.done:
             self._deliver()
+        if self._end_tie:
+            tie, self._end_tie = self._end_tie, 0
+            sim.happen(self.ended, tie)
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         if self.done:
@@ -156,7 +157,7 @@ class SimTask:
         self.node.tasks.pop(self, None)
         if error is not None and not self.joined and not isinstance(error, TaskCancelledError):
             self._sim.fail(self, error)
-        self.ended.succeed()
+        self._end_tie = self._sim.tie()
 
     def standing(self) -> tuple[tuple[str, int], ...]:
         """Return where the task stands: each coroutine that it is in, and how far that has come."""

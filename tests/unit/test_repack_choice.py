@@ -6,6 +6,7 @@ import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.units import ByteCount
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.repack_rule import RepackRule, choose
 from reference_engine.repository.repository import INLINE
 from reference_engine.repository.usage import ObjectUse, Usage
@@ -18,7 +19,8 @@ def test_use_is_counted_to_the_piece() -> None:
     async def scenario() -> None:
         store = MemoryStore()
         repository = await scattered(store)
-        usage = Usage(store, repository.header, executor=INLINE)
+        manifests = ManifestReader(store, repository.header)
+        usage = Usage(store, repository.header, manifests=manifests, executor=INLINE)
         for entry in await repository.commits():
             await usage.add(entry)
         uses = {use.name: use for use in await usage.measured()}
