@@ -12,6 +12,7 @@ from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.local_cache import LocalCache
+from reference_engine.ports.object_locks import ObjectLocks, locks_of
 from reference_engine.ports.runtime import Executor, Runtime
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
@@ -20,7 +21,8 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.header import HEADER_NAME
 from reference_engine.repository.keys.errors import NoEncryptedRepositoryError, NotEncryptedError
-from reference_engine.repository.opening import PLAIN, Features, is_key_object
+from reference_engine.repository.keys.slots import is_slot_object
+from reference_engine.repository.opening import PLAIN, Features
 from reference_engine.repository.repository import NO_SETTINGS, Repository
 from reference_engine.repository.segmented_store import parity_name
 from reference_engine.repository.settings import Settings
@@ -58,14 +60,16 @@ def open_store(place: str, /) -> Store:
             f"a repository cannot be kept at {scheme}://", "name a directory or s3://bucket/prefix"
         )
     try:
-        from reference_engine.adapters import bucket, object_store  # noqa: PLC0415 - needs an extra
+        from reference_engine.adapters import (  # noqa: PLC0415 - needs an extra
+            bucket,
+            object_store,
+            patience,
+        )
     except ModuleNotFoundError as error:
         raise InputRefusedError(
             f"{place} needs the package {error.name}", "install it by: pip install 'twinshot[s3]'"
         ) from error
-    return object_store.ObjectStore(
-        bucket.BucketPlace.parse(place), patience=object_store.Patience()
-    )
+    return object_store.ObjectStore(bucket.BucketPlace.parse(place), patience=patience.Patience())
 
 
 @contextlib.contextmanager
@@ -91,6 +95,11 @@ class CountingStore(Store):
         if created:
             self.created = ByteCount(self.created + len(content))
         return created
+
+    @property
+    def locks(self) -> ObjectLocks | None:
+        """The store's."""
+        return locks_of(self._store)
 
     async def make_durable(self, name: str, /) -> None:
         """Do what the store does."""
@@ -223,7 +232,7 @@ async def create_repository(
     present = await store.names("")
     if HEADER_NAME in present:
         raise RepositoryExistsError
-    others = [name for name in present if not is_key_object(name)]
+    others = [name for name in present if not is_slot_object(name)]
     stranger = others[0] if stranger is None and others else stranger
     if stranger is not None:
         raise RepositoryForeignError(f"it holds {stranger}")

@@ -16,19 +16,22 @@ import pytest
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.adapters.files.disk_files import DiskFiles
 from reference_engine.app.exit_codes import exit_code_of
-from reference_engine.model.errors import TransientError
+from reference_engine.model.errors import ObjectLockedError, TransientError
 from reference_engine.model.extents import ExtentSet
 from reference_engine.model.identity import MachineId, RecoveryPointId
-from reference_engine.model.units import SECOND, ByteCount, Duration
+from reference_engine.model.units import HOUR, SECOND, ByteCount, Duration, Instant
+from reference_engine.ports.object_locks import LockMode, LockRule, locks_of
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.repository import Repository
+from reference_engine.repository.repository import NO_SETTINGS, Repository
+from reference_engine.repository.settings import Settings
 from reference_engine.verification.integrity import Verdict, verify_points
 from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
-from tests.servers.object_server import BUCKET, ObjectServer, variables
+from tests.servers.object_server import BUCKET, LOCKED_BUCKET, ObjectServer, variables
 from tests.strategies.file_backups import back_up_all
 
 if TYPE_CHECKING:
-    from reference_engine.adapters.object_store import ObjectStore, Patience
+    from reference_engine.adapters.object_store import ObjectStore
+    from reference_engine.adapters.patience import Patience
 
 TWINSHOT = (sys.executable, "-m", "reference_engine.app.command_line")
 
@@ -74,10 +77,13 @@ class Site:
             bucket.BucketPlace.parse(self.address), patience=patience or quick()
         )
 
-    async def create(self) -> None:
+    async def create(self, settings: Settings = NO_SETTINGS) -> None:
         """Make an empty repository, undisturbed."""
         await Repository.create(
-            self.store(self.server.port), identity_token="ab" * 16, block_size=ByteCount(16384)
+            self.store(self.server.port),
+            identity_token="ab" * 16,
+            block_size=ByteCount(16384),
+            settings=settings,
         )
 
     async def back_up(self, store: "ObjectStore", runtime: Runtime) -> RecoveryPointId:
@@ -101,7 +107,7 @@ class Site:
 
 def quick() -> "Patience":
     """Return the patience of a test: hours become seconds."""
-    from reference_engine.adapters.object_store import Patience  # noqa: PLC0415 - needs an extra
+    from reference_engine.adapters.patience import Patience  # noqa: PLC0415 - needs an extra
 
     return Patience(
         answer=Duration(2 * SECOND),
@@ -171,6 +177,45 @@ def test_one_fault_at_any_request_changes_nothing(site: Site, fault: Fault) -> N
                 break
             number += 1
         assert 8 < number < 100, "every request had its turn"
+
+    on_asyncio(scenario)
+
+
+@pytest.mark.parametrize("fault", [Fault.REFUSE_503, Fault.RESET_AFTER, Fault.CUT])
+def test_what_is_locked_is_put_once_whatever_fails(site: Site, fault: Fault) -> None:
+    """A fifth of the requests is spoilt: each object is there in one version, and locked."""
+    chance = random.Random(1)  # noqa: S311 - no cryptography
+    site.server.make_locked_bucket()
+    site.address = f"s3://{LOCKED_BUCKET}/{site.root.name}"
+    lock = Settings(immutable_for=Duration(HOUR), object_lock=LockMode.GOVERNANCE)
+
+    async def scenario(runtime: Runtime) -> None:
+        await site.create(lock)
+        site.proxy.plan = lambda _: fault if chance.random() < 0.2 else Fault.NONE
+        images = [site.write(1, 128 << 10)]
+        await site.back_up(site.store(site.proxy.port), runtime)
+        store = site.store(site.proxy.port)
+        locks = locks_of(store)
+        assert locks is not None
+        locks.begin(LockRule(mode=lock.object_lock or LockMode.COMPLIANCE, period=Duration(HOUR)))
+        names = await store.names("")
+        later = Instant(locks.now() // SECOND * SECOND + 100 * HOUR)
+        await locks.extend(names, until=later)
+        with pytest.raises(ObjectLockedError):
+            await store.delete("repository.json")
+
+        assert site.proxy.spoiled
+        direct = site.store(site.server.port)
+        assert list((await site.images(direct)).values()) == images
+        found = site.server.client().list_object_versions(
+            Bucket=LOCKED_BUCKET, Prefix=f"{site.root.name}/"
+        )
+        keys = [each["Key"] for each in found["Versions"] if "/~" not in each["Key"]]
+        assert sorted(keys) == [f"{site.root.name}/{name}" for name in names]
+        assert "DeleteMarkers" not in found
+        again = locks_of(direct)
+        assert again is not None
+        assert [await again.until(name) for name in names] == [later] * len(names)
 
     on_asyncio(scenario)
 
@@ -262,7 +307,7 @@ def test_a_server_that_comes_back_is_waited_for(site: Site) -> None:
 
 def test_a_server_that_stays_away_ends_the_backup(site: Site) -> None:
     """The backup ends as unreachable; what was there before is there when the server is back."""
-    from reference_engine.adapters.object_store import Patience  # noqa: PLC0415 - needs an extra
+    from reference_engine.adapters.patience import Patience  # noqa: PLC0415 - needs an extra
 
     first = site.write(1)
     brief = Patience(answer=Duration(2 * SECOND), outage=Duration(2 * SECOND))
