@@ -17,6 +17,21 @@ from obstore.exceptions import (
 from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.model.errors import OperationFailedError, TwinshotError
 
+CREATOR: Final = "twinshot-create"
+"""The metadata of an object that tells whose put it came from."""
+
+
+class ServiceAnswer(OSError):  # noqa: N818 - whether it is an error is for the caller to say
+    """What a service said to a request that the client cannot make; no status: nothing came."""
+
+    def __init__(self, status: int | None, code: str, said: str, /) -> None:
+        super().__init__(status, code, said)
+        self.status, self.code, self.said = status, code, said
+
+    def __str__(self) -> str:
+        return self.said
+
+
 Answer = BaseError | OSError
 """Everything that the client raises: absent objects come as FileNotFoundError."""
 
@@ -63,12 +78,17 @@ _SILENCES: Final = (
 
 def is_absent(error: Answer, /) -> bool:
     """Return whether the service said that it has no such object: the object, not the bucket."""
+    if isinstance(error, ServiceAnswer):
+        # An answer to HEAD has no body that could tell the object from the bucket.
+        return error.code in {"NoSuchKey", "NoSuchVersion", "404"}
     return isinstance(error, FileNotFoundError) and _code(error) == "NoSuchKey"
 
 
 def is_present(error: Answer, /) -> bool:
     """Return whether a conditional put was refused because the object exists."""
     # 409 says that another request for the name is under way: nothing is decided yet.
+    if isinstance(error, ServiceAnswer):
+        return error.status == 412
     return isinstance(error, AlreadyExistsError) and _status(error) != 409
 
 
@@ -85,6 +105,8 @@ def is_answer(error: Answer, /) -> bool:
 def explained(error: Answer | TimeoutError, /, *, doing: str, place: str) -> TwinshotError:
     """Return our error for the client's: refused for good, or worth another attempt."""
     status, code, text = _status(error), _code(error), str(error)
+    if isinstance(error, ServiceAnswer) and status is not None:
+        text = f"<Message>{text}</Message>"
     if isinstance(error, TimeoutError):
         return OperationFailedError(doing, "no answer in time")
     if status is None and any(word in text for word in _NO_CREDENTIALS):
@@ -108,11 +130,15 @@ def _passes(error: Answer, status: int | None, code: str) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
+    if isinstance(error, ServiceAnswer):
+        return error.status
     found = _STATUS.search(str(error))
     return int(found[1]) if found else None
 
 
 def _code(error: BaseException) -> str:
+    if isinstance(error, ServiceAnswer):
+        return error.code
     found = _CODE.search(str(error))
     return found[1] if found else ""
 

@@ -7,72 +7,42 @@ A put whose answer is lost may have landed, or may land yet. Every create theref
 with a token of its own, and looks for it before it tries again. The client's own repetitions are
 switched off for puts: behind them a lost answer could not be told from another writer's object.
 
-Everything ends in bounded time: one request by `answer` and its size, all attempts together by how
-long the service may be out. Once it was out for longer, each operation tries just once, briefly.
+With `locks` begun, puts and deletions go through them: the client knows no headers of its own.
 """
 
-import asyncio  # noqa: TID251 - adapters are where answers from outside meet the event loop
 import os
 import re
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
 import obstore
 from obstore.exceptions import BaseError
 
 from reference_engine.adapters.bucket import BucketPlace, client_of
+from reference_engine.adapters.bucket_locks import LOCK_PROBE, BucketLocks
 from reference_engine.adapters.object_answers import (
-    explained,
+    CREATOR,
+    ServiceAnswer,
     is_absent,
-    is_answer,
     is_beyond,
     is_present,
 )
+from reference_engine.adapters.patience import Patience, PatientService
 from reference_engine.adapters.store_errors import StoreUnusableError
-from reference_engine.model.errors import (
-    CorruptionError,
-    OperationFailedError,
-    TransientError,
-    TwinshotError,
-)
-from reference_engine.model.units import KIB, SECOND, ByteCount, Duration
+from reference_engine.model.errors import CorruptionError, OperationFailedError
+from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
-
-Result = TypeVar("Result")
 
 _NAME: Final = re.compile(r"[a-z0-9-][a-z0-9.-]*(/[a-z0-9-][a-z0-9.-]*)*")
 _PROBE: Final = "~conditional-put"
 """`~` is no part of any object's name. It stays: the next process proves the same by one put."""
 
-_CREATOR: Final = "twinshot-create"
-_SLOWEST: Final = ByteCount(256 * KIB)
-"""Bytes a second: a pack on a line of 2 Mbit/s must not be given up as hanging."""
+_PROBES: Final = (_PROBE, LOCK_PROBE)
 
 _PUT_MAX: Final = ByteCount(5 * 1024 * 1024 * KIB)
 """What S3 takes in one put."""
 
-_PAUSE_FIRST: Final = 0.2
-_PAUSE_MAX: Final = 5.0
 _PAGE_RETRIES: Final = 4
 """A listing of a million objects is a thousand pages; one lost page must not lose them all."""
-
-
-class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """How long to wait for a service that does not answer."""
-
-    answer: Duration = Duration(30 * SECOND)
-    """For one answer, beside the time that its bytes take."""
-
-    outage: Duration = Duration(60 * SECOND)
-    """From its first failure on, for a service that did answer before; as long for one operation
-    that goes on failing while others are answered."""
-
-    stranger: Duration = Duration(5 * SECOND)
-    """For a service that never answered: most likely its address is wrong."""
-
-    farewell: Duration = Duration(3 * SECOND)
-    """For one answer once the outage has lasted too long."""
 
 
 class ObjectStore(BlobStore):
@@ -80,12 +50,12 @@ class ObjectStore(BlobStore):
 
     def __init__(self, place: BucketPlace, /, *, patience: Patience) -> None:
         self._place = str(place)
-        self._patience = patience
+        self._service = PatientService(self._place, patience)
         self._client = client_of(place, retries=0)
         self._lister = client_of(place, retries=_PAGE_RETRIES)
         self._proven = False
-        self._answered = False
-        self._out_since: float | None = None
+        self.locks = BucketLocks(place, self._service)
+        """Locks of single objects, for buckets that have them; nothing is locked before `begin`."""
 
     async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Store `content` durably under `name`; return False, changing nothing, if it exists.
@@ -115,17 +85,17 @@ class ObjectStore(BlobStore):
 
         async def ask() -> bytes | None:
             try:
-                async with self._limit(0):
+                async with self._service.limit(0):
                     found = await obstore.get_async(self._client, name)
             except FileNotFoundError as error:
                 if is_absent(error):
                     return None
                 raise
-            async with self._limit(found.meta["size"]):
+            async with self._service.limit(found.meta["size"]):
                 content = bytes(await found.bytes_async())
             return _whole(content, found.meta["size"], name)
 
-        return await self._asked(f"reading {self._place}/{name}", ask)
+        return await self._service.asked(f"reading {self._place}/{name}", ask)
 
     async def read_range(self, name: str, /, *, offset: int, length: int) -> bytes:
         """Return `length` bytes from `offset`.
@@ -140,7 +110,7 @@ class ObjectStore(BlobStore):
             first = offset if length else max(0, offset - 1)
             span = (first, max(offset + length, first + 1))
             try:
-                async with self._limit(length):
+                async with self._service.limit(length):
                     found = await obstore.get_async(self._client, name, options={"range": span})
                     content = bytes(await found.bytes_async())
             except (BaseError, OSError) as error:
@@ -155,7 +125,7 @@ class ObjectStore(BlobStore):
                 raise CorruptionError(f"object {name} ends at byte {found.meta['size']}")
             return _whole(content, span[1] - first, name)[offset - first :] if length else b""
 
-        return await self._asked(f"reading {self._place}/{name}", ask)
+        return await self._service.asked(f"reading {self._place}/{name}", ask)
 
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending.
@@ -180,24 +150,28 @@ class ObjectStore(BlobStore):
         """Remove an object; true also where there is none.
 
         Raises:
-            StoreUnusableError: no bucket, no permission, a retention lock.
+            StoreUnusableError: no bucket, no permission.
+            ObjectLockedError: a lock keeps it, and locks have begun.
             OperationFailedError: it may or may not be gone.
         """
+        if self.locks.rule is not None:
+            await self.locks.erase(name)
+            return
 
         async def ask() -> None:
             try:
-                async with self._limit(0):
+                async with self._service.limit(0):
                     await obstore.delete_async(self._client, name)
             except FileNotFoundError as error:
                 if not is_absent(error):
                     raise
 
-        await self._asked(f"deleting {self._place}/{name}", ask)
+        await self._service.asked(f"deleting {self._place}/{name}", ask)
 
     async def stranger(self) -> str | None:
         """Return the name of something below the prefix that is no object of ours, if any."""
         listed = await self._listed("")
-        return next((n for n, _ in listed if not _NAME.fullmatch(n) and n != _PROBE), None)
+        return next((n for n, _ in listed if not _NAME.fullmatch(n) and n not in _PROBES), None)
 
     async def _listed(self, directory: str) -> tuple[tuple[str, int], ...]:
         """Return every name and size below `directory`, each page of them received."""
@@ -206,14 +180,14 @@ class ObjectStore(BlobStore):
             found: list[tuple[str, int]] = []
             pages = obstore.list(self._lister, prefix=directory or None, chunk_size=1000)
             while True:
-                async with self._limit(0):
+                async with self._service.limit(0):
                     try:
                         page = await anext(pages)
                     except StopAsyncIteration:
                         return tuple(sorted(found))
                 found += [(each["path"], each["size"]) for each in page]
 
-        return await self._asked(f"listing {self._place}", ask)
+        return await self._service.asked(f"listing {self._place}", ask)
 
     async def _put(self, name: str, content: bytes) -> bool:
         token = os.urandom(16).hex()
@@ -224,33 +198,39 @@ class ObjectStore(BlobStore):
             if uncertain and (creator := await self._creator(name)) is not None:
                 return creator == token
             try:
-                async with self._limit(len(content)):
-                    await obstore.put_async(
-                        self._client,
-                        name,
-                        content,
-                        mode="create",
-                        use_multipart=False,
-                        attributes={_CREATOR: token},
-                    )
-            except (BaseError, TimeoutError) as error:
-                if not isinstance(error, BaseError) or not is_present(error):
+                if self.locks.rule is not None and name != _PROBE:
+                    await self.locks.put(name, content, token)
+                else:
+                    await self._put_once(name, content, token)
+            except (BaseError, ServiceAnswer, TimeoutError) as error:
+                if isinstance(error, TimeoutError) or not is_present(error):
                     uncertain = True
                     raise
                 # A lost put may have landed after we looked for it.
                 return uncertain and await self._creator(name) == token
             return True
 
-        return await self._asked(f"writing {self._place}/{name}", ask)
+        return await self._service.asked(f"writing {self._place}/{name}", ask)
+
+    async def _put_once(self, name: str, content: bytes, token: str) -> None:
+        async with self._service.limit(len(content)):
+            await obstore.put_async(
+                self._client,
+                name,
+                content,
+                mode="create",
+                use_multipart=False,
+                attributes={CREATOR: token},
+            )
 
     async def _creator(self, name: str) -> str | None:
         """Return the token of whoever created the object, or None where there is none."""
         try:
-            async with self._limit(0):
+            async with self._service.limit(0):
                 found = await obstore.get_async(self._client, name, options={"head": True})
         except FileNotFoundError:
             return None
-        return str(found.attributes.get(_CREATOR, ""))
+        return str(found.attributes.get(CREATOR, ""))
 
     async def _prove_conditional_put(self) -> None:
         """Make sure, once, that the service refuses to create what exists.
@@ -268,61 +248,6 @@ class ObjectStore(BlobStore):
                 "use a service that has conditional puts",
             )
         self._proven = True
-
-    async def _asked(self, doing: str, ask: Callable[[], Awaitable[Result]]) -> Result:
-        """Return the answer; a failure that may pass is met with patience."""
-        pause = _PAUSE_FIRST
-        failing_since: float | None = None
-        while True:
-            try:
-                answer = await ask()
-            except CorruptionError:
-                self._note_answer()
-                raise
-            except (BaseError, OSError, TransientError) as error:
-                failure: TwinshotError
-                if isinstance(error, TransientError):
-                    failure = error
-                else:
-                    # A service that is starting answers 500: it is no stranger, only not ready.
-                    self._answered = self._answered or is_answer(error)
-                    failure = explained(error, doing=doing, place=self._place)
-                if not isinstance(failure, TransientError):
-                    raise failure from error
-                if failing_since is None:
-                    failing_since = asyncio.get_running_loop().time()
-                if self._is_lost() or self._is_over(failing_since):
-                    raise failure from error
-            else:
-                self._note_answer()
-                return answer
-            # Engines that lost one service together should not come back in step.
-            await asyncio.sleep(pause * (0.5 + os.urandom(1)[0] / 512))
-            pause = min(2 * pause, _PAUSE_MAX)
-
-    def _note_answer(self) -> None:
-        self._answered, self._out_since = True, None
-
-    def _is_lost(self) -> bool:
-        """Note a failure; return whether failures have gone on for too long by now."""
-        if self._out_since is None:
-            self._out_since = asyncio.get_running_loop().time()
-        return self._was_lost()
-
-    def _was_lost(self) -> bool:
-        """Return whether the service has failed for too long to be waited for."""
-        return self._out_since is not None and self._is_over(self._out_since)
-
-    def _is_over(self, since: float) -> bool:
-        """Return whether what has failed since then has failed for too long."""
-        limit = self._patience.outage if self._answered else self._patience.stranger
-        return asyncio.get_running_loop().time() - since >= limit / SECOND
-
-    def _limit(self, size: int) -> asyncio.Timeout:
-        """Return the limit of one request that carries `size` bytes."""
-        if self._was_lost():
-            return asyncio.timeout(self._patience.farewell / SECOND)
-        return asyncio.timeout(self._patience.answer / SECOND + size / _SLOWEST)
 
 
 def _whole(content: bytes, length: int, name: str) -> bytes:

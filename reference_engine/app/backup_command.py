@@ -18,6 +18,7 @@ from reference_engine.app.local_cache import NoCache, local_cache
 from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     CountingStore,
+    Requests,
     open_or_create_repository,
     open_store,
 )
@@ -175,11 +176,11 @@ async def _backup(
             rate=request.rate,
             latency_budget=request.latency_budget,
         )
-    _report(point, store.created, output)
+    _report(point, store.created, store.requests, output)
     return ExitCode.OK
 
 
-def _report(point: RecoveryPoint, stored: ByteCount, output: Output) -> None:
+def _report(point: RecoveryPoint, stored: ByteCount, requests: Requests, output: Output) -> None:
     read = sum(record.bytes_read for record in point.disks)
     sent = sum(record.bytes_sent for record in point.disks)
     for record in point.disks:
@@ -206,5 +207,6 @@ def _report(point: RecoveryPoint, stored: ByteCount, output: Output) -> None:
         bytes_read=read,
         bytes_sent=sent,
         bytes_stored=stored,
+        requests=msgspec.to_builtins(requests),
         exit_code=int(ExitCode.OK),
     )

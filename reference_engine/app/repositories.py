@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from reference_engine.adapters.directory_store import DirectoryStore
 from reference_engine.app.credentials import Keyholder
 from reference_engine.app.output import Output
@@ -12,6 +14,7 @@ from reference_engine.model.errors import InputRefusedError, TwinshotError
 from reference_engine.model.units import KIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.local_cache import LocalCache
+from reference_engine.ports.object_locks import ObjectLocks, locks_of
 from reference_engine.ports.runtime import Executor, Runtime
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
@@ -20,10 +23,14 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.header import HEADER_NAME
 from reference_engine.repository.keys.errors import NoEncryptedRepositoryError, NotEncryptedError
-from reference_engine.repository.opening import PLAIN, Features, is_key_object
+from reference_engine.repository.keys.slots import is_slot_object
+from reference_engine.repository.opening import PLAIN, Features
 from reference_engine.repository.repository import NO_SETTINGS, Repository
 from reference_engine.repository.segmented_store import parity_name
 from reference_engine.repository.settings import Settings
+
+_PAGE: Final = 1000
+"""How many names a service puts on a page of a listing."""
 
 BLOCK_SIZE: Final = ByteCount(64 * KIB)
 """Large enough for a small map; a random write of a guest costs a sixteenth of it."""
@@ -36,11 +43,15 @@ class Store(BlobStore, Protocol):
         """Return the name of something there that is no object of ours, if any."""
 
 
-class Opened(NamedTuple):
-    """A repository, and the store that it is in."""
+class Requests(msgspec.Struct, frozen=True, kw_only=True):
+    """What a store was asked, as a service bills it: one request each, but for listings."""
 
-    repository: Repository
-    store: Store
+    put: int = 0
+    get: int = 0
+    list: int = 0
+    """Pages of a thousand names."""
+
+    delete: int = 0
 
 
 def open_store(place: str, /) -> Store:
@@ -58,14 +69,16 @@ def open_store(place: str, /) -> Store:
             f"a repository cannot be kept at {scheme}://", "name a directory or s3://bucket/prefix"
         )
     try:
-        from reference_engine.adapters import bucket, object_store  # noqa: PLC0415 - needs an extra
+        from reference_engine.adapters import (  # noqa: PLC0415 - needs an extra
+            bucket,
+            object_store,
+            patience,
+        )
     except ModuleNotFoundError as error:
         raise InputRefusedError(
             f"{place} needs the package {error.name}", "install it by: pip install 'twinshot[s3]'"
         ) from error
-    return object_store.ObjectStore(
-        bucket.BucketPlace.parse(place), patience=object_store.Patience()
-    )
+    return object_store.ObjectStore(bucket.BucketPlace.parse(place), patience=patience.Patience())
 
 
 @contextlib.contextmanager
@@ -79,18 +92,33 @@ def naming(place: str) -> Iterator[None]:
 
 
 class CountingStore(Store):
-    """A store that remembers how many bytes were created in it."""
+    """A store that remembers how many bytes were created in it, and what it was asked.
+
+    What the store asks a service besides, and again after a failure, is not counted.
+    """
 
     def __init__(self, store: Store, /) -> None:
         self._store = store
+        self._asked = {"put": 0, "get": 0, "list": 0, "delete": 0}
         self.created = ByteCount(0)
+
+    @property
+    def requests(self) -> Requests:
+        """What the store was asked so far."""
+        return Requests(**self._asked)
 
     async def create(self, name: str, content: bytes | bytearray, /) -> bool:
         """Create the object, and count it."""
+        self._asked["put"] += 1
         created = await self._store.create(name, content)
         if created:
             self.created = ByteCount(self.created + len(content))
         return created
+
+    @property
+    def locks(self) -> ObjectLocks | None:
+        """The store's."""
+        return locks_of(self._store)
 
     async def make_durable(self, name: str, /) -> None:
         """Do what the store does."""
@@ -102,27 +130,45 @@ class CountingStore(Store):
 
     async def read(self, name: str, /) -> bytes | None:
         """Return what the store returns."""
+        self._asked["get"] += 1
         return await self._store.read(name)
 
     async def read_range(self, name: str, /, *, offset: int, length: int) -> bytes:
         """Return what the store returns."""
+        self._asked["get"] += 1
         return await self._store.read_range(name, offset=offset, length=length)
 
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return what the store returns."""
-        return await self._store.names(prefix)
+        found = await self._store.names(prefix)
+        self._asked["list"] += _pages(len(found))
+        return found
 
     async def sizes(self, prefix: str, /) -> dict[str, int]:
         """Return what the store returns."""
-        return await self._store.sizes(prefix)
+        found = await self._store.sizes(prefix)
+        self._asked["list"] += _pages(len(found))
+        return found
 
     async def delete(self, name: str, /) -> None:
         """Do what the store does."""
+        self._asked["delete"] += 1
         await self._store.delete(name)
 
     async def stranger(self) -> str | None:
         """Return what the store returns."""
         return await self._store.stranger()
+
+
+class Opened(NamedTuple):
+    """A repository, and the store that it is in."""
+
+    repository: Repository
+    store: CountingStore
+
+
+def _pages(names: int) -> int:
+    return max(1, -(-names // _PAGE))
 
 
 async def open_repository(place: str, executor: Executor, holder: Keyholder, /) -> Repository:
@@ -142,7 +188,7 @@ async def open_with_store(place: str, executor: Executor, holder: Keyholder, /) 
         RefusedError, LogDamagedError: as `open_repository`.
     """
     # A place that cannot be understood may hold a password: it is not named as the others are.
-    store = open_store(place)
+    store = CountingStore(open_store(place))
     with naming(place):
         return Opened(await open_in(store, executor, holder), store)
 
@@ -223,7 +269,7 @@ async def create_repository(
     present = await store.names("")
     if HEADER_NAME in present:
         raise RepositoryExistsError
-    others = [name for name in present if not is_key_object(name)]
+    others = [name for name in present if not is_slot_object(name)]
     stranger = others[0] if stranger is None and others else stranger
     if stranger is not None:
         raise RepositoryForeignError(f"it holds {stranger}")

@@ -5,13 +5,14 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 
+import msgspec
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.app.repositories import open_repository
+from reference_engine.app.repositories import Opened, open_with_store
 from reference_engine.app.restoring.holes import Holes
 from reference_engine.app.restoring.images import image_directory, image_paths, image_writer
 from reference_engine.app.restoring.onto import described, restore_onto
@@ -23,7 +24,6 @@ from reference_engine.model.identity import DiskId
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.reader import PointReader
-from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_range
 
 _READERS: Final = 2
@@ -79,21 +79,23 @@ def restore(
 
 
 async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(request.repository, runtime, Keyholder(request.keys))
+    opened = await open_with_store(request.repository, runtime, Keyholder(request.keys))
+    repository = opened.repository
     label = select_point(await point_labels(repository), request.point)
     try:
-        return await _write(repository, label, request, runtime, output)
+        return await _write(opened, label, request, runtime, output)
     except CorruptionError as error:
         raise await repository.manifests.explained(label.point, error) from error
 
 
 async def _write(
-    repository: Repository,
+    opened: Opened,
     label: PointLabel,
     request: Request,
     runtime: Runtime,
     output: Output,
 ) -> ExitCode:
+    repository = opened.repository
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
     if len(disks) > 1 and (request.is_onto or request.span is not None):
@@ -125,7 +127,13 @@ async def _write(
         output.say(f"{sized(holes.total)} could not be read; {request.holes} says which")
     for name, sectors in sorted(repository.mended.items()):
         output.remark(f"{name}: {sectors} damaged sectors, restored from parity")
-    output.summary(point=label.point, disks=len(disks), bytes_lost=holes.total, exit_code=int(code))
+    output.summary(
+        point=label.point,
+        disks=len(disks),
+        bytes_lost=holes.total,
+        requests=msgspec.to_builtins(opened.store.requests),
+        exit_code=int(code),
+    )
     return code
 
 

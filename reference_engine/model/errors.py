@@ -361,3 +361,14 @@ class RepositoryFullError(RefusedError):
 
     def __str__(self) -> str:
         return f"{self.place} has no space left; make room there, or keep fewer points"
+
+
+class ObjectLockedError(RefusedError):
+    """A lock of the store keeps an object until an instant, written out in `until`; wait."""
+
+    def __init__(self, name: str, until: str, /) -> None:
+        super().__init__(name, until)
+        self.name, self.until = name, until
+
+    def __str__(self) -> str:
+        return f"the store keeps {self.name} locked until {self.until}; try again after that"

@@ -6,7 +6,7 @@ from reference_engine.model.units import MIB
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import copy_name, map_name
-from reference_engine.repository.publish import delete_twice, publish_own
+from reference_engine.repository.publish import discard_twice, publish_own
 
 MAPS_MAX: Final = 8 * MIB
 """Pages are gathered up to this size before they are published."""
@@ -66,4 +66,4 @@ class MapWriter:
         """Delete the objects of this session."""
         self._open, self._sealed = bytearray(), {}
         for number in range(1, self._own + 1):
-            await delete_twice(self._store, map_name(self._session, number))
+            await discard_twice(self._store, map_name(self._session, number))

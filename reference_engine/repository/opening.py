@@ -39,8 +39,6 @@ from reference_engine.repository.settings import Settings
 Unlock = Callable[[], Credential]
 """Returns what opens the repository; called only if it is encrypted."""
 
-_KEY_OBJECTS: Final = ("keys/", "copies/keys/")
-
 
 def no_key() -> Credential:
     """Have no credential.
@@ -79,11 +77,6 @@ class Opened(NamedTuple):
     keyring: Keyring | None
     sealing: Sealing
     """How the objects are sealed, or would be if they were."""
-
-
-def is_key_object(name: str, /) -> bool:
-    """Return whether an object is a copy of a key slot; without a header it means nothing."""
-    return name.startswith(_KEY_OBJECTS)
 
 
 async def prepared(

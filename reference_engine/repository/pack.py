@@ -21,7 +21,7 @@ from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import FRAME_MAX, pack_name
-from reference_engine.repository.publish import publish_own
+from reference_engine.repository.publish import discard, publish_own
 
 PACK_MAX: Final = ByteCount(12 * MIB)
 """The one pack that is being filled is in memory, so this bounds the engine's memory."""
@@ -192,4 +192,4 @@ class PackWriter:
         for own in range(1, self._own + 1):
             name = pack_name(self._session, own)
             if self._names.number(name) not in keep:
-                await self._store.delete(name)
+                await discard(self._store, name)

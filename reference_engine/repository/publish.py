@@ -1,8 +1,9 @@
 """One object, durable and with exactly our bytes, whatever became of the answers on the way."""
 
+from contextlib import suppress
 from typing import Final
 
-from reference_engine.model.errors import OperationFailedError, TransientError
+from reference_engine.model.errors import ObjectLockedError, OperationFailedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.codec import copy_name
 from reference_engine.repository.errors import ObjectConflictError
@@ -54,7 +55,13 @@ async def publish_twice(store: BlobStore, name: str, content: bytes, /) -> bool:
     return await publish(store, name, content) and await publish(store, copy_name(name), content)
 
 
-async def delete_twice(store: BlobStore, name: str, /) -> None:
-    """Remove an object and its copy; true also where there is none."""
-    await store.delete(name)
-    await store.delete(copy_name(name))
+async def discard(store: BlobStore, name: str, /) -> None:
+    """Remove an object that means nothing; one that is locked stays until a reclaim can take it."""
+    with suppress(ObjectLockedError):
+        await store.delete(name)
+
+
+async def discard_twice(store: BlobStore, name: str, /) -> None:
+    """Remove an object and its copy, as `discard` does."""
+    await discard(store, name)
+    await discard(store, copy_name(name))

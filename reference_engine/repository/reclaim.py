@@ -14,7 +14,11 @@ Whoever dies in between leaves entries behind from which anybody goes on.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from reference_engine.model.errors import CorruptionError, OperationFailedError
+from reference_engine.model.errors import (
+    CorruptionError,
+    ObjectLockedError,
+    OperationFailedError,
+)
 from reference_engine.model.identity import RecoveryPointId, RunTag
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
@@ -56,6 +60,8 @@ class Reclaimed(NamedTuple):
     """Condemned, and left until the runs in `awaited` have ended."""
 
     awaited: tuple[OpenRun, ...]
+    locked: dict[str, str]
+    """What the store keeps by a lock, and until when; later reclaims try again."""
 
 
 def _count(name: str) -> None:
@@ -82,6 +88,7 @@ class Reclaim:
         self._survey = Survey(store, header, manifests)
         self._late: tuple[str, ...] = ()
         """What appeared after it was swept: late writes of runs that had ended."""
+        self._locked: dict[str, str] = {}
 
     @property
     def history(self) -> History:
@@ -254,16 +261,25 @@ class Reclaim:
     ) -> tuple[str, ...]:
         """Delete what was swept; return the names. `progress` takes each one.
 
+        What the store keeps locked stays, and is not among them: it goes another time.
+
         Raises:
             TransientError, RefusedError: the store failed; what is left goes another time.
         """
         # The sweep may be somebody else's: what is deleted must stay swept after a power cut.
         await self._log.settle()
         names = self._log.history.unreleased.get(condemned, ())
-        for name in names:
+        return tuple([name for name in names if await self._is_deleted(name, progress)])
+
+    async def _is_deleted(self, name: str, progress: Callable[[str], None]) -> bool:
+        """Delete what is swept; return False where a lock of the store keeps it."""
+        try:
             await self._store.delete(name)
-            progress(name)
-        return names
+        except ObjectLockedError as error:
+            self._locked[name] = error.until
+            return False
+        progress(name)
+        return True
 
     async def release(self, condemned: int, /) -> None:
         """Note that everything swept was deleted."""
@@ -287,6 +303,7 @@ class Reclaim:
         """
         await self._log.settle()
         self._check_appending()
+        self._locked = {}
         deleted: list[str] = []
         for number in tuple(self._log.history.unreleased):
             deleted += await self._finish(number, progress)
@@ -297,17 +314,18 @@ class Reclaim:
             if not self._awaited(number):
                 await self.sweep(number)
                 deleted += await self._finish(number, progress)
-        for name in self._late:
-            await self._store.delete(name)
-            progress(name)
+        late = tuple(name for name in self._late if name not in self._locked)
+        deleted += [name for name in late if await self._is_deleted(name, progress)]
         await self._store.tidy()
         if self._keys is not None:
             await self._keys.clear()
-        return self._reclaimed((*deleted, *self._late))
+        return self._reclaimed(tuple(deleted))
 
     async def _finish(self, condemned: int, progress: Callable[[str], None]) -> tuple[str, ...]:
         deleted = await self.delete(condemned, progress=progress)
-        await self.release(condemned)
+        # What is locked is remembered by this very entry's not being released.
+        if not self._locked.keys() & {*self._log.history.unreleased.get(condemned, ())}:
+            await self.release(condemned)
         return deleted
 
     def _awaited(self, condemned: int) -> tuple[OpenRun, ...]:
@@ -334,7 +352,7 @@ class Reclaim:
         history = self._log.history
         awaited = self._awaited(max(history.condemned, default=0))
         waiting = tuple(n for e in history.condemned.values() for n in e.objects)
-        return Reclaimed(deleted=deleted, waiting=waiting, awaited=awaited)
+        return Reclaimed(deleted=deleted, waiting=waiting, awaited=awaited, locked=self._locked)
 
 
 def outrun() -> OperationFailedError:

@@ -19,6 +19,7 @@ from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.errors import BlocksReclaimedError, RunClosedError
 from reference_engine.repository.history import History
 from reference_engine.repository.log import Log
+from reference_engine.repository.object_locking import HeldObjects
 from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pack import PackWriter, unpack
 
@@ -38,15 +39,32 @@ class BaseSwept(Exception):  # noqa: N818 - as above
 class Reliance:
     """The objects of others that one run's point will use."""
 
-    def __init__(self, base: PointCommittedEntry | None, /, *, swept_before: int) -> None:
+    def __init__(
+        self,
+        base: PointCommittedEntry | None,
+        /,
+        *,
+        swept_before: int,
+        held: HeldObjects | None = None,
+    ) -> None:
         """Begin with the base; `swept_before` is the newest sweep that the run's opening knew.
 
         `base` names the manifest that was read: a repack may give the point another one.
         """
+        self._held = held
         self._base = base
         self._swept_before = swept_before
         self._borrowed: dict[str, None] = {}
         self._inherited: tuple[str, ...] | None = None
+
+    async def hold(self) -> None:
+        """Let the store keep, for as long as it was told to, all that a point made by now uses.
+
+        Raises:
+            TransientError, RefusedError: the store failed, or does not let these credentials.
+        """
+        if self._held is not None:
+            await self._held.hold()
 
     def borrow(self, names: Iterable[str], /) -> None:
         """Note packs in which blocks were found."""

@@ -44,7 +44,7 @@ from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import PackWriter
 from reference_engine.repository.page_mover import PageMover
 from reference_engine.repository.pages import encode_page, page_seal
-from reference_engine.repository.publish import delete_twice, publish_twice
+from reference_engine.repository.publish import discard_twice, publish_twice
 from reference_engine.repository.reclaim_entries import MovedPoint, PointsMovedEntry
 from reference_engine.repository.usage import ObjectUse, Usage
 
@@ -319,7 +319,7 @@ class RepackRun:
         if self._committing:
             return
         for name in self._staged:
-            await delete_twice(self._store, name)
+            await discard_twice(self._store, name)
         await self._maps.discard()
         await self._packs.discard(keep=())
         await self._log.append(lambda history: history.closing(self._run))

@@ -33,16 +33,17 @@ from reference_engine.repository.header import (
 )
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory
+from reference_engine.repository.keys.slots import is_slot_object
 from reference_engine.repository.known_index import KnownIndex
 from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import ManifestReader
+from reference_engine.repository.object_locking import HeldObjects, begun, proven
 from reference_engine.repository.opening import (
     PLAIN,
     Features,
     Unlock,
     entered,
-    is_key_object,
     no_key,
     prepared,
 )
@@ -75,18 +76,16 @@ class Repository:
         missing: tuple[str, ...],
         known: KnownIndex,
         keys: Keys | None = None,
+        held: HeldObjects | None = None,
     ) -> None:
-        self._store = store
+        self._store, self._held = store, held
         self.keys = keys
         """The ways into an encrypted repository; None: it is not encrypted."""
 
         self.executor = executor
         """Does what burns a core."""
 
-        self._missing = missing
-        self._header = header
-        self._log = log
-        self._known = known
+        self._missing, self._known, self._header, self._log = missing, known, header, log
         self._manifest_reader = reader = ManifestReader(store, header)
         self.manifests = Manifests(reader, log)
         """Reads what the log's entries speak of."""
@@ -124,9 +123,10 @@ class Repository:
         # Equal bytes are an earlier attempt of the same call, whose answer was lost.
         if HEADER_NAME in present and features.encryption is not None:
             raise RepositoryExistsError
-        others = [name for name in present if not is_key_object(name)]
+        others = [name for name in present if not is_slot_object(name)]
         if HEADER_NAME not in present and others:
             raise RepositoryForeignError(f"it holds {others[0]}")
+        await proven(store, settings)
         header, unlock = await prepared(
             store,
             identity_token,
@@ -180,13 +180,19 @@ class Repository:
                 refusal = error if isinstance(refusal, RepositoryAbsentError) else refusal
         if sound is None:
             raise refusal
-        stored, content = sound
-        header, store, sealing, log, keys = await entered(
-            store, stored, content, executor=executor, unlock=unlock
+        header, through, sealing, log, keys = await entered(
+            store, *sound, executor=executor, unlock=unlock
         )
-        missing = tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found)
-        known = KnownIndex(store, header, log, executor=executor, sealing=sealing, cache=cache)
-        return cls(store, header, log, executor=executor, missing=missing, known=known, keys=keys)
+        return cls(
+            through,
+            header,
+            log,
+            executor=executor,
+            missing=tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found),
+            known=KnownIndex(through, header, log, executor=executor, sealing=sealing, cache=cache),
+            keys=keys,
+            held=begun(store, header.settings, log, keys),
+        )
 
     @property
     def identity(self) -> str:
@@ -339,7 +345,9 @@ class Repository:
             session=token,
             base=None if standing is None else standing.manifest,
             reliance=Reliance(
-                None if standing is None else standing.entry, swept_before=swept_before
+                None if standing is None else standing.entry,
+                swept_before=swept_before,
+                held=self._held,
             ),
             executor=self.executor,
             level=level,

@@ -3,6 +3,7 @@
 import msgspec
 
 from reference_engine.model.units import Duration
+from reference_engine.ports.object_locks import LockMode, LockRule
 
 
 class Settings(
@@ -15,3 +16,13 @@ class Settings(
 
     immutable_for: Duration = msgspec.field(name="immutable_for_us", default=Duration(0))
     """No point expires before it is as old as this, in microseconds."""
+
+    object_lock: LockMode | None = None
+    """The store locks every object for `immutable_for`, where it has locks."""
+
+    @property
+    def lock_rule(self) -> LockRule | None:
+        """Until when objects are locked; None: they are not."""
+        if self.object_lock is None or not self.immutable_for:
+            return None
+        return LockRule(mode=self.object_lock, period=self.immutable_for)

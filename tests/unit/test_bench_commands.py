@@ -1,5 +1,6 @@
 """`twinshot bench` measures every tool alike, notices a wrong restore, and tells what got worse."""
 
+import asyncio  # noqa: TID251 - the store is awaited on asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.app.bench.comparing import Judgement, compare_results
 from reference_engine.app.bench.contestants import Job, Place
 from reference_engine.app.bench.measuring import Cost
@@ -15,6 +17,7 @@ from reference_engine.app.bench.peers import chosen_peers
 from reference_engine.app.bench.results import Recorded
 from reference_engine.app.bench.samples import Sample, rows_of
 from reference_engine.app.bench.scaling import Step, costs_per_tib
+from reference_engine.app.repositories import CountingStore, Requests
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import GIB, MIB, SECOND, ByteCount, Duration, seconds
 from tests.strategies.command_line import CommandLine
@@ -107,6 +110,41 @@ def test_scaling_says_what_a_tib_costs(tmp_path: Path, commands: CommandLine) ->
     assert {each["size"] for each in records if each["type"] == "step"} == {8 * MIB, 32 * MIB}
     costs = {each["job"]: each for each in records if each["type"] == "per-tib"}
     assert costs["full"]["stored"] > GIB
+    asked = {each["job"]: each["requests"] for each in records if each["type"] == "step"}
+    # Header, two log entries and a manifest are objects of their own, beside what they speak of.
+    assert asked["full"]["put"] > 10
+    assert asked["restore"]["get"] > 5
+    assert (asked["restore"]["put"], asked["restore"]["delete"]) == (0, 0)
+    assert asked["verify"] is None
+    assert costs["verify"]["requests"] is None
+    assert costs["restore"]["requests"]["get"] > 0
+
+
+class OwnedMemoryStore(MemoryStore):
+    """A store in memory in which nothing is anybody else's."""
+
+    async def stranger(self) -> str | None:
+        """Return nothing."""
+        return None
+
+
+def test_requests_are_counted_as_a_service_bills_them() -> None:
+    """Each is one, whether it finds anything or not; a listing is one for a thousand names."""
+
+    async def scenario() -> None:
+        memory = OwnedMemoryStore()
+        memory.objects.update({f"packs/{number}": b"x" for number in range(2001)})
+        store = CountingStore(memory)
+        assert await store.create("log/1", b"")
+        assert not await store.create("log/1", b"")
+        await store.read("log/2")
+        await store.read_range("packs/1", offset=0, length=1)
+        await store.names("packs/")
+        await store.sizes("index/")
+        await store.delete("log/1")
+        assert store.requests == Requests(put=2, get=2, list=4, delete=1)
+
+    asyncio.run(scenario())
 
 
 def test_what_a_tib_costs_follows_from_growth() -> None:
@@ -123,6 +161,8 @@ def test_what_a_tib_costs_follows_from_growth() -> None:
     )
 
     assert [(cost.cpu_s, cost.memory, cost.objects) for cost in costs] == [(1024, GIB, 1024)]
+    asked = Requests(put=2 * 1024, get=3 * 1024, list=0, delete=0)
+    assert [cost.requests for cost in costs] == [asked]
 
 
 def sample(
@@ -137,6 +177,7 @@ def sample(
         cost=cost,
         stored=ByteCount(MIB),
         objects=objects,
+        requests=Requests(put=7 + 2 * objects, get=9 + 3 * objects, list=5, delete=0),
     )
 
 

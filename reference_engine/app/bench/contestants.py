@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from reference_engine.app.bench.measuring import Call, measure
+from reference_engine.app.repositories import Requests
 
 
 class Job(enum.Enum):
@@ -72,6 +73,10 @@ class Contestant(Protocol):
 
     def restore(self, generation: int, newest: int, place: Place, /) -> Call | None:
         """Return how a generation is written to a file below `place.target`."""
+
+    def requests(self, said: str, /) -> Requests | None:  # noqa: ARG002 - few tools say it
+        """Return what a call asked of the tool's store, by what it wrote; None: it does not say."""
+        return None
 
     def verify(self, place: Place, /) -> Call | None:
         """Return how all that is stored is read and checked."""

@@ -11,6 +11,7 @@ import msgspec
 
 from reference_engine.app.bench.contestants import Contestant, Place
 from reference_engine.app.bench.measuring import Call, measure
+from reference_engine.app.repositories import Requests
 
 OWN: Final = "twinshot"
 _PROGRAM: Final = (sys.executable, "-m", "reference_engine.app")
@@ -88,6 +89,12 @@ def is_ours(tool: str, /) -> bool:
     return tool == OWN or tool.startswith(f"{OWN} ")
 
 
+class _Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What is read of the last line of a command's output."""
+
+    requests: Requests | None = None
+
+
 class OwnEngine(Contestant):
     """This engine, used in one way."""
 
@@ -125,18 +132,31 @@ class OwnEngine(Contestant):
     def store(self, generation: int, place: Place, /, *, changed: Path | None) -> Call | None:
         """Return how the source is stored."""
         told = (_CHANGED, str(changed)) if generation and changed and self._way.takes_map else ()
-        return _call(place, "backup", str(place.source), *_in(place), *self._way.options, *told)
+        return _call(
+            place, "--json", "backup", str(place.source), *_in(place), *self._way.options, *told
+        )
 
     def restore(self, generation: int, newest: int, place: Place, /) -> Call | None:
         """Return how a generation is restored."""
         point = "latest" if generation == newest else self._point(generation, place)
-        return _call(place, "restore", point, *_in(place), "--to", str(place.target / "disk.raw"))
+        return _call(
+            place, "--json", "restore", point, *_in(place), "--to", str(place.target / "disk.raw")
+        )
 
     def verify(self, place: Place, /) -> Call | None:
         """Return how every stored byte is checked once; by points where nothing else is offered."""
         if self._way.checks_repository:
             return _call(place, "repo", "check", str(place.repository), _READ_DATA)
         return _call(place, "verify", *_in(place))
+
+    def requests(self, said: str, /) -> Requests | None:
+        """Return what the call's last line says of its requests; older versions say nothing."""
+        lines = said.splitlines()
+        try:
+            summary = msgspec.json.decode(lines[-1] if lines else b"", type=_Summary)
+        except msgspec.DecodeError:
+            return None
+        return summary.requests
 
     def prune(self, place: Place, /) -> tuple[Call, ...]:
         """Return how all points but the newest are removed."""

@@ -10,6 +10,7 @@ from reference_engine.app.bench.own import is_ours
 from reference_engine.app.bench.samples import Finding, Row, Spread
 from reference_engine.app.bench.scaling import PerTib, Step
 from reference_engine.app.output import Output, sized
+from reference_engine.app.repositories import Requests
 from reference_engine.model.units import MIB, SECOND
 from reference_engine.reporting.bars import Bar, BarPage, Chart, render_bars
 
@@ -20,7 +21,9 @@ COLUMNS: Final = (
 SCALING_COLUMNS: Final = (
     *("SIZE", "DATA", "JOB", "CPU S", "WALL S", "MIB/S", "STORED", "OBJECTS", "MEMORY"),
 )
-PER_TIB_COLUMNS: Final = ("JOB", "CPU S", "MEMORY", "OBJECTS", "STORED")
+PER_TIB_COLUMNS: Final = (
+    *("JOB", "CPU S", "MEMORY", "OBJECTS", "STORED", "PUT", "GET", "LIST", "DELETE"),
+)
 
 
 def tell(rows: Sequence[Row], findings: Sequence[Finding], output: Output, /) -> None:
@@ -142,6 +145,7 @@ def tell_scaling(steps: Sequence[Step], costs: Sequence[PerTib], output: Output,
                 stored_bytes=sample.stored,
                 objects=sample.objects,
                 peak_memory_bytes=sample.cost.peak_memory,
+                requests=None if sample.requests is None else msgspec.to_builtins(sample.requests),
             )
     output.table(SCALING_COLUMNS, cells)
     if costs:
@@ -158,7 +162,15 @@ def _cost_cells(cost: PerTib) -> tuple[str, ...]:
         sized(cost.memory),
         str(cost.objects),
         "-" if cost.stored is None else sized(cost.stored),
+        *_asked(cost.requests),
     )
+
+
+def _asked(requests: Requests | None) -> tuple[str, ...]:
+    if requests is None:
+        return ("-",) * 4
+    asked = (requests.put, requests.get, requests.list, requests.delete)
+    return tuple(str(count) for count in asked)
 
 
 def _cpu_bar(row: Row) -> Bar:

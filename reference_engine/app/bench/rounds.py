@@ -11,7 +11,7 @@ import msgspec
 from reference_engine.app.bench.changes import ChangeRequest, Changes, change_image
 from reference_engine.app.bench.contestants import WRITING, Contestant, Job, Place
 from reference_engine.app.bench.images import ImageMade, chunks_of, describe_image
-from reference_engine.app.bench.measuring import Call, Cost, Measured, measure, stored_in
+from reference_engine.app.bench.measuring import Call, Measured, measure, stored_in
 from reference_engine.app.bench.samples import Finding, Sample
 from reference_engine.model.units import MIB, ByteCount
 
@@ -124,7 +124,7 @@ class Rounds:
         measured = self._measure(call)
         if self._kept(tool, job, number, measured):
             self._newest[tool.name] = generation
-            self._note(tool, job, number, measured.cost, before=before)
+            self._note(tool, job, number, measured, before=before)
 
     def _hand_over(self, generation: int) -> None:
         """Give a copy of the first backup to those that go on from another tool's."""
@@ -149,7 +149,7 @@ class Rounds:
         self._progress(f"run {number + 1}: {tool.name}, restore")
         measured = self._measure(call)
         if self._kept(tool, Job.RESTORE, number, measured):
-            self._note(tool, Job.RESTORE, number, measured.cost, before=None)
+            self._note(tool, Job.RESTORE, number, measured, before=None)
         # What a call left behind is compared even where it says that it failed.
         self._compare(tool, place, newest, number, ended_well=measured.exit_code == 0)
 
@@ -174,7 +174,7 @@ class Rounds:
         self._progress(f"run {number + 1}: {tool.name}, verify")
         measured = self._measure(call)
         if self._kept(tool, Job.VERIFY, number, measured):
-            self._note(tool, Job.VERIFY, number, measured.cost, before=None)
+            self._note(tool, Job.VERIFY, number, measured, before=None)
 
     def _measure(self, call: Call) -> Measured:
         """Measure a call whose source is in memory, with no writes of others still to come."""
@@ -184,7 +184,13 @@ class Rounds:
         return measure(call)
 
     def _note(
-        self, tool: Contestant, job: Job, number: int, cost: Cost, *, before: ByteCount | None
+        self,
+        tool: Contestant,
+        job: Job,
+        number: int,
+        measured: Measured,
+        *,
+        before: ByteCount | None,
     ) -> None:
         after, objects = stored_in(self.place(tool).repository)
         self.samples.append(
@@ -192,9 +198,10 @@ class Rounds:
                 tool=tool.name,
                 job=job,
                 run=number,
-                cost=cost,
+                cost=measured.cost,
                 stored=None if before is None else ByteCount(after - before),
                 objects=objects,
+                requests=tool.requests(measured.said),
             )
         )
 

@@ -8,6 +8,7 @@ import msgspec
 from reference_engine.app.bench.contestants import Job
 from reference_engine.app.bench.measuring import Cost
 from reference_engine.app.bench.own import OWN, is_ours
+from reference_engine.app.repositories import Requests
 from reference_engine.model.units import MIB, SECOND, ByteCount
 
 
@@ -23,6 +24,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     objects: int
     """How many files the repository has afterwards."""
+
+    requests: Requests | None = None
+    """What was asked of the store; None where the tool does not say."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from reference_engine.app.bench.contestants import Job
 from reference_engine.app.bench.images import usual_use
 from reference_engine.app.bench.own import OWN
 from reference_engine.app.bench.samples import Sample
+from reference_engine.app.repositories import Requests
 from reference_engine.model.units import GIB, MIB, SECOND, ByteCount
 
 SIZES: Final = tuple(ByteCount(count * GIB) for count in (1, 4, 16, 64))
@@ -37,6 +38,8 @@ class PerTib(msgspec.Struct, frozen=True, kw_only=True):
 
     objects: int
     stored: ByteCount | None
+    requests: Requests | None = None
+    """What the store is asked for it; None where that was not said."""
 
 
 def data_for(size: ByteCount, free: ByteCount, /) -> ByteCount:
@@ -74,9 +77,21 @@ def costs_per_tib(steps: Sequence[Step], /) -> tuple[PerTib, ...]:
                 ),
                 objects=round((large.objects - small.objects) * per_tib),
                 stored=grown,
+                requests=_requests(small.requests, large.requests, per_tib),
             )
         )
     return tuple(found)
+
+
+def _requests(small: Requests | None, large: Requests | None, per_tib: float) -> Requests | None:
+    if small is None or large is None:
+        return None
+    return Requests(
+        put=max(round((large.put - small.put) * per_tib), 0),
+        get=max(round((large.get - small.get) * per_tib), 0),
+        list=max(round((large.list - small.list) * per_tib), 0),
+        delete=max(round((large.delete - small.delete) * per_tib), 0),
+    )
 
 
 def _sample(step: Step, job: Job) -> Sample | None:

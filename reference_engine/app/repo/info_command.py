@@ -63,6 +63,7 @@ async def _info(place: str, holder: Keyholder, runtime: Runtime, output: Output)
         block_size=repository.block_size,
         append_only=settings.append_only,
         immutable_for_s=settings.immutable_for // 1_000_000,
+        object_lock=None if settings.object_lock is None else settings.object_lock.value,
         encrypted=slots is not None,
         key_slots=slots or 0,
         parity_percent=0.0 if stored.parity is None else stored.parity.percent,

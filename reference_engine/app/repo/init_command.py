@@ -19,6 +19,7 @@ from reference_engine.app.repo.new_keys import (
 from reference_engine.app.repositories import create_repository, naming, open_store
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.units import Duration
+from reference_engine.ports.object_locks import LockMode, locks_of
 from reference_engine.ports.runtime import RandomStream, Runtime
 from reference_engine.repository.keys.derivation import DEFAULT_COST
 from reference_engine.repository.keys.material import SlotKind
@@ -37,6 +38,7 @@ def init(
     *,
     append_only: Annotated[bool, Parameter(negative=())] = False,
     immutable_for: str | None = None,
+    object_lock: LockMode | None = None,
     encrypt: Annotated[bool, _FLAG] = False,
     keys: KeyOptions = NO_OPTIONS,
     new_key_file: Path | None = None,
@@ -52,7 +54,9 @@ def init(
         repo: Directory, or s3://bucket/prefix; nothing may be there yet.
         append_only: Never remove anything from it.
         immutable_for: How old a point has to be before it may be removed, like 30d. Programs like
-            this one keep to it; against others, lock the objects in the store itself.
+            this one keep to it; in a bucket, --object-lock has the store itself keep to it.
+        object_lock: Lock every object in the bucket for as long as --immutable-for says:
+            `governance`, which a right of its own lifts, or `compliance`, which nobody lifts.
         encrypt: Encrypt everything with AES-256-GCM under a passphrase or a key file.
         keys: Where the new passphrase comes from; without an option it is asked for.
         new_key_file: Key file to write, instead of a passphrase.
@@ -64,7 +68,11 @@ def init(
         output: Where results go.
     """
     age = Duration(0) if immutable_for is None else parse_duration(immutable_for, "--immutable-for")
-    settings = Settings(append_only=append_only, immutable_for=age)
+    if object_lock is not None and not age:
+        raise InputRefusedError(
+            "--object-lock does not say for how long", "add --immutable-for, like 30d"
+        )
+    settings = Settings(append_only=append_only, immutable_for=age, object_lock=object_lock)
     plan = _plan(parity, pack_parity)
     runtime = AsyncioRuntime(seed=None)
     given = new_key_file or recovery_key or no_recovery_key or Keyholder(keys).named
@@ -103,6 +111,7 @@ def init(
         block_size=repository.block_size,
         append_only=settings.append_only,
         immutable_for_s=settings.immutable_for // 1_000_000,
+        object_lock=None if object_lock is None else object_lock.value,
         encrypted=encrypt,
         parity_percent=0.0 if plan is None else plan.percent,
         pack_parity=0 if plan is None else plan.group,
@@ -115,6 +124,10 @@ async def _init(
     place: str, settings: Settings, features: Callable[[], Features], runtime: Runtime
 ) -> Repository:
     store = open_store(place)
+    if settings.object_lock is not None and locks_of(store) is None:
+        raise InputRefusedError(
+            f"{place} has no locks of objects", "leave --object-lock away, or use a bucket"
+        )
     with naming(place):
         return await create_repository(store, settings, features=features, runtime=runtime)
 
@@ -124,6 +137,8 @@ def said_of(settings: Settings, /) -> str:
     parts = ["append-only"] if settings.append_only else []
     if settings.immutable_for:
         parts.append(f"points immutable for {write_duration(settings.immutable_for)}")
+    if settings.object_lock is not None:
+        parts.append(f"objects locked ({settings.object_lock.value})")
     return ", ".join(parts)
 
 

@@ -236,7 +236,7 @@ async def _free(
     with output.steps("reading block maps", points) as step:
         unneeded = await reclaim.unneeded(going, progress=counting(step))
     sizes = await opened.store.sizes("")
-    reclaimed = Reclaimed(deleted=unneeded, waiting=(), awaited=())
+    reclaimed = Reclaimed(deleted=unneeded, waiting=(), awaited=(), locked={})
     written: tuple[str, ...] = ()
     foreseen_bytes = 0
     if going:
@@ -271,22 +271,32 @@ async def _free(
     # What was written anew takes room itself, but for what a repack has deleted again.
     freed = foreseen_bytes + sizes_of(reclaimed.deleted, sizes)
     freed -= sum(sizes[name] for name in written)
+    # What an earlier prune had deleted may be named again, and is gone.
+    objects = sum(name in sizes for name in reclaimed.deleted)
     waiting = sizes_of(reclaimed.waiting, sizes)
     would = "would be " if request.dry_run else ""
     say(moving, output, dry=request.dry_run)
     output.say(
         f"{len(going)} points {would}removed, {kept} kept; {sized(max(freed, 0))} {would}freed in "
-        f"{len(reclaimed.deleted)} objects"
+        f"{objects} objects"
     )
     if reclaimed.waiting:
         runs = ", ".join(str(run) for run in reclaimed.awaited)
         output.say(f"{sized(waiting)} will be freed by a prune after the end of {runs}")
+    locked = sizes_of(tuple(reclaimed.locked), sizes)
+    if reclaimed.locked:
+        output.say(
+            f"{sized(locked)} in {len(reclaimed.locked)} objects are locked by the store and will "
+            f"be freed by a prune after {max(reclaimed.locked.values())}"
+        )
     output.summary(
         removed=len(going),
         kept=kept,
         freed_bytes=freed,
-        objects=len(reclaimed.deleted),
+        objects=objects,
         waiting_bytes=waiting,
+        locked_bytes=locked,
+        locked_objects=len(reclaimed.locked),
         repacked_objects=moving.objects,
         repacked_bytes=moving.moved_bytes,
         repack_frees_bytes=moving.freed_bytes,

@@ -24,7 +24,7 @@ from reference_engine.repository.keys.material import (
     Secret,
     SlotKind,
 )
-from reference_engine.repository.publish import publish_own
+from reference_engine.repository.publish import discard, publish_own
 
 SLOT_SIZE: Final = 4096
 """Every slot has this size, whatever its label: its length tells nothing, and is known before."""
@@ -72,6 +72,11 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
 def slot_names(slot: str, /) -> tuple[str, str]:
     """Return the names of a slot's two copies."""
     return _KEYS + slot, _COPIES + slot
+
+
+def is_slot_object(name: str, /) -> bool:
+    """Return whether an object is a copy of a key slot; without a header it means nothing."""
+    return name.startswith((_KEYS, _COPIES))
 
 
 def encode_slot(slot: Slot, /) -> bytes:
@@ -205,9 +210,12 @@ async def add_slot(
 
 
 async def delete_slot(store: BlobStore, slot: str, /) -> None:
-    """Remove both copies of a slot; true also where they are gone."""
+    """Remove both copies of a slot; true also where they are gone, or stay while they are locked.
+
+    The log says which slots open something, whether their objects are there or not.
+    """
     for name in slot_names(slot):
-        await store.delete(name)
+        await discard(store, name)
 
 
 async def read_slots(store: BlobStore, repository: str | None, /) -> tuple[Slot, ...]:

@@ -25,7 +25,7 @@ def deleted_at_once() -> list[Patch]:
         garbage = await self._survey.garbage(history, used)
         for name in garbage:
             await self._store.delete(name)
-        return Reclaimed(deleted=garbage, waiting=(), awaited=())
+        return Reclaimed(locked={}, deleted=garbage, waiting=(), awaited=())
 
     return [(Reclaim, "reclaim", reclaim)]
 
