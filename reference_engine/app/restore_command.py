@@ -8,10 +8,10 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.app.repositories import open_repository
 from reference_engine.app.restoring.holes import Holes
 from reference_engine.app.restoring.images import image_directory, image_paths, image_writer
 from reference_engine.app.restoring.onto import described, restore_onto
@@ -79,7 +79,7 @@ def restore(
 
 
 async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(request.repository, runtime, Keyholder(request.keys))
+    repository = await open_to_read(request.repository, runtime, Keyholder(request.keys), output)
     label = select_point(await point_labels(repository), request.point)
     try:
         return await _write(repository, label, request, runtime, output)
