@@ -149,10 +149,10 @@ def lose(store: MemoryStore, *numbers: int, harm: Harm = delete) -> None:
                 harm(store, name)
 
 
-async def renewed(store: BlobStore, *, unlock: Unlock = no_key) -> Renewed | None:
+async def renewed(store: BlobStore, *, unlock: Unlock = no_key, at: int = 5) -> Renewed | None:
     """Let the log go on behind what it lost."""
     return await renew_log(
-        store, executor=Inline(), unlock=unlock, at=Instant(5), progress=lambda *_: None
+        store, executor=Inline(), unlock=unlock, at=Instant(at), progress=lambda *_: None
     )
 
 
