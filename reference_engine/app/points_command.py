@@ -6,10 +6,10 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.app.repositories import open_repository
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
@@ -37,7 +37,7 @@ def points(
 
 
 async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) -> ExitCode:
-    repository = await open_repository(place, runtime, Keyholder(keys))
+    repository = await open_to_read(place, runtime, Keyholder(keys), output)
     rows: list[tuple[str, ...]] = []
     damaged = gone = 0
     entries = await repository.commits()

@@ -9,10 +9,11 @@ import msgspec
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.app.repositories import Opened, open_with_store
+from reference_engine.app.repositories import CountingStore, open_store
 from reference_engine.app.restoring.holes import Holes
 from reference_engine.app.restoring.images import image_directory, image_paths, image_writer
 from reference_engine.app.restoring.onto import described, restore_onto
@@ -24,6 +25,7 @@ from reference_engine.model.identity import DiskId
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.reader import PointReader
+from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_range
 
 _READERS: Final = 2
@@ -79,23 +81,25 @@ def restore(
 
 
 async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCode:
-    opened = await open_with_store(request.repository, runtime, Keyholder(request.keys))
-    repository = opened.repository
+    store = CountingStore(open_store(request.repository))
+    repository = await open_to_read(
+        request.repository, runtime, Keyholder(request.keys), output, store=store
+    )
     label = select_point(await point_labels(repository), request.point)
     try:
-        return await _write(opened, label, request, runtime, output)
+        return await _write(repository, store, label, request, runtime, output)
     except CorruptionError as error:
         raise await repository.manifests.explained(label.point, error) from error
 
 
-async def _write(
-    opened: Opened,
+async def _write(  # noqa: PLR0917 - from where, what, and where to
+    repository: Repository,
+    store: CountingStore,
     label: PointLabel,
     request: Request,
     runtime: Runtime,
     output: Output,
 ) -> ExitCode:
-    repository = opened.repository
     reader = await repository.reader(label.point)
     disks = _chosen(reader, request.disk)
     if len(disks) > 1 and (request.is_onto or request.span is not None):
@@ -131,7 +135,7 @@ async def _write(
         point=label.point,
         disks=len(disks),
         bytes_lost=holes.total,
-        requests=msgspec.to_builtins(opened.store.requests),
+        requests=msgspec.to_builtins(store.requests),
         exit_code=int(code),
     )
     return code

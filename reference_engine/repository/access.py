@@ -6,7 +6,7 @@ two of them cannot take the last two slots away together. A new master key count
 entry on: of two rotations at once, one wins, and the slot of the other opens nothing new.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from reference_engine.ports.blob_store import BlobStore
@@ -33,6 +33,7 @@ from reference_engine.repository.keys.slots import (
     slot_label,
 )
 from reference_engine.repository.log import Log
+from reference_engine.repository.renewal_entries import LogRenewedEntry
 
 
 class SlotView(NamedTuple):
@@ -58,9 +59,9 @@ class Keys:
         self._store, self._log, self._executor = store, log, executor
         self._keyring = keyring
         self._repository = keyring.repository
-        if keyring.slot.slot in _removed(log.history.entries):
+        if keyring.slot.slot in removed_slots(log.history.entries):
             raise WrongKeyError
-        keyring.settle(_rotations(log.history.entries))
+        keyring.settle(rotations(log.history.entries))
 
     @property
     def master_keys(self) -> int:
@@ -86,8 +87,8 @@ class Keys:
         )
 
     async def _standing(self, entries: Sequence[Entry]) -> tuple[Slot, ...]:
-        gone = _removed(entries)
-        newest = 1 + len(_rotations(entries))
+        gone = removed_slots(entries)
+        newest = 1 + len(rotations(entries))
         found = await read_slots(self._store, self._repository)
         standing = {s.slot: s for s in found if s.slot not in gone and s.generation >= newest}
         return tuple(standing.values())
@@ -129,12 +130,12 @@ class Keys:
         present = await read_slots(self._store, self._repository)
 
         def decide(history: History) -> Entry | None:
-            gone = _removed(history.entries)
+            gone = removed_slots(history.entries)
             if slot in gone:
                 return None
             if slot not in {each.slot for each in present}:
                 raise SlotUnknownError(slot)
-            newest = 1 + len(_rotations(history.entries))
+            newest = 1 + len(rotations(history.entries))
             left = [s for s in present if s.slot not in {*gone, slot} and s.generation >= newest]
             if not left:
                 raise LastSlotError(slot)
@@ -149,7 +150,7 @@ class Keys:
         What fits none or several is returned as it is.
         """
         standing = [view.slot for view in await self.slots()]
-        for names in (standing, _removed(self._log.history.entries)):
+        for names in (standing, removed_slots(self._log.history.entries)):
             fitting = [name for name in names if beginning and name.startswith(beginning.lower())]
             if fitting:
                 return fitting[0] if len(fitting) == 1 else beginning
@@ -165,7 +166,7 @@ class Keys:
         """
         await self._log.settle()
         entries = self._log.history.entries
-        gone, newest = _removed(entries), 1 + len(_rotations(entries))
+        gone, newest = removed_slots(entries), 1 + len(rotations(entries))
         for each in await read_slots(self._store, None):
             ours = each.repository == self._repository
             if not ours or each.slot in gone or each.generation < newest:
@@ -203,7 +204,7 @@ class Keys:
         fingerprint = successor.fingerprint(len(masters))
 
         def decide(history: History) -> Entry | None:
-            known = _rotations(history.entries)
+            known = rotations(history.entries)
             if fingerprint in known:
                 return None
             if len(known) + 2 != len(masters):
@@ -220,16 +221,23 @@ class Keys:
         return slot.slot
 
 
-def _removed(entries: Sequence[Entry]) -> tuple[str, ...]:
-    return tuple(
-        e.slot for e in entries if isinstance(e, KeyChangedEntry) and e.change is KeyChange.REMOVED
-    )
+def removed_slots(entries: Iterable[Entry], /) -> tuple[str, ...]:
+    """Return the names of the slots that were removed, in their order."""
+    found: list[str] = []
+    for entry in entries:
+        if isinstance(entry, LogRenewedEntry):
+            found += entry.removed
+        elif isinstance(entry, KeyChangedEntry) and entry.change is KeyChange.REMOVED:
+            found.append(entry.slot)
+    return tuple(found)
 
 
-def _rotations(entries: Sequence[Entry]) -> tuple[str, ...]:
+def rotations(entries: Iterable[Entry], /) -> tuple[str, ...]:
     """Return the fingerprints of every master key but the first, in their order."""
-    return tuple(
-        e.fingerprint
-        for e in entries
-        if isinstance(e, KeyChangedEntry) and e.change is KeyChange.ROTATED
-    )
+    found: list[str] = []
+    for entry in entries:
+        if isinstance(entry, LogRenewedEntry):
+            found += entry.rotated
+        elif isinstance(entry, KeyChangedEntry) and entry.change is KeyChange.ROTATED:
+            found.append(entry.fingerprint)
+    return tuple(found)

@@ -36,6 +36,7 @@ from reference_engine.repository.reclaim_entries import (
     PointsMovedEntry,
     RunClosedEntry,
 )
+from reference_engine.repository.renewal_entries import EntryLostEntry, LogRenewedEntry
 
 MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
@@ -79,6 +80,8 @@ Entry = (
     | KeyChangedEntry
     | PointLeasedEntry
     | LeaseEndedEntry
+    | LogRenewedEntry
+    | EntryLostEntry
 )
 
 

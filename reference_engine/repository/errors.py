@@ -99,7 +99,10 @@ class LogDamagedError(CorruptionError):
         self.number, self.cause = number, cause
 
     def __str__(self) -> str:
-        return f"log entry {self.number} is damaged: {self.cause}"
+        return (
+            f"log entry {self.number} is damaged: {self.cause}; "
+            "go on behind it by: repo repair --renew-log"
+        )
 
 
 class ManifestDamagedError(CorruptionError):

@@ -1,14 +1,17 @@
 """What a repository says of itself: the bytes of `repository.json`; `FORMAT.md` in code."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 from blake3 import blake3
 
+from reference_engine.model.errors import RefusedError
 from reference_engine.model.units import ByteCount
+from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import PIECES
 from reference_engine.repository.codec import SEAL_SIZE, object_digest
 from reference_engine.repository.errors import (
+    RepositoryAbsentError,
     RepositoryFeatureError,
     RepositoryForeignError,
     RepositoryNewerError,
@@ -149,3 +152,37 @@ def _is_sound(header: StoredHeader, content: bytes) -> bool:
     agrees = (header.parity is not None) == (PARITY in header.features)
     hidden = bool(header.digest_key) != (ENCRYPTION in header.features)
     return whole and fits and agrees and hidden and header.block_size % PIECES == 0
+
+
+class FoundHeader(NamedTuple):
+    """A header that is sound, as it was read."""
+
+    stored: StoredHeader
+    content: bytes
+    missing: tuple[str, ...]
+    """Copies that are not there."""
+
+
+async def read_header(store: BlobStore, /) -> FoundHeader:
+    """Return the header, of which one sound copy is enough.
+
+    Raises:
+        RepositoryAbsentError: there is none.
+        RepositoryForeignError: what is there is not ours.
+        RepositoryNewerError, RepositoryFeatureError: a later program wrote it.
+    """
+    missing: list[str] = []
+    refusal: RefusedError = RepositoryAbsentError()
+    sound: tuple[StoredHeader, bytes] | None = None
+    for name in (HEADER_NAME, *HEADER_COPIES):
+        content = await store.read(name)
+        if content is None:
+            missing.append(name)
+            continue
+        try:
+            sound = sound or (decode_header(content), content)
+        except RefusedError as error:
+            refusal = error if isinstance(refusal, RepositoryAbsentError) else refusal
+    if sound is None:
+        raise refusal
+    return FoundHeader(*sound, tuple(missing))

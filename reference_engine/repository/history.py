@@ -27,6 +27,7 @@ from reference_engine.repository.reclaim_entries import (
     PointsMovedEntry,
     RunClosedEntry,
 )
+from reference_engine.repository.renewal_entries import EntryLostEntry, LogRenewedEntry
 
 REPACK: Final = MachineId("")
 """Whose runs are repacks: no machine has this id."""
@@ -78,6 +79,7 @@ class History:
         self._moves: dict[Epoch, PointsMovedEntry] = {}
         self._swept: set[str] = set()
         self._condemned: set[str] = set()
+        self._floor = Epoch(0)
 
     def accept(self, entry: Entry, /) -> None:
         """Take the next entry."""
@@ -99,11 +101,7 @@ class History:
                 self._last[machine] = entry
                 self._end(machine, entry.epoch)
             case PointsExpiredEntry(points=points):
-                for point in points:
-                    gone = self.live.pop(point, None)
-                    if gone is not None:
-                        del self._live_of[gone.machine][point]
-                        self._retire(gone)
+                self._expire(points)
             case PointsMovedEntry(epoch=epoch, points=points):
                 for moved in points:
                     self._move(moved)
@@ -120,8 +118,48 @@ class History:
                 self.leases[holder] = entry
             case LeaseEndedEntry(holder=holder):
                 self.leases.pop(holder, None)
-            case KeyChangedEntry():
-                pass  # Who may read has no say in what there is.
+            case LogRenewedEntry():
+                self._renew(entry, number)
+            case KeyChangedEntry() | EntryLostEntry():
+                pass  # Who may read has no say in what there is, and a lost number says nothing.
+
+    def _renew(self, entry: LogRenewedEntry, number: int) -> None:
+        """Hold what the entry says of points, epochs and objects, whatever was held before.
+
+        No machine has a base from here on: a later point than those may have been lost with its
+        manifest, and what trackers say may be about what changed since that one.
+        """
+        stand = {each.point: each.manifest for each in entry.points}
+        for before in tuple(self.live.values()):
+            if stand.get(before.point) != before.manifest:
+                self._retire(before)
+        self.live, self._live_of = {}, {}
+        for each in entry.points:
+            point = PointCommittedEntry(
+                machine=each.machine,
+                epoch=each.epoch,
+                point=each.point,
+                manifest=each.manifest,
+                digest=each.digest,
+            )
+            self.live[point.point] = point
+            self._committed.setdefault(point.point, point)
+            self._live_of.setdefault(point.machine, {})[point.point] = point
+        self._newest, self._last, self._open, self.leases = {}, {}, {}, {}
+        self._epochs.update((taken.machine, taken.epoch) for taken in entry.epochs)
+        self._floor = max(self._floor, entry.floor)
+        for run in entry.runs:
+            tag = RunTag(machine=run.machine, epoch=run.epoch)
+            self._sessions[run.session] = OpenRun(number=number, tag=tag, session=run.session)
+        self._swept.update(entry.gone)
+        self.swept_last = number
+
+    def _expire(self, points: tuple[RecoveryPointId, ...]) -> None:
+        for point in points:
+            gone = self.live.pop(point, None)
+            if gone is not None:
+                del self._live_of[gone.machine][point]
+                self._retire(gone)
 
     def _retire(self, entry: PointCommittedEntry) -> None:
         self._retired_manifests.update((entry.manifest, manifest_copy_name(entry.manifest)))
@@ -134,7 +172,7 @@ class History:
         self._retire(before)
         after = msgspec.structs.replace(before, manifest=moved.manifest, digest=moved.digest)
         self.live[moved.point] = self._live_of[before.machine][moved.point] = after
-        if self._newest[before.machine] == before:
+        if self._newest.get(before.machine) == before:
             self._newest[before.machine] = after
 
     def _end(self, machine: MachineId, epoch: Epoch) -> None:
@@ -159,7 +197,8 @@ class History:
     def newest(self, machine: MachineId, /) -> PointCommittedEntry | None:
         """Return the machine's newest commit, whether the point still exists or not.
 
-        A point that was moved has the manifest that it was moved to; likewise in `live`.
+        None also where it cannot be told any more, because the log had to be renewed. A point that
+        was moved has the manifest that it was moved to; likewise in `live`.
         """
         return self._newest.get(machine)
 
@@ -172,8 +211,8 @@ class History:
         return self._last.get(machine)
 
     def epoch(self, machine: MachineId, /) -> Epoch:
-        """Return the epoch of the machine's newest run; 0 where it has none."""
-        return self._epochs.get(machine, Epoch(0))
+        """Return the highest epoch that is taken for the machine; 0 where none is."""
+        return self._epochs.get(machine, self._floor)
 
     def has_committed(self, entry: PointCommittedEntry, /) -> bool:
         """Return whether this very entry is in the log."""

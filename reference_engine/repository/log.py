@@ -2,6 +2,9 @@
 
 Numbers are taken by create-if-absent of the next one. Whoever appends has read every entry below
 its own, so what an entry claims was decided with full knowledge of its past.
+
+Where entries were lost, an entry of a later number may say what stands, and the history goes on
+behind that one: the numbers in between are void for ever, whether they can be read or not.
 """
 
 import re
@@ -25,8 +28,9 @@ from reference_engine.repository.errors import LogDamagedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
+from reference_engine.repository.renewal_entries import EntryLostEntry, LogRenewedEntry
 
-_ENTRY: Final = re.compile("log/[0-9]{10}")
+_ENTRY: Final = re.compile("(?:copies/)?log/([0-9]{10})")
 TOGETHER_FROM: Final = 256
 """A history as long as this is not read one request after the other."""
 
@@ -43,28 +47,52 @@ class Log:
     ) -> None:
         self._store, self._executor = store, executor
         self._key = header.key
-        self._tip = object_digest(header.key, header_content)
+        self._digests = [object_digest(header.key, header_content)]
+        """Of the header and of every entry; of a void number none."""
+
         self._newest = b""
         self._copied = 0
         self._durable = 0
         self.history = History()
         """What has been read."""
 
+    @property
+    def _tip(self) -> str:
+        return self._digests[-1]
+
+    async def numbers(self) -> dict[int, list[str]]:
+        """Return the numbers that are taken, ascending, with the objects of each."""
+        found: dict[int, list[str]] = {}
+        for prefix in ("log/", copy_name("log/")):
+            for name in await self._store.names(prefix):
+                # Somebody's file beside the entries is none of them.
+                match = _ENTRY.fullmatch(name)
+                if match is not None and int(match[1]):
+                    found.setdefault(int(match[1]), []).append(name)
+        return dict(sorted(found.items()))
+
     async def check_complete(self) -> None:
         """Read the whole history and make sure that no entry is missing before a listed one.
 
         Raises:
-            LogDamagedError: there is a gap, or an entry is not what was written.
+            LogDamagedError: there is a gap, or an entry is not what was written; what was read
+                before it is in `history`.
         """
-        # Somebody's file beside the entries is none of them.
-        names = [n for n in await self._store.names("log/") if _ENTRY.fullmatch(n)]
-        listed = max([*names, ""])
-        if len(names) >= TOGETHER_FROM:
-            await self._read_together(sorted(names))
-        await self.refresh()
-        read = len(self.history.entries)
-        if listed > (log_name(read) if read else "log/"):
-            raise LogDamagedError(read + 1, f"it is missing although {listed} exists")
+        taken = await self.numbers()
+        last, together = max(taken, default=0), True
+        while True:
+            ahead = [log_name(number) for number in taken if number > len(self.history.entries)]
+            if together and len(ahead) >= TOGETHER_FROM:
+                await self._read_together(ahead)
+            read = len(self.history.entries)
+            if not await self._read_next():
+                if last <= read:
+                    return
+                if not await self._renewed_behind(read + 1):
+                    cause = f"it is missing although {taken[last][0]} exists"
+                    raise LogDamagedError(read + 1, cause)
+            # Behind numbers that are void there may be many again.
+            together = len(self.history.entries) > read + 1
 
     async def _read_together(self, names: list[str]) -> None:
         """Read entries that are listed, several at a time, up to the first that is not sound."""
@@ -89,24 +117,56 @@ class Log:
         Raises:
             LogDamagedError: an entry is not what was written.
         """
-        while True:
-            number = len(self.history.entries) + 1
-            failure: LogDamagedError | TransientError | None = None
-            for name in (log_name(number), copy_name(log_name(number))):
-                # The copy is asked for an absent entry too: a number that was taken stays taken.
+        while await self._read_next():
+            pass
+
+    async def _read_next(self) -> bool:
+        """Return whether there is a next entry, which is read now."""
+        number = len(self.history.entries) + 1
+        damage: LogDamagedError | None = None
+        failure: TransientError | None = None
+        for name in (log_name(number), copy_name(log_name(number))):
+            # The copy is asked for an absent entry too: a number that was taken stays taken.
+            try:
+                content = await self._store.read(name)
+                # Another task of this process may have read the same entry meanwhile.
+                if content is not None and number > len(self.history.entries):
+                    self._accept(number, content)
+            except LogDamagedError as error:
+                damage = damage or error
+            except TransientError as error:
+                failure = failure or error
+            if number <= len(self.history.entries):
+                return True
+        if failure is not None:
+            # As long as one copy may be sound, nothing is known to be lost.
+            raise failure
+        if damage is not None and not await self._renewed_behind(number):
+            raise damage
+        return damage is not None
+
+    async def _renewed_behind(self, lost: int) -> bool:
+        """Return whether the history goes on behind numbers that are void, of which `lost` is one.
+
+        The newest entry that says so counts: whoever wrote it could not read an earlier one.
+        """
+        taken = await self.numbers()
+        names = [(n, name) for n in sorted(taken, reverse=True) if n > lost for name in taken[n]]
+        for start in range(0, len(names), _TOGETHER):
+            part = names[start : start + _TOGETHER]
+            contents = await self._executor.ask_all(
+                [lambda name=name: self._store.read(name) for _, name in part]  # type: ignore[misc]
+            )
+            for (number, _), content in zip(part, contents, strict=True):
                 try:
-                    content = await self._store.read(name)
-                    # Another task of this process may have read the same entry meanwhile.
-                    if content is not None and number > len(self.history.entries):
+                    record = decode_record(self._key, number, content or b"")
+                    if isinstance(record.entry, LogRenewedEntry) and record.entry.first <= lost:
+                        assert content is not None, number
                         self._accept(number, content)
-                except (LogDamagedError, TransientError) as error:
-                    failure = failure or error
-                if number <= len(self.history.entries):
-                    break
-            else:
-                if failure is not None:
-                    raise failure
-                return
+                        return True
+                except LogDamagedError:
+                    continue
+        return False
 
     async def settle(self) -> None:
         """Read every entry that was appended since, and make sure that all of them will stay.
@@ -127,10 +187,61 @@ class Log:
         record = decode_record(self._key, number, content)
         if record.number != number:
             raise LogDamagedError(number, f"it says that it is entry {record.number}")
-        if record.previous != self._tip:
+        if isinstance(record.entry, EntryLostEntry):
+            raise LogDamagedError(number, "it was lost")
+        if isinstance(record.entry, LogRenewedEntry):
+            self._pass_over(record, record.entry.first)
+        elif record.previous != self._tip:
             raise LogDamagedError(number, "it does not continue the entry before")
         self.history.accept(record.entry)
-        self._tip, self._newest = object_digest(self._key, content), content
+        self._digests.append(object_digest(self._key, content))
+        self._newest = content
+
+    def _pass_over(self, record: LogRecord, first: int) -> None:
+        """Let the numbers from `first` to before this entry be void, whatever was read there."""
+        read, number = len(self.history.entries), record.number
+        known = 1 <= first <= min(read + 1, number) and self._digests[first - 1] == record.previous
+        if not known or not record.previous:
+            raise LogDamagedError(number, "it does not continue the entry before")
+        if first <= read:
+            entries = self.history.entries[: first - 1]
+            self.history = History()
+            for entry in entries:
+                self.history.accept(entry)
+            del self._digests[first:]
+            self._durable = min(self._durable, first - 1)
+        for _ in range(first, number):
+            self.history.accept(EntryLostEntry())
+            self._digests.append("")
+
+    async def take(self, number: int, /) -> bool:
+        """Return whether a number that was lost is taken: nobody can append there any more.
+
+        False: somebody has taken it before.
+        """
+        record = LogRecord(number=number, previous="", entry=EntryLostEntry())
+        return await publish(self._store, log_name(number), encode_record(self._key, record))
+
+    async def renew(self, number: int, entry: LogRenewedEntry, /) -> bool:
+        """Return whether the history, which ends before `entry.first`, goes on with `entry`.
+
+        False: somebody else has taken `number`, so that the log is to be looked at again.
+
+        Raises:
+            TransientError: the store failed; whether the entry exists shows when the log is read.
+        """
+        before = len(self.history.entries)
+        assert before + 1 == entry.first <= number, (before, entry.first, number)
+        if before:
+            await self._store.make_durable(log_name(before))
+        record = LogRecord(number=number, previous=self._tip, entry=entry)
+        content = encode_record(self._key, record)
+        if not await publish(self._store, log_name(number), content):
+            return False
+        self._accept(number, content)
+        await self._copy_newest()
+        self._durable = number
+        return True
 
     async def append_after(self, number: int, entry: Entry, /) -> bool:
         """Return whether `entry` is in the log now, right behind entry `number`.

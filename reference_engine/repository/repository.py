@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reference_engine.model.errors import CorruptionError, RefusedError
+from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
@@ -18,7 +18,6 @@ from reference_engine.repository.codec import (
 )
 from reference_engine.repository.errors import (
     PointRemovedError,
-    RepositoryAbsentError,
     RepositoryExistsError,
     RepositoryForeignError,
 )
@@ -27,9 +26,8 @@ from reference_engine.repository.header import (
     HEADER_COPIES,
     HEADER_NAME,
     Header,
-    StoredHeader,
-    decode_header,
     encode_header,
+    read_header,
 )
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory
@@ -166,29 +164,16 @@ class Repository:
             PackageMissingError: what its features need is not installed.
             LogDamagedError: its history is not what was written.
         """
-        found: dict[str, bytes] = {}
-        refusal: RefusedError = RepositoryAbsentError()
-        sound: tuple[StoredHeader, bytes] | None = None
-        for name in (HEADER_NAME, *HEADER_COPIES):
-            content = await store.read(name)
-            if content is None:
-                continue
-            found[name] = content
-            try:
-                sound = sound or (decode_header(content), content)
-            except RefusedError as error:
-                refusal = error if isinstance(refusal, RepositoryAbsentError) else refusal
-        if sound is None:
-            raise refusal
+        found = await read_header(store)
         header, through, sealing, log, keys = await entered(
-            store, *sound, executor=executor, unlock=unlock
+            store, found.stored, found.content, executor=executor, unlock=unlock
         )
         return cls(
             through,
             header,
             log,
             executor=executor,
-            missing=tuple(n for n in (HEADER_NAME, *HEADER_COPIES) if n not in found),
+            missing=found.missing,
             known=KnownIndex(through, header, log, executor=executor, sealing=sealing, cache=cache),
             keys=keys,
             held=begun(store, header.settings, log, keys),

@@ -2,41 +2,40 @@
 
 import itertools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
 from reference_engine.model.errors import OperationFailedError
-from reference_engine.model.identity import RunTag
 from reference_engine.repository.codec import (
     ANCHORS,
     COMMITTED_PORTION,
     INDEX,
     PointCommittedEntry,
-    RunOpenedEntry,
     copy_name,
     index_name,
     log_name,
     session_of,
 )
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
-from reference_engine.repository.history import REPACK
 from reference_engine.repository.manifests import staged_point
 from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
 from reference_engine.repository.reader import Progress
-from reference_engine.repository.reclaim_entries import PointsMovedEntry
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.segmented_store import PARITY, parity_name
 from reference_engine.verification.block_survey import BlockSurvey
 from reference_engine.verification.copy_survey import Copies, metadata, segments
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
+from reference_engine.verification.known_runs import KnownRuns
 
 QUARANTINE: Final = "quarantine/"
 _NUMBERED: Final = re.compile(r"(?:copies/)?(?:packs|maps)/(.+)-[0-9]+")
 _STAGED: Final = re.compile(r"(?:copies/)?points/(.+?)(?:[.][0-9]+)?")
 _CARE: Final = (MENDS, WANTED, QUARANTINE, "keys/", "copies/keys/")
 """What no point refers to, and what is looked at elsewhere."""
+
+_RENEW: Final = "put that right by: repo repair --renew-log"
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,9 +121,12 @@ class Check:
         # Of points that expired or were moved meanwhile nothing is to be said any more.
         looked_at = {*self._commits}
         live = {e.point for e in await self._repository.commits() if e in looked_at}
+        harmed = any(found for point, found in damage.items() if point in live)
         for name, finding in (*self._found.items(), *self.survey.objects.items()):
             pack = name.removeprefix(PARITY)
-            if finding.problem is Problem.MISSING and await self._repository.is_swept(pack):
+            gone = finding.problem is Problem.MISSING and await self._repository.is_swept(pack)
+            # Where the log was renewed, what was lost with a pack is damage, and the pack swept.
+            if gone and not harmed:
                 # Its points were removed meanwhile.
                 self._found.pop(name, None)
                 self.survey.objects.pop(name, None)
@@ -168,21 +170,7 @@ class Check:
         present = await repository.store.names("")
         # Read behind the listing: a run may have opened or committed meanwhile.
         entries = await repository.entries()
-        runs = {
-            entry.session: RunTag(machine=entry.machine, epoch=entry.epoch)
-            for entry in entries
-            if isinstance(entry, RunOpenedEntry)
-        }
-        committed = {
-            RunTag(machine=entry.machine, epoch=entry.epoch)
-            for entry in entries
-            if isinstance(entry, PointCommittedEntry)
-        }
-        committed |= {
-            RunTag(machine=REPACK, epoch=entry.epoch)
-            for entry in entries
-            if isinstance(entry, PointsMovedEntry)
-        }
+        runs = KnownRuns(entries)
         expected = {HEADER_NAME, *HEADER_COPIES}
         for number in range(1, len(entries) + 1):
             expected |= {log_name(number), copy_name(log_name(number))}
@@ -203,15 +191,15 @@ class Check:
                 self._note((await self._extra(name, runs),))
         for name in portions:
             session = session_of(name)
-            told = session in runs and name == index_name(session, COMMITTED_PORTION)
-            if told and runs[session] not in committed:
-                cause = f"the log lacks the entry that committed the point of {name}"
+            told = name == index_name(session, COMMITTED_PORTION)
+            if told and runs.lacks_commit(session):
+                cause = f"the log lacks the entry that committed the point of {name}; {_RENEW}"
                 last = log_name(len(entries) + 1)
                 self._note((ObjectFinding(object=last, problem=Problem.MISSING, cause=cause),))
         for name in survey.packs.bases:
             session = session_of(name)
             if session in runs and name not in indexed:
-                first = COMMITTED_PORTION if runs[session] in committed else 1
+                first = COMMITTED_PORTION if runs.has_committed(session) else 1
                 portion = next(
                     free
                     for number in itertools.count(first)
@@ -221,7 +209,7 @@ class Check:
                 finding = ObjectFinding(object=portion, problem=Problem.MISSING, cause=cause)
                 self._note((finding,))
 
-    async def _extra(self, name: str, runs: Mapping[str, RunTag]) -> ObjectFinding:
+    async def _extra(self, name: str, runs: KnownRuns) -> ObjectFinding:
         """Return what an object is that nothing refers to."""
         match = _NUMBERED.fullmatch(name)
         ours = match is not None and (match[1] in runs or match[1].startswith(MEND_SESSION))
@@ -230,9 +218,11 @@ class Check:
             store, header = self._repository.store, self._repository.header
             record = await staged_point(store, header, name)
             # A manifest of a run that the log does not know tells of a log that was lost.
-            known = record is not None and record.run in runs.values()
-            moved = any(name.endswith(f".{session}") for session in runs)
-            ours = known and record is not None and (record.id == staged[1] or moved)
+            known = record is not None and runs.knows(record.run)
+            ours = known and record is not None and (record.id == staged[1] or runs.moved(name))
+            if record is not None and not known:
+                cause = f"the log does not know the run that wrote it; {_RENEW}"
+                return ObjectFinding(object=name, problem=Problem.FOREIGN, cause=cause)
         if ours:
             cause = "no point refers to it"
             return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)

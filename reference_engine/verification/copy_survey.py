@@ -25,6 +25,7 @@ from reference_engine.repository.header import (
 from reference_engine.repository.keys.slots import decode_slot, slot_names
 from reference_engine.repository.mending import MENDS, WANTED
 from reference_engine.repository.pages import decode_segment
+from reference_engine.repository.renewal_entries import EntryLostEntry, LogRenewedEntry
 from reference_engine.repository.repository import Repository
 from reference_engine.verification.findings import ObjectFinding, Problem
 
@@ -81,9 +82,14 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
     header = (HEADER_NAME, *HEADER_COPIES)
     right = encode_header(repository.header.stored)
     yield header, await copies(repository, header, flaw=_header_flaw)
-    key, tip = repository.header.key, object_digest(repository.header.key, right)
-    last = len(await repository.entries())
-    for number in range(1, last + 1):
+    key, entries = repository.header.key, await repository.entries()
+    digests, last = [object_digest(key, right)], len(entries)
+    for number, entry in enumerate(entries, start=1):
+        if isinstance(entry, EntryLostEntry):
+            # The number is void: what is stored there means nothing.
+            digests.append("")
+            continue
+        tip = digests[entry.first - 1 if isinstance(entry, LogRenewedEntry) else -1]
         names = (log_name(number), copy_name(log_name(number)))
         state = await copies(repository, names, flaw=_record_flaw(key, number, tip))
         if number == last and [each.object for each in state.findings] == [names[1]]:
@@ -91,7 +97,7 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
         yield names, state
         if state.sound is None:
             return
-        tip = object_digest(key, state.sound)
+        digests.append(object_digest(key, state.sound))
     if repository.keys is not None:
         async for each in _slots(repository, repository.keys):
             yield each

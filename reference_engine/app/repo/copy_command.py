@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.local_cache import NoCache, local_cache
@@ -12,7 +13,6 @@ from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     naming,
     open_or_create_repository,
-    open_repository,
     open_store,
 )
 from reference_engine.catalogue.points import NoPointError, PointLabel, point_labels, select_point
@@ -81,7 +81,7 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     output: Output,
     cache: LocalCache | None,
 ) -> ExitCode:
-    ours = await open_repository(source, runtime, holder)
+    ours = await open_to_read(source, runtime, holder, output)
     labels = _chosen(await point_labels(ours), *chosen)
     wanted = {label.point for label in labels}
     asked = tuple(entry for entry in await ours.commits() if entry.point in wanted)

@@ -5,11 +5,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
+from reference_engine.app.broken_log import open_to_read, renew
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
 from reference_engine.app.repo.findings import report, report_damage
-from reference_engine.app.repositories import naming, open_in, open_repository, open_store
+from reference_engine.app.repositories import naming, open_in, open_store
+from reference_engine.model.errors import InputRefusedError
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.reader import Progress
 from reference_engine.upkeep.dry_store import DryStore
@@ -21,6 +23,7 @@ def repair(
     /,
     *,
     source: Annotated[str | None, Parameter(name="--from")] = None,
+    renew_log: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     dry_run: Annotated[bool, Parameter(negative=(), show_default=False)] = False,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
@@ -36,11 +39,17 @@ def repair(
         source: A second repository with some of the same points, made by `repo copy`.
             Encrypted, it is opened by TWINSHOT_FROM_PASSWORD, TWINSHOT_FROM_PASSWORD_FILE,
             TWINSHOT_FROM_PASSWORD_COMMAND or TWINSHOT_FROM_KEY_FILE.
+        renew_log: Only let the log go on behind entries that are lost in both copies; points are
+            found by their manifests. Nobody else may use the repository meanwhile.
         dry_run: Only say what would be done.
         keys: How to open an encrypted repository.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
+    if renew_log and source is not None:
+        raise InputRefusedError("--renew-log takes nothing from elsewhere", "leave --from away")
+    if renew_log:
+        return runtime.run(renew(repo, Keyholder(keys), runtime, output, dry=dry_run))
     return runtime.run(_repair(repo, source, dry_run, Keyholder(keys), runtime, output))
 
 
@@ -55,7 +64,9 @@ async def _repair(  # noqa: PLR0917 - what the command line says
     store = open_store(place)
     with naming(place):
         repository = await open_in(DryStore(store) if dry else store, runtime, holder)
-    others = () if source is None else (await open_repository(source, runtime, second_key("FROM")),)
+    others = (
+        () if source is None else (await open_to_read(source, runtime, second_key("FROM"), output),)
+    )
     repair = Repair(repository, token=runtime.random("repair").token())
     points = len(await repository.commits())
     with (

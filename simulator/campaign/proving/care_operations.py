@@ -138,12 +138,19 @@ def _flip(*patterns: str) -> Callable[[Path], None]:
     return injure
 
 
+def _readable(place: Path, done: bool) -> list[str]:  # noqa: FBT001 - as above
+    """Return what is amiss where entries of the log are lost: points are read all the same."""
+    code = run_command("verify", "--repo", str(place / "repo"))
+    return [f"a verify ends with {code}"] if code != 0 else _sound(place, done)
+
+
 def _repaired(
     name: str,
     prepare: Callable[[Path], None],
     injure: Callable[[Path], None],
     *options: str,
     loses: bool = False,
+    keeps: Callable[[Path, bool], list[str]] = _sound,
 ) -> Operation:
     def act(place: Path) -> int:
         others = [each.replace("PLACE", str(place)) for each in options]
@@ -159,7 +166,7 @@ def _repaired(
         removes=(),
         restores=(),
         loses=loses,
-        keeps=_sound,
+        keeps=keeps,
     )
 
 
@@ -272,6 +279,22 @@ CARE_OPERATIONS: Final[tuple[Operation, ...]] = (
         _flip("packs/*"),
         *("--from", "PLACE/other"),
         loses=True,
+    ),
+    _repaired(
+        "renew-log",
+        _FILLED,
+        _take("log/0000000002", "copies/log/0000000002"),
+        "--renew-log",
+        loses=True,
+        keeps=_readable,
+    ),
+    _repaired(
+        "renew-damaged-log",
+        _FILLED,
+        _flip("log/0000000003", "copies/log/0000000003"),
+        "--renew-log",
+        loses=True,
+        keeps=_readable,
     ),
     _copied("copy", (_ONE, _TWO)),
     _copied("later-copy", (_ONE, _TWO), _NEXT),

@@ -164,7 +164,9 @@ class Bench:
         try:
             found = look(place)
         except TwinshotError as error:
-            return Outcome(lost=(f"the repository does not open: {error}",))
+            if not operation.loses:
+                return Outcome(lost=(f"the repository does not open: {error}",))
+            found = Found(points=())
         lost, wrong = _compared(operation, before, found)
         lost = [] if operation.loses else lost
         wrong += targets_of(operation, place)

@@ -1,0 +1,267 @@
+"""Whatever entries of the log are lost, the points are found, and the repository goes on."""
+
+import asyncio  # noqa: TID251 - the store is awaited on asyncio
+import itertools
+
+import pytest
+
+from reference_engine.adapters.memory_store import MemoryStore
+from reference_engine.model.errors import SupersededError
+from reference_engine.model.identity import RecoveryPointId
+from reference_engine.repository import log
+from reference_engine.repository.codec import RunOpenedEntry
+from reference_engine.repository.errors import LogDamagedError, RunClosedError
+from reference_engine.repository.repository import Repository
+from tests.strategies.cared_repositories import checked
+from tests.strategies.lost_entries import (
+    Harm,
+    Past,
+    back_up,
+    delete,
+    image,
+    live,
+    long_past,
+    lose,
+    renewed,
+    restores,
+    rot,
+)
+from tests.strategies.reclaims import LATER, OTHER, staged
+
+
+@pytest.fixture(scope="module")
+def past() -> Past:
+    """Return a long history."""
+    return asyncio.run(long_past())
+
+
+async def goes_on(store: MemoryStore, past: Past, points: tuple[str, ...]) -> None:
+    """Make sure that the repository can be used as if nothing had happened to it."""
+    assert await restores(store, past.images, *points), points
+    found = await checked(store)
+    assert found.is_sound, found
+    repository = await Repository.open(store)
+    # Blocks that were there once, and are deleted, are to be stored anew.
+    images = past.images | {"g": image(1, 3, 4, 90, 18), "h": image(5, 6, 11, 12, 91)}
+    await back_up(repository, images["g"], "g")
+    await back_up(repository, images["h"], "h", OTHER)
+    await repository.reclaim.reclaim(at=LATER)
+    await repository.reclaim.reclaim(at=LATER)
+    assert await live(store) == (*points, "g", "h")
+    assert await restores(store, images, *points, "g", "h")
+    found = await checked(store)
+    assert found.is_sound, found
+    await repository.reclaim.expire(tuple(map(RecoveryPointId, points)), at=LATER, allow_last=False)
+    await repository.reclaim.reclaim(at=LATER)
+    assert await restores(store, images, "g", "h")
+    found = await checked(store)
+    assert found.is_sound, found
+    left = [each for each in found.objects if not each.object.startswith("copies/log/")]
+    assert left == [], "space that was never given back"
+
+
+@pytest.mark.parametrize("harm", [delete, rot])
+def test_any_lost_entry_leaves_every_point_that_was_there(past: Past, harm: Harm) -> None:
+    """And none that was not, but for one whose removal was the entry itself."""
+
+    async def scenario() -> None:
+        for number in range(1, len(past.entries) + 1):
+            store = past.again()
+            lose(store, number, harm=harm)
+            before = dict(store.objects)
+            found = await renewed(store)
+            if found is None:
+                # Nothing tells of an entry that was the last one, and committed nothing.
+                assert number == len(past.entries), number
+                continue
+            points = await live(store)
+            back = [point for point in points if point not in past.live]
+            assert tuple(p for p in points if p in past.live) == past.live, (number, points)
+            assert {*back} <= {*past.expired_by(number)}, (number, points)
+            assert {*before} <= {*store.objects}, "nothing is removed"
+            assert await renewed(store) is None
+            await goes_on(store, past, points)
+
+    asyncio.run(scenario())
+
+
+def test_no_run_that_came_to_nothing_becomes_a_point(past: Past) -> None:
+    """Whenever an entry is lost: behind each step of the history, each of its entries."""
+
+    async def scenario() -> None:
+        for stage in past.stages:
+            for number in range(1, stage.entries + 1):
+                store = MemoryStore()
+                store.objects = dict(stage.objects)
+                lose(store, number)
+                if await renewed(store) is None:
+                    assert number == stage.entries, number
+                    continue
+                points = await live(store)
+                back = {point for point in points if point not in stage.live}
+                assert tuple(p for p in points if p in stage.live) == stage.live, number
+                may = {*past.expired_by(number)}
+                if number == stage.entries and isinstance(past.entries[number - 1], RunOpenedEntry):
+                    # At the end of the log nobody can tell how much more was lost.
+                    may.add("lost")
+                assert back <= may, (stage.live, number, points)
+                assert await restores(store, past.images, *points), number
+
+    asyncio.run(scenario())
+
+
+def test_two_lost_entries_lose_no_point(past: Past) -> None:
+    """Of every two."""
+
+    async def scenario() -> None:
+        last = len(past.entries)
+        for first, second in itertools.combinations(range(1, last + 1), 2):
+            store = past.again()
+            lose(store, first, second)
+            found = await renewed(store)
+            assert found is not None
+            points = await live(store)
+            assert tuple(p for p in points if p in past.live) == past.live, (first, second)
+            assert await restores(store, past.images, *past.live), (first, second)
+            assert (await checked(store)).is_sound == (not found.points.damaged), (first, second)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("names", [("log/",), ("log/", "copies/log/")])
+def test_a_log_that_is_gone_altogether_is_found_in_manifests(
+    past: Past, names: tuple[str, ...]
+) -> None:
+    """Header and points are enough; with the copies of the log nothing is lost at all."""
+
+    async def scenario() -> None:
+        store = past.again()
+        for name in [name for name in store.objects if name.startswith(names)]:
+            del store.objects[name]
+        found = await renewed(store)
+        if len(names) == 1:
+            assert found is None
+            assert await live(store) == past.live
+            return
+        assert found is not None
+        assert {*await live(store)} == {*past.live}
+        assert [each.point for each in found.points.by_manifest] == [*await live(store)]
+        await goes_on(store, past, await live(store))
+
+    asyncio.run(scenario())
+
+
+def test_a_log_renewed_is_renewed_again(past: Past) -> None:
+    """Behind a renewal another entry may be lost, and the renewal itself."""
+
+    async def scenario() -> None:
+        for later in range(24, 29):
+            store = past.again()
+            lose(store, 4)
+            found = await renewed(store)
+            assert found is not None
+            assert (found.number, found.lost) == (24, (4,))
+            images = past.images | {"i": image(1, 19), "j": image(5, 20)}
+            repository = await Repository.open(store)
+            await back_up(repository, images["i"], "i")
+            await back_up(repository, images["j"], "j", OTHER)
+            assert len(await repository.entries()) == 28
+            lose(store, later)
+            found = await renewed(store)
+            assert found is not None, later
+            assert await live(store) == (*past.live, "i", "j")
+            assert await restores(store, images, *past.live, "i", "j")
+            await goes_on(store, past._replace(images=images), await live(store))
+
+    asyncio.run(scenario())
+
+
+def test_entries_that_come_back_change_nothing(past: Past) -> None:
+    """What a renewal has passed over means nothing, though somebody finds the lost entry again."""
+
+    async def scenario() -> None:
+        for number in range(1, len(past.entries) + 1):
+            store = past.again()
+            whole = dict(store.objects)
+            lose(store, number)
+            if await renewed(store) is None:
+                continue
+            await back_up(await Repository.open(store), image(30), "late")
+            points = await live(store)
+            store.objects = whole | store.objects
+
+            assert await live(store) == points
+            assert await renewed(store) is None
+
+    asyncio.run(scenario())
+
+
+def test_epochs_and_sessions_of_lost_entries_are_never_used_again(past: Past) -> None:
+    """A run that nobody knows of any more, and that is still alive, can never commit."""
+
+    async def scenario() -> None:
+        store = past.again()
+        repository = await Repository.open(store)
+        session = await staged(repository, image(40), point="late")
+        lose(store, len(past.entries) + 1)
+        await back_up(await Repository.open(store), image(41), "f2")
+        # The entry that opened the run of `other` is overwritten by nobody: it was the last one.
+        lose(store, 3)
+        assert await renewed(store) is not None
+        fresh = await Repository.open(store)
+        await back_up(fresh, image(42), "next", OTHER)
+        with pytest.raises((SupersededError, RunClosedError, LogDamagedError)):
+            await session.commit()
+        points = await live(store)
+        assert "late" not in points
+        assert points[-1] == "next"
+        epochs = [entry.epoch for entry in await fresh.commits() if entry.machine == OTHER]
+        assert epochs == sorted({*epochs})
+
+    asyncio.run(scenario())
+
+
+def test_a_file_far_behind_the_log_is_refused(past: Past) -> None:
+    """A number that no log can have reached is named, instead of being filled up to."""
+
+    async def scenario() -> None:
+        store = past.again()
+        lose(store, 4)
+        store.objects["log/9999999999"] = b"not ours"
+        with pytest.raises(LogDamagedError, match="log/9999999999 is too far"):
+            await renewed(store)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("together", [2, 256])
+def test_a_long_log_is_read_behind_a_renewal(
+    past: Past, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its entries are read one after the other or several at a time."""
+    monkeypatch.setattr(log, "TOGETHER_FROM", together)
+    monkeypatch.setattr(log, "_TOGETHER", 4)
+
+    async def scenario() -> None:
+        for number in range(1, len(past.entries)):
+            store = past.again()
+            lose(store, number, harm=rot)
+            assert await renewed(store) is not None
+            repository = await Repository.open(store)
+            for count in range(4):
+                await back_up(repository, image(50 + count), f"p{count}")
+            assert (await live(store))[-4:] == ("p0", "p1", "p2", "p3")
+
+    asyncio.run(scenario())
+
+
+def test_a_repository_that_lost_an_entry_names_the_way_out(past: Past) -> None:
+    """The sentence says which entry, and what to do."""
+
+    async def scenario() -> None:
+        store = past.again()
+        lose(store, 4)
+        with pytest.raises(LogDamagedError, match=r"log entry 4 .*repo repair --renew-log"):
+            await Repository.open(store)
+
+    asyncio.run(scenario())
