@@ -179,9 +179,14 @@ class PointSearch:
         if point in remains.runs:
             return remains.committed.get(remains.runs[point], remains.named[point][0].number)
         run = self._staged[point][0].record.run if point in self._staged else None
+        place: int | None = None
         # A manifest tells that its run came far, and not that it committed.
         likely = run in self._sure or remains.unaccounted(len(self._sure)) > 0
-        place = remains.commit_at(run) if run is not None and likely else None
+        if run is not None and likely:
+            place = remains.commit_at(run)
+            if place is None and run in self._sure:
+                # Somebody who knew of no loss has closed it since.
+                place = remains.opened_at(run)
         if place is None and point in remains.named:
             # It was moved, so it existed.
             place = remains.named[point][0].number

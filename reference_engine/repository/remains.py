@@ -187,6 +187,10 @@ class Remains:
         """Whether any entry is known to be lost."""
         return bool(self._lost)
 
+    def opened_at(self, run: RunTag, /) -> int:
+        """Return the number of the entry that opened a run; 0 where it cannot be read."""
+        return self._opened.get(run, 0)
+
     def unaccounted(self, sure: int, /) -> int:
         """Return of how many lost entries nothing tells what they were.
 

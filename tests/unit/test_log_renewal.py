@@ -367,3 +367,26 @@ def test_a_point_of_which_no_entry_speaks_must_be_whole(past: Past) -> None:
             assert await restores(store, images, "g")
 
     asyncio.run(scenario())
+
+
+def test_a_prune_takes_nothing_of_points_whose_entries_are_lost(past: Past) -> None:
+    """Where the end of the log is gone, or all of it, what nobody refers to may be a point."""
+
+    async def scenario() -> None:
+        last = len(past.entries)
+        for lost in ((last,), (last - 1, last), range(1, last + 1)):
+            store = past.again()
+            lose(store, *lost)
+            before = dict(store.objects)
+            repository = await Repository.open(store)
+            if len(lost) == 1:
+                with pytest.raises(LogDamagedError, match=r"was written behind it; .*--renew-log"):
+                    await repository.reclaim.reclaim(at=LATER)
+            else:
+                await repository.reclaim.reclaim(at=LATER)
+            assert before.items() <= store.objects.items()
+            assert await renewed(store) is not None
+            assert {*await live(store)} == {*past.live}
+            await goes_on(store, past, await live(store))
+
+    asyncio.run(scenario())
