@@ -44,7 +44,7 @@ KILLERS: Final[dict[str, int | Schedule]] = {
     "awaited-by-nobody": 2,
     "condemned-blocks-found": 177,
     "closed-run-commits": 4,
-    "unreadable-point-ignored": 6,
+    "unreadable-point-ignored": 116,
     "moved-before-packs": 39,
     "moved-before-maps": 17,
     "old-packs-deleted-first": 8,
