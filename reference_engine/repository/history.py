@@ -75,6 +75,7 @@ class History:
         """Each machine's part of `live`: a run asks for its own machine's points only."""
 
         self._sessions: dict[str, OpenRun] = {}
+        self._points: dict[RunTag, RecoveryPointId] = {}
         self._fruitless: set[str] = set()
         """Sessions of which no commit or move is known, since the log was last renewed."""
 
@@ -101,6 +102,7 @@ class History:
                 self._live_of.setdefault(machine, {})[entry.point] = entry
                 self._newest[machine] = self._last[machine] = entry
                 self._come_to_fruit(machine, entry.epoch)
+                self._points[RunTag(machine=machine, epoch=entry.epoch)] = entry.point
             case RunClosedEntry(machine=machine):
                 self._last[machine] = entry
                 self._end(machine, entry.epoch)
@@ -240,6 +242,15 @@ class History:
     def is_fruitless(self, session: str, /) -> bool:
         """Return whether a run that was opened came to nothing, or to nothing yet, by the log."""
         return session in self._fruitless
+
+    def may_have_committed(self, run: RunTag, point: RecoveryPointId, /) -> bool:
+        """Return whether a staged point may exist, though no entry that can be read says so.
+
+        Its run may still commit, or took an epoch that nobody took by the log, or one with which
+        another run came to another point.
+        """
+        known = run.epoch <= self.epoch(run.machine) and self._points.get(run, point) == point
+        return not known or self.is_open(run)
 
     def opened_at(self, session: str, /) -> int | None:
         """Return the number of the entry that opened the session; None: there is none."""

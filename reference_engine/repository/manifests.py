@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reference_engine.model.errors import TransientError
-from reference_engine.model.identity import DiskId, RunTag
+from reference_engine.model.identity import DiskId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
@@ -56,12 +56,6 @@ async def read_manifest(
             return manifest
         damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
     raise damage
-
-
-async def run_of_staged(store: BlobStore, header: Header, name: str, /) -> RunTag | None:
-    """Return which run wrote a manifest that no entry speaks of; None: it cannot be told."""
-    record = await staged_point(store, header, name)
-    return None if record is None else record.run
 
 
 async def staged_point(store: BlobStore, header: Header, name: str, /) -> RecoveryPoint | None:

@@ -22,7 +22,7 @@ from reference_engine.repository.codec import (
 from reference_engine.repository.errors import LogDamagedError, ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
-from reference_engine.repository.manifests import read_manifest, run_of_staged
+from reference_engine.repository.manifests import read_manifest, staged_point
 from reference_engine.repository.mending import MENDS, listed
 from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pages import packs_of_page
@@ -160,11 +160,10 @@ class Survey:
         if repack is not None and own.endswith(f".{repack.session}"):
             # Its record names the run that made the point, and that one has ended long ago.
             return False
-        run = await run_of_staged(self._store, self._header, name)
-        if run is None:
+        staged = await staged_point(self._store, self._header, name)
+        if staged is None:
             return not history.open_runs()
-        # A run of an epoch that nobody took yet may be one of which the entries are lost.
-        return run.epoch <= history.epoch(run.machine) and not history.is_open(run)
+        return not history.may_have_committed(staged.run, staged.id)
 
     @staticmethod
     def _has_ended(history: History, session: str) -> bool:

@@ -390,3 +390,26 @@ def test_a_prune_takes_nothing_of_points_whose_entries_are_lost(past: Past) -> N
             await goes_on(store, past, await live(store))
 
     asyncio.run(scenario())
+
+
+def test_backups_behind_a_log_that_is_gone_hide_no_point(past: Past) -> None:
+    """Whoever knows of no loss takes numbers and epochs again; a prune keeps what was before."""
+
+    async def scenario() -> None:
+        last = len(past.entries)
+        for lost in ((last - 1, last), range(1, last + 1)):
+            store = past.again()
+            lose(store, *lost)
+            images = past.images | {"i": image(1, 19), "j": image(5, 20)}
+            repository = await Repository.open(store)
+            await back_up(repository, images["i"], "i")
+            await back_up(repository, images["j"], "j", OTHER)
+            await repository.reclaim.reclaim(at=LATER)
+            assert any("--renew-log" in each.cause for each in (await checked(store)).objects)
+            assert await renewed(store) is not None
+            assert {*await live(store)} == {*past.live, "i", "j"}
+            assert await restores(store, images, *past.live, "i", "j")
+            assert await renewed(store) is None
+            await goes_on(store, past._replace(images=images), await live(store))
+
+    asyncio.run(scenario())
