@@ -93,9 +93,12 @@ class Log:
             read = len(self.history.entries)
             if not await self._read_next():
                 if last <= read and self._by_copy:
-                    # The newest entries are there as copies only, perhaps not all of them.
+                    # The newest entries are there as copies only, perhaps not all of them. What
+                    # has landed before this listing is read once more.
+                    self._by_copy = False
                     taken = await self.numbers()
                     last = max(taken, default=0)
+                    continue
                 if last <= read:
                     return
                 if not await self._renewed_behind(read + 1):
