@@ -80,13 +80,13 @@ class _Asked(Keyholder):
 async def _renewed(
     store: BlobStore, holder: Keyholder, runtime: Runtime, output: Output
 ) -> Renewed | None:
-    with output.steps("looking for points", 1) as step:
+    with output.steps("looking for points", 100) as step:
         return await renew_log(
             store,
             executor=runtime,
             unlock=holder.credential,
             at=wall_clock(),
-            progress=lambda done, total: step(done, f"of {total}"),
+            progress=lambda done, total: step(100 * done // total, f"{done} of {total}"),
         )
 
 

@@ -51,11 +51,17 @@ deleted already. Each rule is one step:
 | what is copied was read back under its digest | `VerifiedBlocks` |
 | a copy is shown only where it was seen to be right | `PageMover._copied` |
 | a run knows its base by the manifest that it read | `Reliance.check` |
+| what a lost entry may have committed is nobody's garbage | `History.may_have_committed` |
+| numbers at which an engine of before would append are taken before a renewal | `Log.take` |
 
 Where little of a pack is used, a *repack* copies that into packs of its own, writes the pages and
 manifests of the points concerned anew, and one entry of the log gives all of these points their
 new manifests at once; what is not used any more behind it goes the way of all garbage. `repack_run`
 says why nothing is lost by it, and `standing` how a reader goes on that had read the old manifest.
+
+Where entries of the log are lost in both copies, what the others say is still true, and manifests
+tell of points. A *renewal* is one entry that says what stands; from it the history goes on
+(`renewal`, `remains`, `found_points`). Until then points are read as it would find them.
 
 Encryption and parity are features that a header names (`opening`). Both are the matter of one
 store between the engine and the blob store, `segmented_store`: whoever reads and writes objects

@@ -125,9 +125,15 @@ class PointSearch:
             return commits
         strangers = {
             staged.record.run
-            for found in self._staged.values()
+            for point, found in self._staged.items()
             for staged in found
-            if not remains.is_known(staged.record.run) and staged.manifest not in remains.condemned
+            if point not in remains.runs
+            and point not in remains.expired
+            and staged.manifest not in remains.condemned
+            and (
+                not remains.is_known(staged.record.run)
+                or remains.is_namesake(staged.record.run, point)
+            )
         }
         return commits + 2 * len(strangers)
 
@@ -180,9 +186,16 @@ class PointSearch:
         if point in remains.runs:
             return remains.committed.get(remains.runs[point], remains.named[point][0].number)
         run = self._staged[point][0].record.run if point in self._staged else None
+        place: int | None = None
+        if run is not None and remains.is_namesake(run, point):
+            return remains.committed[run]
         # A manifest tells that its run came far, and not that it committed.
         likely = run in self._sure or remains.unaccounted(len(self._sure)) > 0
-        place = remains.commit_at(run) if run is not None and likely else None
+        if run is not None and likely:
+            place = remains.commit_at(run)
+            if place is None and run in self._sure:
+                # Somebody who knew of no loss has closed it since.
+                place = remains.opened_at(run)
         if place is None and point in remains.named:
             # It was moved, so it existed.
             place = remains.named[point][0].number

@@ -75,6 +75,10 @@ class History:
         """Each machine's part of `live`: a run asks for its own machine's points only."""
 
         self._sessions: dict[str, OpenRun] = {}
+        self._points: dict[RunTag, RecoveryPointId] = {}
+        self._fruitless: set[str] = set()
+        """Sessions of which no commit or move is known, since the log was last renewed."""
+
         self._retired_manifests: set[str] = set()
         self._moves: dict[Epoch, PointsMovedEntry] = {}
         self._swept: set[str] = set()
@@ -91,12 +95,14 @@ class History:
                 self._epochs[machine] = epoch
                 opened = OpenRun(number=number, tag=tag, session=session)
                 self._open[machine] = self._sessions[session] = opened
+                self._fruitless.add(session)
                 self._last[machine] = entry
             case PointCommittedEntry(machine=machine):
                 self.live[entry.point] = self._committed[entry.point] = entry
                 self._live_of.setdefault(machine, {})[entry.point] = entry
                 self._newest[machine] = self._last[machine] = entry
-                self._end(machine, entry.epoch)
+                self._come_to_fruit(machine, entry.epoch)
+                self._points[RunTag(machine=machine, epoch=entry.epoch)] = entry.point
             case RunClosedEntry(machine=machine):
                 self._last[machine] = entry
                 self._end(machine, entry.epoch)
@@ -106,7 +112,7 @@ class History:
                 for moved in points:
                     self._move(moved)
                 self._moves[epoch] = entry
-                self._end(REPACK, epoch)
+                self._come_to_fruit(REPACK, epoch)
             case ObjectsCondemnedEntry(objects=objects):
                 self.condemned[number] = entry
                 self._condemned.update(objects)
@@ -146,6 +152,7 @@ class History:
             self._committed.setdefault(point.point, point)
             self._live_of.setdefault(point.machine, {})[point.point] = point
         self._newest, self._last, self._open, self.leases = {}, {}, {}, {}
+        self._fruitless = set()
         self._epochs.update((taken.machine, taken.epoch) for taken in entry.epochs)
         self._floor = max(self._floor, entry.floor)
         for run in entry.runs:
@@ -174,6 +181,11 @@ class History:
         self.live[moved.point] = self._live_of[before.machine][moved.point] = after
         if self._newest.get(before.machine) == before:
             self._newest[before.machine] = after
+
+    def _come_to_fruit(self, machine: MachineId, epoch: Epoch) -> None:
+        if machine in self._open and self._open[machine].tag.epoch == epoch:
+            self._fruitless.discard(self._open[machine].session)
+        self._end(machine, epoch)
 
     def _end(self, machine: MachineId, epoch: Epoch) -> None:
         if machine in self._open and self._open[machine].tag.epoch == epoch:
@@ -226,6 +238,19 @@ class History:
         """Return the run that this session belongs to; None: the log knows no such session."""
         opened = self._sessions.get(session)
         return None if opened is None else opened.tag
+
+    def is_fruitless(self, session: str, /) -> bool:
+        """Return whether a run that was opened came to nothing, or to nothing yet, by the log."""
+        return session in self._fruitless
+
+    def may_have_committed(self, run: RunTag, point: RecoveryPointId, /) -> bool:
+        """Return whether a staged point may exist, though no entry that can be read says so.
+
+        Its run may still commit, or took an epoch that nobody took by the log, or one with which
+        another run came to another point.
+        """
+        known = run.epoch <= self.epoch(run.machine) and self._points.get(run, point) == point
+        return not known or self.is_open(run)
 
     def opened_at(self, session: str, /) -> int | None:
         """Return the number of the entry that opened the session; None: there is none."""

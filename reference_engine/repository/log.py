@@ -53,6 +53,9 @@ class Log:
         self._newest = b""
         self._copied = 0
         self._durable = 0
+        self._by_copy = False
+        """Whether the newest entry that was read in turn is there as a copy only."""
+
         self.history = History()
         """What has been read."""
 
@@ -60,10 +63,13 @@ class Log:
     def _tip(self) -> str:
         return self._digests[-1]
 
-    async def numbers(self) -> dict[int, list[str]]:
-        """Return the numbers that are taken, ascending, with the objects of each."""
+    async def numbers(self, *prefixes: str) -> dict[int, list[str]]:
+        """Return the numbers that are taken, ascending, with the objects of each.
+
+        `prefixes` are of what is listed: entries, copies; without any, both.
+        """
         found: dict[int, list[str]] = {}
-        for prefix in ("log/", copy_name("log/")):
+        for prefix in prefixes or ("log/", copy_name("log/")):
             for name in await self._store.names(prefix):
                 # Somebody's file beside the entries is none of them.
                 match = _ENTRY.fullmatch(name)
@@ -78,7 +84,7 @@ class Log:
             LogDamagedError: there is a gap, or an entry is not what was written; what was read
                 before it is in `history`.
         """
-        taken = await self.numbers()
+        taken = await self.numbers("log/")
         last, together = max(taken, default=0), True
         while True:
             ahead = [log_name(number) for number in taken if number > len(self.history.entries)]
@@ -86,6 +92,13 @@ class Log:
                 await self._read_together(ahead)
             read = len(self.history.entries)
             if not await self._read_next():
+                if last <= read and self._by_copy:
+                    # The newest entries are there as copies only, perhaps not all of them. What
+                    # has landed before this listing is read once more.
+                    self._by_copy = False
+                    taken = await self.numbers()
+                    last = max(taken, default=0)
+                    continue
                 if last <= read:
                     return
                 if not await self._renewed_behind(read + 1):
@@ -137,6 +150,7 @@ class Log:
             except TransientError as error:
                 failure = failure or error
             if number <= len(self.history.entries):
+                self._by_copy = name != log_name(number)
                 return True
         if failure is not None:
             # As long as one copy may be sound, nothing is known to be lost.

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from reference_engine.model.errors import TransientError
-from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
+from reference_engine.model.identity import DiskId, RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
@@ -98,12 +98,6 @@ class ManifestReader:
         self._bytes += decoded.stored - (0 if before is None else before.stored)
         while self._bytes > _DECODED_MAX:
             self._bytes -= self._decoded.pop(next(iter(self._decoded))).stored
-
-
-async def run_of_staged(store: BlobStore, header: Header, name: str, /) -> RunTag | None:
-    """Return which run wrote a manifest that no entry speaks of; None: it cannot be told."""
-    record = await staged_point(store, header, name)
-    return None if record is None else record.run
 
 
 async def staged_point(store: BlobStore, header: Header, name: str, /) -> RecoveryPoint | None:

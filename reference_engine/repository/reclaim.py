@@ -27,6 +27,7 @@ from reference_engine.repository.codec import Entry
 from reference_engine.repository.errors import (
     AppendOnlyError,
     LastPointError,
+    LogDamagedError,
     PointImmutableError,
     PointLeasedError,
     PointUnknownError,
@@ -183,12 +184,17 @@ class Reclaim:
             ReclaimRefusedError: what another point needs cannot be told.
             TransientError: the store failed.
         """
-        await self._log.refresh()
-        history = self._log.history
         going = dict.fromkeys(without)
-        left = tuple(entry for entry in history.live.values() if entry.point not in going)
-        used = await self._survey.used(left, progress=progress)
-        return await self._survey.garbage(history, used)
+        for _ in range(COLLISIONS_MAX):
+            await self._log.refresh()
+            history = self._log.history
+            number = len(history.entries)
+            left = tuple(entry for entry in history.live.values() if entry.point not in going)
+            used = await self._survey.used(left, progress=progress)
+            garbage = await self._garbage(number, used)
+            if garbage is not None:
+                return garbage
+        raise outrun()
 
     async def condemn(self, *, at: Instant) -> int | None:
         """Condemn everything that is not needed; return the entry's number, None without any.
@@ -198,6 +204,7 @@ class Reclaim:
         Raises:
             AppendOnlyError: nothing is removed from this repository.
             ReclaimRefusedError: what a point needs cannot be told.
+            LogDamagedError: the log lacks the end of which there is a trace.
             TransientError: the store failed.
         """
         self._check_appending()
@@ -208,7 +215,9 @@ class Reclaim:
             used = await self._used(number)
             if used is None:
                 continue
-            garbage = await self._survey.garbage(history, used)
+            garbage = await self._garbage(number, used)
+            if garbage is None:
+                continue
             self._late = tuple(name for name in garbage if history.is_swept(name))
             objects = tuple(name for name in garbage if not history.is_doomed(name))
             noted = max(history.condemned, default=0)
@@ -252,6 +261,17 @@ class Reclaim:
         except ReclaimRefusedError:
             # Another reclaim may have removed the point, and deleted it while we were reading it.
             await self._log.settle()
+            if len(self._log.history.entries) == number:
+                raise
+            return None
+
+    async def _garbage(self, number: int, used: dict[str, None]) -> tuple[str, ...] | None:
+        """Return what is not needed behind entry `number`; None: the log has gone on meanwhile."""
+        try:
+            return await self._survey.garbage(self._log.history, used)
+        except LogDamagedError:
+            # A run may have committed meanwhile.
+            await self._log.refresh()
             if len(self._log.history.entries) == number:
                 raise
             return None

@@ -95,6 +95,7 @@ class Remains:
         self.rotated: dict[str, None] = {}
         self.sessions: dict[str, KnownRun] = {}
         self.committed: dict[RunTag, int] = {}
+        self._points: dict[RunTag, RecoveryPointId] = {}
         self.renewed = 0
         """Number of the newest renewal; 0 without any."""
 
@@ -124,6 +125,7 @@ class Remains:
             case PointCommittedEntry():
                 run = RunTag(machine=entry.machine, epoch=entry.epoch)
                 self.runs[entry.point], self.committed[run] = run, number
+                self._points[run] = entry.point
                 self._take(entry.machine, entry.epoch)
                 self._name(entry.point, Named(number, entry.manifest, entry.digest))
             case RunClosedEntry(machine=machine, epoch=epoch):
@@ -187,6 +189,10 @@ class Remains:
         """Whether any entry is known to be lost."""
         return bool(self._lost)
 
+    def opened_at(self, run: RunTag, /) -> int:
+        """Return the number of the entry that opened a run; 0 where it cannot be read."""
+        return self._opened.get(run, 0)
+
     def unaccounted(self, sure: int, /) -> int:
         """Return of how many lost entries nothing tells what they were.
 
@@ -205,6 +211,14 @@ class Remains:
         """Return whether the entry that opened this run can be read, or was there to be counted."""
         settled = self._settled.get(run.machine, self.floor)
         return run in self._opened or run.epoch <= settled
+
+    def is_namesake(self, run: RunTag, point: RecoveryPointId, /) -> bool:
+        """Return whether a run of this epoch came to another point: there were two such runs.
+
+        The entries of the first are lost, and whoever did not know of them took its epoch again.
+        """
+        new = run.epoch > self._settled.get(run.machine, self.floor)
+        return new and self._points.get(run, point) != point
 
     def is_unexplained(self, run: RunTag, /) -> bool:
         """Return whether a run that is known to have committed lacks the entry that says so."""

@@ -1,6 +1,6 @@
 """Which objects points use: what may go is everything else, so doubt means that nothing goes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,16 +11,18 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable, Root
 from reference_engine.repository.codec import (
     ANCHORS,
+    COMMITTED_PORTION,
     INDEX,
     PointCommittedEntry,
     copy_name,
+    index_name,
     manifest_copy_name,
     session_of,
 )
-from reference_engine.repository.errors import ReclaimRefusedError
+from reference_engine.repository.errors import LogDamagedError, ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
-from reference_engine.repository.manifests import ManifestReader, run_of_staged
+from reference_engine.repository.manifests import ManifestReader, staged_point
 from reference_engine.repository.mending import MENDS, listed
 from reference_engine.repository.ordered import distinct
 from reference_engine.repository.pages import packs_of_page
@@ -161,12 +163,17 @@ class Survey:
         """Return what is stored, is not `used`, and belongs to no run that may still commit.
 
         What no run in the log can have written is left alone.
+
+        Raises:
+            LogDamagedError: a commit stands that the log lacks: what it needs would go.
         """
         # What an index lists may be found again as long as one of the session's packs is there.
         listed = {session_of(name): None for name in used if name.startswith("packs/")}
         found: list[str] = []
         for kind in _KINDS:
             unused = [name for name in await self._store.names(kind) if name not in used]
+            if kind == INDEX:
+                _check_commits(history, unused)
             if kind in _LISTS:
                 unused = [name for name in unused if session_of(name) not in listed]
             found += [name for name in unused if await self._is_over(history, name)]
@@ -177,16 +184,31 @@ class Survey:
         own = name.removeprefix("copies/")
         if own.startswith(("packs/", "maps/", *_LISTS)):
             return self._has_ended(history, session_of(own))
-        if not history.open_runs() or history.is_retired_manifest(name):
+        if history.is_retired_manifest(name):
             return True
         repack = history.open_repack()
         if repack is not None and own.endswith(f".{repack.session}"):
             # Its record names the run that made the point, and that one has ended long ago.
             return False
-        run = await run_of_staged(self._store, self._header, name)
-        return run is not None and not history.is_open(run)
+        staged = await staged_point(self._store, self._header, name)
+        if staged is None:
+            return not history.open_runs()
+        return not history.may_have_committed(staged.run, staged.id)
 
     @staticmethod
     def _has_ended(history: History, session: str) -> bool:
         run = history.opened(session)
         return run is not None and not history.is_open(run)
+
+
+def _check_commits(history: History, portions: Iterable[str]) -> None:
+    """Return only if the log knows every commit behind which a portion was written.
+
+    Raises:
+        LogDamagedError: one is lost, with all that may have been behind it.
+    """
+    for name in portions:
+        session = session_of(name)
+        if name == index_name(session, COMMITTED_PORTION) and history.is_fruitless(session):
+            cause = f"it is missing although {name} was written behind it"
+            raise LogDamagedError(len(history.entries) + 1, cause)

@@ -218,7 +218,7 @@ class Check:
             store, header = self._repository.store, self._repository.header
             record = await staged_point(store, header, name)
             # A manifest of a run that the log does not know tells of a log that was lost.
-            known = record is not None and runs.knows(record.run)
+            known = record is not None and runs.knows(record.run, record.id)
             ours = known and record is not None and (record.id == staged[1] or runs.moved(name))
             if record is not None and not known:
                 cause = f"the log does not know the run that wrote it; {_RENEW}"

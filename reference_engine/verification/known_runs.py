@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reference_engine.model.identity import Epoch, MachineId, RunTag
+from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.repository.codec import Entry, PointCommittedEntry, RunOpenedEntry
 from reference_engine.repository.history import REPACK
 from reference_engine.repository.reclaim_entries import PointsMovedEntry
@@ -18,6 +18,7 @@ class KnownRuns:
         """Sessions of which the log tells everything since they were opened."""
 
         self._committed: set[RunTag] = set()
+        self._points: dict[RunTag, RecoveryPointId] = {}
         self._tags: set[RunTag] = set()
         self._settled: dict[MachineId, Epoch] = {}
         for entry in entries:
@@ -25,8 +26,9 @@ class KnownRuns:
                 case RunOpenedEntry(machine=machine, epoch=epoch, session=session):
                     self._of[session] = RunTag(machine=machine, epoch=epoch)
                     self._open.add(session)
-                case PointCommittedEntry(machine=machine, epoch=epoch):
+                case PointCommittedEntry(machine=machine, epoch=epoch, point=point):
                     self._committed.add(RunTag(machine=machine, epoch=epoch))
+                    self._points[RunTag(machine=machine, epoch=epoch)] = point
                 case PointsMovedEntry(epoch=epoch):
                     self._committed.add(RunTag(machine=REPACK, epoch=epoch))
                 case LogRenewedEntry(runs=runs, epochs=epochs):
@@ -49,10 +51,14 @@ class KnownRuns:
         """Return whether a run, if it committed, has done so without an entry of the log."""
         return session in self._open and not self.has_committed(session)
 
-    def knows(self, run: RunTag, /) -> bool:
-        """Return whether the log speaks of the run, or passed over entries that may have."""
-        settled = self._settled.get(run.machine, Epoch(0))
-        return run in self._tags or run.epoch <= settled
+    def knows(self, run: RunTag, point: RecoveryPointId, /) -> bool:
+        """Return whether the log speaks of the run of a point, or passed over entries that may.
+
+        Two runs of an epoch that came to different points are not the same one.
+        """
+        if run.epoch <= self._settled.get(run.machine, Epoch(0)):
+            return True
+        return run in self._tags and self._points.get(run, point) == point
 
     def moved(self, name: str, /) -> bool:
         """Return whether a manifest of this name is one that a repack wrote."""

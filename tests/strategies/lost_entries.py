@@ -36,6 +36,7 @@ class Stage(NamedTuple):
     objects: dict[str, bytes]
     entries: int
     live: tuple[str, ...]
+    manifests: tuple[str, ...]
 
 
 class Past(NamedTuple):
@@ -124,8 +125,16 @@ async def long_past() -> Past:
         lambda: back_up(repository, images["f"], "f"),
     ):
         await step()
-        points = tuple(entry.point for entry in await repository.commits())
-        stages.append(Stage(dict(store.objects), len(await repository.entries()), points))
+        commits = await repository.commits()
+        points = tuple(entry.point for entry in commits)
+        stages.append(
+            Stage(
+                dict(store.objects),
+                len(await repository.entries()),
+                points,
+                tuple(entry.manifest for entry in commits),
+            )
+        )
     return Past(store, await repository.entries(), points, images, tuple(stages))
 
 

@@ -8,9 +8,10 @@ import pytest
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import SupersededError
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.repository import log
+from reference_engine.repository import log, pack, storing
 from reference_engine.repository.codec import RunOpenedEntry
 from reference_engine.repository.errors import LogDamagedError, RunClosedError
+from reference_engine.repository.reclaim_entries import ObjectsCondemnedEntry, PointsMovedEntry
 from reference_engine.repository.repository import Repository
 from tests.strategies.cared_repositories import checked
 from tests.strategies.lost_entries import (
@@ -25,8 +26,10 @@ from tests.strategies.lost_entries import (
     renewed,
     restores,
     rot,
+    token,
 )
-from tests.strategies.reclaims import LATER, OTHER, staged
+from tests.strategies.reclaims import LATER, OTHER, reclaim_without, staged
+from tests.strategies.repositories import VM, new_repository
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,11 @@ def test_no_run_that_came_to_nothing_becomes_a_point(past: Past) -> None:
                     may.add("lost")
                 assert back <= may, (stage.live, number, points)
                 assert await restores(store, past.images, *points), number
+                entry = past.entries[number - 1]
+                if not isinstance(entry, PointsMovedEntry):
+                    found = await (await Repository.open(store)).commits()
+                    named = tuple(e.manifest for e in found if e.point in stage.live)
+                    assert named == stage.manifests, number
 
     asyncio.run(scenario())
 
@@ -196,27 +204,75 @@ def test_entries_that_come_back_change_nothing(past: Past) -> None:
     asyncio.run(scenario())
 
 
-def test_epochs_and_sessions_of_lost_entries_are_never_used_again(past: Past) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_blocks_that_were_deleted_are_stored_anew(
+    at_once: bool,  # noqa: FBT001 - whether the whole log is lost
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A list of blocks speaks of packs that are gone, and the entry that said so is lost."""
+    monkeypatch.setattr(pack, "PACK_MAX", 100)
+    monkeypatch.setattr(storing, "FRAME_SIZE", 64)
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        repository = await new_repository(store)
+        images = {"a": image(1, 2, 3, 4), "b": image(1, 5), "c": image(2, 3, 4, 5)}
+        await back_up(repository, images["a"], "a")
+        await back_up(repository, images["b"], "b")
+        await reclaim_without(repository, "a")
+        packs = [name for name in store.objects if name.startswith(f"packs/{token('a')}")]
+        assert len(packs) == 1, "the others are deleted"
+        assert any(name.startswith(f"index/{token('a')}") for name in store.objects)
+        entries = await repository.entries()
+        [condemned] = [
+            number
+            for number, entry in enumerate(entries, start=1)
+            if isinstance(entry, ObjectsCondemnedEntry)
+        ]
+        lose(store, *(range(1, len(entries) + 1) if at_once else (condemned,)))
+        assert await renewed(store) is not None
+        await back_up(await Repository.open(store), images["c"], "c")
+        assert await live(store) == ("b", "c")
+        assert await restores(store, images, "b", "c")
+        assert (await checked(store)).is_sound
+
+    asyncio.run(scenario())
+
+
+def test_an_epoch_that_a_lost_entry_took_is_never_used_again(past: Past) -> None:
     """A run that nobody knows of any more, and that is still alive, can never commit."""
 
     async def scenario() -> None:
         store = past.again()
-        repository = await Repository.open(store)
-        session = await staged(repository, image(40), point="late")
+        session = await staged(await Repository.open(store), image(40), point="late")
+        await back_up(await Repository.open(store), image(41), "known")
+        for name in ("points/late", "copies/points/late"):
+            del store.objects[name]
         lose(store, len(past.entries) + 1)
-        await back_up(await Repository.open(store), image(41), "f2")
-        # The entry that opened the run of `other` is overwritten by nobody: it was the last one.
-        lose(store, 3)
         assert await renewed(store) is not None
-        fresh = await Repository.open(store)
-        await back_up(fresh, image(42), "next", OTHER)
-        with pytest.raises((SupersededError, RunClosedError, LogDamagedError)):
+        fresh = await staged(await Repository.open(store), image(42), point="next")
+        assert fresh.run.epoch > session.run.epoch
+        with pytest.raises((SupersededError, RunClosedError)):
             await session.commit()
-        points = await live(store)
-        assert "late" not in points
-        assert points[-1] == "next"
-        epochs = [entry.epoch for entry in await fresh.commits() if entry.machine == OTHER]
-        assert epochs == sorted({*epochs})
+        await fresh.commit()
+        assert await live(store) == (*past.live, "known", "next")
+
+    asyncio.run(scenario())
+
+
+def test_no_machine_has_a_base_that_may_not_be_its_last_point(past: Past) -> None:
+    """The entry of a later point may be lost with its manifest; trackers know of that one only."""
+
+    async def scenario() -> None:
+        store = past.again()
+        lose(store, len(past.entries) - 1, len(past.entries), harm=rot)
+        for name in ("points/f", "copies/points/f"):
+            del store.objects[name]
+        assert await renewed(store) is not None
+        assert await live(store) == past.live[:-1]
+        session = await (await Repository.open(store)).open_run(VM, token=token("next"))
+        assert session.base is None
+        await session.abandon()
 
     asyncio.run(scenario())
 
@@ -263,5 +319,97 @@ def test_a_repository_that_lost_an_entry_names_the_way_out(past: Past) -> None:
         lose(store, 4)
         with pytest.raises(LogDamagedError, match=r"log entry 4 .*repo repair --renew-log"):
             await Repository.open(store)
+
+    asyncio.run(scenario())
+
+
+def test_a_log_of_copies_alone_has_gaps_too(past: Past) -> None:
+    """An entry that is lost must not hide the ones behind it, of which only copies are left."""
+
+    async def scenario() -> None:
+        store = past.again()
+        lose(store, 4)
+        for name in [name for name in store.objects if name.startswith("log/")]:
+            del store.objects[name]
+        with pytest.raises(LogDamagedError, match="copies/log/0000000023 exists"):
+            await Repository.open(store)
+        assert await renewed(store) is not None
+        assert await live(store) == past.live
+
+    asyncio.run(scenario())
+
+
+def test_a_point_of_which_no_entry_speaks_must_be_whole(past: Past) -> None:
+    """Else it is left out, and named; one of which an entry speaks is kept as damaged."""
+
+    async def scenario() -> None:
+        for number in (23, 22):
+            store = past.again()
+            lose(store, number, harm=rot)
+            for name in [name for name in store.objects if name.startswith(f"packs/{token('f')}")]:
+                del store.objects[name]
+            found = await renewed(store)
+            assert found is not None
+            left, harmed = found.points.left_out, found.points.damaged
+            if number == 23:
+                assert [each.point for each in left] == ["f"]
+                assert await live(store) == past.live[:-1]
+                assert (await checked(store)).is_sound
+            else:
+                assert [each.point for each in harmed] == ["f"]
+                assert await live(store) == past.live
+                result = await checked(store)
+                assert {each.point for each in result.damage} == {"f"}
+                assert any(each.object.startswith("packs/") for each in result.objects)
+            # What its packs held is stored anew.
+            images = past.images | {"g": past.images["f"]}
+            await back_up(await Repository.open(store), images["g"], "g")
+            assert await restores(store, images, "g")
+
+    asyncio.run(scenario())
+
+
+def test_a_prune_takes_nothing_of_points_whose_entries_are_lost(past: Past) -> None:
+    """Where the end of the log is gone, or all of it, what nobody refers to may be a point."""
+
+    async def scenario() -> None:
+        last = len(past.entries)
+        for lost in ((last,), (last - 1, last), range(1, last + 1)):
+            store = past.again()
+            lose(store, *lost)
+            before = dict(store.objects)
+            repository = await Repository.open(store)
+            if len(lost) == 1:
+                with pytest.raises(LogDamagedError, match=r"was written behind it; .*--renew-log"):
+                    await repository.reclaim.reclaim(at=LATER)
+            else:
+                await repository.reclaim.reclaim(at=LATER)
+            assert before.items() <= store.objects.items()
+            assert await renewed(store) is not None
+            assert {*await live(store)} == {*past.live}
+            await goes_on(store, past, await live(store))
+
+    asyncio.run(scenario())
+
+
+def test_backups_behind_a_log_that_is_gone_hide_no_point(past: Past) -> None:
+    """Whoever knows of no loss takes numbers and epochs again; a prune keeps what was before."""
+
+    async def scenario() -> None:
+        last = len(past.entries)
+        for lost in ((last - 1, last), range(1, last + 1)):
+            store = past.again()
+            lose(store, *lost)
+            images = past.images | {"i": image(1, 19), "j": image(5, 20)}
+            repository = await Repository.open(store)
+            await back_up(repository, images["i"], "i")
+            await back_up(repository, images["j"], "j", OTHER)
+            await repository.reclaim.reclaim(at=LATER)
+            assert any("--renew-log" in each.cause for each in (await checked(store)).objects)
+            assert await renewed(store) is not None
+            assert {*await live(store)} == {*past.live, "i", "j"}
+            assert await restores(store, images, *past.live, "i", "j")
+            assert await renewed(store) is None
+            await goes_on(store, past._replace(images=images), await live(store))
 
     asyncio.run(scenario())

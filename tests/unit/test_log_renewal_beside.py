@@ -24,7 +24,7 @@ from tests.strategies.lost_entries import (
     restores,
 )
 from tests.strategies.reclaims import OTHER, staged
-from tests.strategies.repositories import VM, restored
+from tests.strategies.repositories import restored
 
 
 @pytest.fixture(scope="module")
@@ -173,24 +173,5 @@ def test_a_number_that_somebody_else_takes_is_looked_at(past: Past) -> None:
             found = await renewed(store)
             assert (None if found is None else found.number) == number
             assert await live(store) == past.live
-
-    asyncio.run(scenario())
-
-
-def test_no_machine_has_a_base_that_may_not_be_its_last_point(past: Past) -> None:
-    """The entry of a later point may be lost with its manifest; trackers know of that one only."""
-
-    async def scenario() -> None:
-        store = past.again()
-        lose(store, len(past.entries) - 1)
-        for name in ("points/f", "copies/points/f"):
-            del store.objects[name]
-        lose(store, len(past.entries))
-        del store.objects["copies/repository-1.json"]
-        lose(store, 4)
-        assert await renewed(store) is not None
-        session = await (await Repository.open(store)).open_run(VM, token="x")  # noqa: S106
-        assert session.base is None
-        await session.abandon()
 
     asyncio.run(scenario())

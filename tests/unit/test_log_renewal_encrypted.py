@@ -120,7 +120,7 @@ def test_a_log_that_is_gone_leaves_points_and_keys(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize("credential", [KEY, WORDS, Passphrase("another")])
-@pytest.mark.parametrize("lost", [1, 4, 8])
+@pytest.mark.parametrize("lost", [1, 4, 7, 8])
 def test_a_key_that_was_retired_renews_nothing(
     guarded: Guarded, credential: Credential, lost: int
 ) -> None:
@@ -138,8 +138,12 @@ def test_a_key_that_was_retired_renews_nothing(
     asyncio.run(scenario())
 
 
-def test_a_key_whose_removal_is_lost_is_named() -> None:
-    """Whoever removed it died before its slot was deleted: it opens again, and that is said."""
+@pytest.mark.parametrize("lost", [1, 3])
+def test_a_key_whose_removal_is_lost_is_named(lost: int) -> None:
+    """Whoever removed it died before its slot was deleted: it opens again, and that is said.
+
+    Where another entry is lost, it stays removed.
+    """
 
     async def scenario() -> None:
         store = MemoryStore()
@@ -153,10 +157,14 @@ def test_a_key_whose_removal_is_lost_is_named() -> None:
         store.objects |= before
         with pytest.raises(WrongKeyError):
             await opened(store, WORDS)
-        lose(store, 3)
+        lose(store, lost)
         found = await renewed(store, unlock=lambda: KEY)
         assert found is not None
-        assert found.doubtful == (ada,)
+        assert found.doubtful == ((ada,) if lost == 3 else ())
+        if lost == 1:
+            with pytest.raises(WrongKeyError):
+                await opened(store, WORDS)
+            return
         again = await opened(store, KEY)
         assert again.keys is not None
         await again.keys.remove(ada)
@@ -179,5 +187,29 @@ def test_removals_behind_the_lost_entry_still_count(guarded: Guarded) -> None:
             with pytest.raises((WrongKeyError, KeyRetiredError, LogDamagedError)):
                 await opened(store, credential)
         await is_sound(store)
+
+    asyncio.run(scenario())
+
+
+def test_a_master_key_that_never_came_to_its_entry_is_not_in_use() -> None:
+    """Whoever rotated it died: what a renewal writes must be readable with the keys that count."""
+
+    async def scenario() -> None:
+        store = MemoryStore()
+        repository = await created(store)
+        assert repository.keys is not None
+        await back_up(repository, IMAGES["a"], "a")
+        await back_up(repository, IMAGES["b"], "b")
+        apart = MemoryStore()
+        apart.objects = dict(store.objects)
+        other = await opened(apart)
+        assert other.keys is not None
+        slot = await other.keys.rotate_master(by_words("rotated"), chance=chance(3))
+        store.objects |= {name: each for name, each in apart.objects.items() if slot in name}
+        lose(store, 2)
+        assert await renewed(store, unlock=lambda: NEW) is not None
+        for credential in (KEY, WORDS, NEW):
+            again = await opened(store, credential)
+            assert [entry.point for entry in await again.commits()] == ["a", "b"]
 
     asyncio.run(scenario())
