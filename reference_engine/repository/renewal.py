@@ -52,7 +52,9 @@ from reference_engine.repository.renewal_entries import (
     TakenEpoch,
 )
 
-_SESSION: Final = re.compile("[0-9a-f]{32}(?:-[0-9]{1,9})?")
+_SESSION: Final = re.compile("[0-9a-f]{32,48}(?:-[0-9]{1,9})?")
+"""A token, perhaps with the clock's reading behind it; of a repack, with its epoch."""
+
 _OF_SESSIONS: Final = ("packs/", "maps/", "copies/maps/", INDEX, ANCHORS)
 _TAKEN_MAX: Final = 1024
 """So many free numbers are taken at most; more than a few are free only in a log that is gone."""

@@ -13,6 +13,7 @@ from reference_engine.repository.codec import RunOpenedEntry
 from reference_engine.repository.errors import LogDamagedError, RunClosedError
 from reference_engine.repository.reclaim_entries import ObjectsCondemnedEntry, PointsMovedEntry
 from reference_engine.repository.repository import Repository
+from reference_engine.verification.findings import Problem
 from tests.strategies.cared_repositories import checked
 from tests.strategies.lost_entries import (
     Harm,
@@ -411,5 +412,27 @@ def test_backups_behind_a_log_that_is_gone_hide_no_point(past: Past) -> None:
             assert await restores(store, images, *past.live, "i", "j")
             assert await renewed(store) is None
             await goes_on(store, past._replace(images=images), await live(store))
+
+    asyncio.run(scenario())
+
+
+def test_what_a_run_left_whose_opening_is_lost_is_given_back(past: Past) -> None:
+    """It is told from somebody's file by the name that only a run gives; that one stays."""
+
+    async def scenario() -> None:
+        store = past.again()
+        session = f"{token('dead')}00abcdef0"
+        await (await Repository.open(store)).open_run(OTHER, token=session)
+        await back_up(await Repository.open(store), image(60), "i")
+        left = (f"packs/{session}-1", f"packs/{token('dead')}-3-1")
+        store.objects |= dict.fromkeys((*left, "packs/thesis-1"), b"anything")
+        lose(store, len(past.entries) + 1)
+        assert await renewed(store) is not None
+        found = {each.object: each.problem for each in (await checked(store)).objects}
+        assert [found.pop(name) for name in left] == [Problem.LEFTOVER] * 2
+        assert found.pop("packs/thesis-1") is Problem.FOREIGN
+        await (await Repository.open(store)).reclaim.reclaim(at=LATER)
+        assert [name for name in left if name in store.objects] == []
+        assert "packs/thesis-1" in store.objects
 
     asyncio.run(scenario())
