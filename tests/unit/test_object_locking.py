@@ -17,6 +17,7 @@ from reference_engine.repository.access import Keys
 from reference_engine.repository.keys.derivation import Cost
 from reference_engine.repository.keys.material import Secret, SlotKind
 from reference_engine.repository.keys.slots import Access, slot_names
+from reference_engine.repository.manifests import ManifestReader
 from reference_engine.repository.opening import PLAIN, Features, NewKeys
 from reference_engine.repository.parity import ParityPlan
 from reference_engine.repository.repository import Repository
@@ -40,7 +41,8 @@ async def created(store: MemoryStore, features: Features = PLAIN) -> Repository:
 
 async def needed(store: LockingMemoryStore, repository: Repository) -> list[str]:
     """Return every object without which a point could not be restored, or would be less safe."""
-    survey = Survey(repository.store, repository.header)
+    reader = ManifestReader(repository.store, repository.header)
+    survey = Survey(repository.store, repository.header, reader)
     used = await survey.used(await repository.commits())
     both = [each for name in used for each in (name, f"parity/{name}")]
     other = ("log/", "copies/log/", "repository.json", "copies/repository", "keys/", "copies/keys/")
