@@ -19,7 +19,6 @@ from reference_engine.repository.codec import (
 )
 from reference_engine.repository.errors import LogDamagedError
 from reference_engine.repository.history import REPACK
-from reference_engine.repository.key_entries import KeyChange, KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     ObjectsCondemnedEntry,
     ObjectsSweptEntry,
@@ -91,8 +90,6 @@ class Remains:
         """Objects that no point used at an entry of this number."""
 
         self.swept: dict[str, None] = {}
-        self.removed: dict[str, None] = {}
-        self.rotated: dict[str, None] = {}
         self.sessions: dict[str, KnownRun] = {}
         self.committed: dict[RunTag, int] = {}
         self._points: dict[RunTag, RecoveryPointId] = {}
@@ -146,10 +143,6 @@ class Remains:
                 if condemned in self._lost:
                     self._unlisted.add(condemned)
                 self.swept.update(dict.fromkeys(name for name in listed if name not in kept))
-            case KeyChangedEntry(change=KeyChange.REMOVED, slot=slot):
-                self.removed[slot] = None
-            case KeyChangedEntry(change=KeyChange.ROTATED, fingerprint=fingerprint):
-                self.rotated[fingerprint] = None
             case LogRenewedEntry():
                 self._renew(number, entry)
             case _:
@@ -173,8 +166,6 @@ class Remains:
             self.runs[each.point] = RunTag(machine=each.machine, epoch=each.epoch)
             self._name(each.point, Named(number, each.manifest, each.digest))
         self.swept.update(dict.fromkeys(entry.gone))
-        self.removed.update(dict.fromkeys(entry.removed))
-        self.rotated.update(dict.fromkeys(entry.rotated))
         self.sessions.update((run.session, run) for run in entry.runs)
         for taken in entry.epochs:
             self._take(taken.machine, taken.epoch)
