@@ -306,11 +306,12 @@ class Log:
         and nobody could read on; without him, the history ends earlier, and goes on from there.
         """
         number = len(self.history.entries)
-        for name in (log_name(number), copy_name(log_name(number))) if number else ():
+        if not number:
+            return
+        for name in (log_name(number), copy_name(log_name(number))):
             if await self._store.read(name) is not None:
                 return
-        if number:
-            raise LogDamagedError(number, "the store has lost it since it was read")
+        raise LogDamagedError(number, "the store has lost it since it was read")
 
     async def _copy_newest(self) -> None:
         """Write the copy of the newest entry; the entry stands without it, so it may fail."""

@@ -1,8 +1,8 @@
 """What stands between a header and a repository that can be used: its key, and its features."""
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -36,6 +36,7 @@ from reference_engine.repository.parity import ParityPlan, check_installed
 from reference_engine.repository.segmented_store import SegmentedStore
 from reference_engine.repository.settings import Settings
 
+Found = TypeVar("Found")
 Unlock = Callable[[], Credential]
 """Returns what opens the repository; called only if it is encrypted."""
 
@@ -191,25 +192,48 @@ async def entered(
         PackageMissingError: what its features need is not installed.
         LogDamagedError: its history is not what was written.
     """
+
+    async def look(found: Opened) -> Entered:
+        header, through, keyring, sealing = found
+        log = Log(through, header, content, executor=executor)
+        await log.check_complete()
+        keys = None if keyring is None else Keys(through, log, keyring, executor=executor)
+        return Entered(header, through, sealing, log, keys)
+
+    # To an old master key what was sealed by a newer one looks damaged.
+    passing = (WrongKeyError, KeyRetiredError, LogDamagedError)
+    return await by_first_slot(
+        store, stored, look, passing=passing, executor=executor, unlock=unlock
+    )
+
+
+async def by_first_slot(
+    store: BlobStore,
+    stored: StoredHeader,
+    look: Callable[[Opened], Awaitable[Found]],
+    /,
+    *,
+    passing: tuple[type[TwinshotError], ...],
+    executor: Executor,
+    unlock: Unlock,
+) -> Found:
+    """Return what `look` finds behind the header, opened by the first key slot that counts.
+
+    A slot at which it raises one of `passing` does not; if none counts, the first of these errors
+    is raised, or what `opened` raises.
+    """
     unlock = functools.cache(unlock)
     passed: list[str] = []
     failure: TwinshotError | None = None
     while True:
         try:
-            header, through, keyring, sealing = await opened(
-                store, stored, executor=executor, unlock=unlock, without=passed
-            )
+            found = await opened(store, stored, executor=executor, unlock=unlock, without=passed)
         except WrongKeyError as error:
             raise failure or error from None
-        log = Log(through, header, content, executor=executor)
         try:
-            await log.check_complete()
-            keys = None if keyring is None else Keys(through, log, keyring, executor=executor)
-        except (WrongKeyError, KeyRetiredError, LogDamagedError) as error:
-            # To an old master key what was sealed by a newer one looks damaged.
-            if keyring is None:
+            return await look(found)
+        except passing as error:
+            if found.keyring is None:
                 raise
             failure = failure or error
-            passed.append(keyring.slot.slot)
-        else:
-            return Entered(header, through, sealing, log, keys)
+            passed.append(found.keyring.slot.slot)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from reference_engine.model.errors import OperationFailedError, TwinshotError
+from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import Epoch, MachineId
 from reference_engine.model.units import Instant
 from reference_engine.ports.blob_store import BlobStore
@@ -42,7 +42,7 @@ from reference_engine.repository.keys.keyring import Keyring
 from reference_engine.repository.log import COLLISIONS_MAX, Log
 from reference_engine.repository.mending import MEND_SESSION
 from reference_engine.repository.object_locking import begun
-from reference_engine.repository.opening import Unlock, opened
+from reference_engine.repository.opening import Opened, Unlock, by_first_slot
 from reference_engine.repository.portions import batches, read_portions
 from reference_engine.repository.remains import VOID_MAX, Remains, read_beyond
 from reference_engine.repository.renewal_entries import (
@@ -133,25 +133,18 @@ async def renew_log(
 
 async def _read(raw: BlobStore, *, executor: Executor, unlock: Unlock) -> _Broken:
     found = await read_header(raw)
-    passed: list[str] = []
-    failure: TwinshotError | None = None
-    while True:
-        try:
-            header, store, keyring, _ = await opened(
-                raw, found.stored, executor=executor, unlock=unlock, without=passed
-            )
-        except WrongKeyError as error:
-            raise failure or error from None
+
+    async def look(through: Opened) -> _Broken:
+        header, store, keyring, _ = through
         log = Log(store, header, found.content, executor=executor)
         # Where the store locks objects, the entry that is written is locked like all others.
         begun(raw, header.settings, log, None)
-        try:
-            return await _read_log(raw, header, store, log, keyring, executor=executor)
-        except (WrongKeyError, KeyRetiredError) as error:
-            if keyring is None:
-                raise
-            failure = failure or error
-            passed.append(keyring.slot.slot)
+        return await _read_log(raw, header, store, log, keyring, executor=executor)
+
+    passing = (WrongKeyError, KeyRetiredError)
+    return await by_first_slot(
+        raw, found.stored, look, passing=passing, executor=executor, unlock=unlock
+    )
 
 
 async def _read_log(
