@@ -98,7 +98,7 @@ is ever rewritten.
 | `page_mover`, `verified_blocks` | copying the blocks of a page, each read back before |
 | `standing` | the manifest that a point has now |
 | `fetching` | which frames a block needs |
-| `read_ahead` | fetching pages, some at a time |
+| `read_ahead`, `together` | fetching pages, or whole objects, some at a time |
 | `frames` | fetching and decompressing them, a few at a time |
 | `assembling` | a block out of its frames, checked |
 | `mending` | what was lost, and where it was found again |

@@ -29,12 +29,12 @@ from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
 from reference_engine.repository.publish import publish
 from reference_engine.repository.renewal_entries import EntryLostEntry, LogRenewedEntry
+from reference_engine.repository.together import read_together
 
 _ENTRY: Final = re.compile("(?:copies/)?log/([0-9]{10})")
 TOGETHER_FROM: Final = 256
 """A history as long as this is not read one request after the other."""
 
-_TOGETHER: Final = 64
 COLLISIONS_MAX: Final = 1000
 """Every collision is another writer's progress; more in a row than this is a broken store."""
 
@@ -109,20 +109,15 @@ class Log:
 
     async def _read_together(self, names: list[str]) -> None:
         """Read entries that are listed, several at a time, up to the first that is not sound."""
-        for start in range(0, len(names), _TOGETHER):
-            part = names[start : start + _TOGETHER]
-            try:
-                contents = await self._executor.ask_all(
-                    [lambda name=name: self._store.read(name) for name in part]  # type: ignore[misc]
-                )
-                for name, content in zip(part, contents, strict=True):
-                    number = len(self.history.entries) + 1
-                    if name != log_name(number) or content is None:
-                        return
-                    self._accept(number, content)
-            except (LogDamagedError, TransientError):
-                # Its copy is asked for by whoever reads one after the other.
-                return
+        try:
+            async for name, content in read_together(self._store, names, executor=self._executor):
+                number = len(self.history.entries) + 1
+                if name != log_name(number) or content is None:
+                    return
+                self._accept(number, content)
+        except (LogDamagedError, TransientError):
+            # Its copy is asked for by whoever reads one after the other.
+            return
 
     async def refresh(self) -> None:
         """Read every entry that was appended since.
@@ -165,21 +160,17 @@ class Log:
         The newest entry that says so counts: whoever wrote it could not read an earlier one.
         """
         taken = await self.numbers()
-        names = [(n, name) for n in sorted(taken, reverse=True) if n > lost for name in taken[n]]
-        for start in range(0, len(names), _TOGETHER):
-            part = names[start : start + _TOGETHER]
-            contents = await self._executor.ask_all(
-                [lambda name=name: self._store.read(name) for _, name in part]  # type: ignore[misc]
-            )
-            for (number, _), content in zip(part, contents, strict=True):
-                try:
-                    record = decode_record(self._key, number, content or b"")
-                    if isinstance(record.entry, LogRenewedEntry) and record.entry.first <= lost:
-                        assert content is not None, number
-                        self._accept(number, content)
-                        return True
-                except LogDamagedError:
-                    continue
+        numbered = {name: n for n in sorted(taken, reverse=True) if n > lost for name in taken[n]}
+        async for name, content in read_together(self._store, [*numbered], executor=self._executor):
+            number = numbered[name]
+            try:
+                record = decode_record(self._key, number, content or b"")
+                if isinstance(record.entry, LogRenewedEntry) and record.entry.first <= lost:
+                    assert content is not None, number
+                    self._accept(number, content)
+                    return True
+            except LogDamagedError:
+                continue
         return False
 
     async def settle(self) -> None:

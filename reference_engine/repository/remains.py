@@ -27,8 +27,8 @@ from reference_engine.repository.reclaim_entries import (
     RunClosedEntry,
 )
 from reference_engine.repository.renewal_entries import EntryLostEntry, KnownRun, LogRenewedEntry
+from reference_engine.repository.together import read_together
 
-_TOGETHER: Final = 64
 VOID_MAX: Final = 100_000
 """So many numbers at most are passed over: a file far behind all others is no entry of a log."""
 
@@ -48,20 +48,16 @@ async def read_beyond(
         RepositoryFeatureError: a later program wrote one.
         TransientError: the store failed.
     """
-    objects = [(n, name) for n, names in sorted(taken.items()) if n >= first for name in names]
+    numbered = {name: n for n, names in sorted(taken.items()) if n >= first for name in names}
     found: dict[int, Entry] = {}
-    for start in range(0, len(objects), _TOGETHER):
-        part = objects[start : start + _TOGETHER]
-        contents = await executor.ask_all(
-            [lambda name=name: store.read(name) for _, name in part]  # type: ignore[misc]
-        )
-        for (number, _), content in zip(part, contents, strict=True):
-            try:
-                record = decode_record(key, number, content or b"")
-            except LogDamagedError:
-                continue
-            if record.number == number and not isinstance(record.entry, EntryLostEntry):
-                found.setdefault(number, record.entry)
+    async for name, content in read_together(store, [*numbered], executor=executor):
+        number = numbered[name]
+        try:
+            record = decode_record(key, number, content or b"")
+        except LogDamagedError:
+            continue
+        if record.number == number and not isinstance(record.entry, EntryLostEntry):
+            found.setdefault(number, record.entry)
     return found
 
 

@@ -8,7 +8,7 @@ import pytest
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import SupersededError
 from reference_engine.model.identity import RecoveryPointId
-from reference_engine.repository import log, pack, storing
+from reference_engine.repository import log, pack, storing, together
 from reference_engine.repository.codec import RunOpenedEntry
 from reference_engine.repository.errors import LogDamagedError, RunClosedError
 from reference_engine.repository.reclaim_entries import ObjectsCondemnedEntry, PointsMovedEntry
@@ -291,13 +291,13 @@ def test_a_file_far_behind_the_log_is_refused(past: Past) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("together", [2, 256])
+@pytest.mark.parametrize("enough", [2, 256])
 def test_a_long_log_is_read_behind_a_renewal(
-    past: Past, together: int, monkeypatch: pytest.MonkeyPatch
+    past: Past, enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether its entries are read one after the other or several at a time."""
-    monkeypatch.setattr(log, "TOGETHER_FROM", together)
-    monkeypatch.setattr(log, "_TOGETHER", 4)
+    monkeypatch.setattr(log, "TOGETHER_FROM", enough)
+    monkeypatch.setattr(together, "AT_ONCE", 4)
 
     async def scenario() -> None:
         for number in range(1, len(past.entries)):

@@ -6,7 +6,7 @@ import pytest
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import OperationFailedError
-from reference_engine.repository import log
+from reference_engine.repository import log, together
 from reference_engine.repository.errors import LogDamagedError
 from reference_engine.repository.repository import Repository
 from tests.strategies.repositories import block, commit, new_repository
@@ -29,7 +29,7 @@ class Stumbling(MemoryStore):
 def store(monkeypatch: pytest.MonkeyPatch) -> Stumbling:
     """Return a repository of five points, whose log counts as a long one."""
     monkeypatch.setattr(log, "TOGETHER_FROM", 2)
-    monkeypatch.setattr(log, "_TOGETHER", 4)
+    monkeypatch.setattr(together, "AT_ONCE", 4)
     found = Stumbling()
 
     async def filled() -> None:
