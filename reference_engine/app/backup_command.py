@@ -19,6 +19,9 @@ from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     CountingStore,
     Requests,
+    domains_of,
+    naming,
+    open_in,
     open_or_create_repository,
     open_store,
 )
@@ -31,6 +34,7 @@ from reference_engine.ports.change_tracking import ChangeTracking
 from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.pack import Level
+from reference_engine.repository.repository import Repository
 
 _RATE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,6})?)\s*([kKMGT]i?B|B)(?:/s|ps)?")
 _UNITS: Final = {
@@ -50,6 +54,7 @@ def backup(
     repo: str,
     name: str | None = None,
     changed: Path | None = None,
+    domain: str | None = None,
     level: Literal["fast", "default", "best"] = "default",
     limit: str | None = None,
     latency_budget: int | None = None,
@@ -65,6 +70,8 @@ def backup(
         name: The machine's name; without it, the files' names.
         changed: JSON list of [offset, length]: all that changed in the one file since its newest
             point. Nothing else is read; what the list leaves out is missed.
+        domain: The domain that the point belongs to, of `repo domain list`, '' the repository's
+            own; without it, that of the machine's newest point.
         level: How hard to compress.
         limit: How fast to read at most, such as 50MB/s or 20MiB/s.
         latency_budget: Milliseconds that a read of the files may take; where it takes longer they
@@ -81,6 +88,7 @@ def backup(
         files=files,
         repository=repo,
         name=name,
+        domain=domain,
         level=Level[level.upper()],
         rate=None if limit is None else read_rate(limit),
         latency_budget=None if latency_budget is None else read_latency(latency_budget),
@@ -97,6 +105,7 @@ class _Request:
     files: tuple[Path, ...]
     repository: str
     name: str | None
+    domain: str | None
     level: Level
     keys: KeyOptions
     rate: ByteCount | None
@@ -157,20 +166,14 @@ async def _backup(
     # Sources come first: a mistyped path should not leave an empty repository behind.
     machine = await source.describe()
     store = CountingStore(open_store(place))
-    repository = await open_or_create_repository(
-        place,
-        store,
-        Keyholder(request.keys),
-        runtime=runtime,
-        output=output,
-        cache=request.cache,
-    )
+    repository = await _repository(request, store, runtime, output)
     with output.progress("backing up", sum(disk.size for disk in machine.disks)) as advance:
         point = await back_up_files(
             repository,
             source,
             tracking=tracking,
             level=request.level,
+            domain=request.domain,
             runtime=runtime,
             progress=advance,
             rate=request.rate,
@@ -178,6 +181,21 @@ async def _backup(
         )
     _report(point, store.created, store.requests, output)
     return ExitCode.OK
+
+
+async def _repository(
+    request: _Request, store: CountingStore, runtime: Runtime, output: Output
+) -> Repository:
+    """Return the repository of the new point; one with a domain is there already."""
+    place, holder, cache = request.repository, Keyholder(request.keys), request.cache
+    if request.domain:
+        with naming(place):
+            found = await open_in(store, runtime, holder, cache=cache)
+        domains_of(found, place)
+        return found
+    return await open_or_create_repository(
+        place, store, holder, runtime=runtime, output=output, cache=cache
+    )
 
 
 def _report(point: RecoveryPoint, stored: ByteCount, requests: Requests, output: Output) -> None:

@@ -74,6 +74,13 @@ _COMMANDS: Final = (
         "reference_engine.app.repo.key_commands:rotate",
         "Replace the key that was used, or the master key.",
     ),
+    ("repo domain add", "reference_engine.app.repo.domain_commands:add", "Add a domain."),
+    ("repo domain list", "reference_engine.app.repo.domain_commands:show", "List the domains."),
+    (
+        "repo domain shred",
+        "reference_engine.app.repo.domain_commands:shred",
+        "Destroy a domain with all its points, for ever.",
+    ),
     (
         "simulate",
         "simulator.campaign.commands:simulate",
@@ -172,6 +179,7 @@ _GROUPS: Final = {
     "prove": "Prove that nothing makes a repository lose a point.",
     "repo": "Make repositories and look after them as a whole.",
     "repo key": "Say who can open an encrypted repository.",
+    "repo domain": "Keep points apart that are to be destroyed together one day.",
     "bench": "Measure speed and size, and hold results against each other.",
 }
 """What the words before the last one stand for; a group comes before the groups in it."""

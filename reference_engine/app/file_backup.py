@@ -64,10 +64,12 @@ async def back_up_files(
     progress: Progress,
     rate: ByteCount | None,
     latency_budget: Duration | None,
+    domain: str | None = None,
 ) -> RecoveryPoint:
     """Return the new point of the machine that the files are, committed.
 
-    `tracking` knows what changed since the machine's newest point, or that nobody does. `rate` is
+    `tracking` knows what changed since the machine's newest point, or that nobody does. `domain`
+    is the name of the point's dedup domain; None: that of the machine's newest point. `rate` is
     how many bytes a second may be read; None: as fast as they come. Where a read takes longer than
     `latency_budget`, the source is read more slowly; None: nobody asks.
 
@@ -92,7 +94,7 @@ async def back_up_files(
         tracer=_forget,
         wall_clock=wall_clock,
     )
-    policy = msgspec.structs.replace(_POLICY, level=level)
+    policy = msgspec.structs.replace(_POLICY, level=level, domain=domain)
     return await BackupRun(
         ports, policy, VolumeLedger(), files.machine, concession=Concession.NONE
     ).back_up()

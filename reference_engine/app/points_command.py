@@ -15,6 +15,7 @@ from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.domain_names import domain_of
 from reference_engine.repository.errors import PointRemovedError, PointUnknownError
 from reference_engine.repository.repository import Repository
 
@@ -41,6 +42,7 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
     rows: list[tuple[str, ...]] = []
     damaged = gone = 0
     entries = await repository.commits()
+    domains = {} if repository.domains is None else repository.domains.names
     for entry in entries:
         try:
             point, cause = await _read(repository, entry)
@@ -50,9 +52,10 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
         if point is None:
             damaged += 1
             output.record("damaged-point", id=entry.point, vm=entry.machine, message=cause)
-            rows.append((entry.point, entry.machine, "damaged", cause, "", "", ""))
+            rows.append((entry.point, entry.machine, "damaged", cause, "", "", "", ""))
             continue
-        record = _described(point)
+        domain = domains.get(domain_of(entry.manifest), "")
+        record = _described(point) | {"domain": domain}
         output.record("point", **record)
         rows.append(
             (
@@ -63,10 +66,13 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
                 str(record["transfer"]),
                 sized(int(str(record["size"]))),
                 point.base or "-",
+                domain,
             )
         )
     if rows:
-        output.table(("POINT", "VM", "AT", "CONSISTENCY", "TRANSFER", "SIZE", "BASE"), rows)
+        titles = ("POINT", "VM", "AT", "CONSISTENCY", "TRANSFER", "SIZE", "BASE", "DOMAIN")
+        listed = titles if domains else titles[:-1]
+        output.table(listed, [row[: len(listed)] for row in rows])
     else:
         output.say("no points yet")
     code = ExitCode.FINDING if damaged else ExitCode.OK

@@ -16,6 +16,7 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.object_locks import ObjectLocks, locks_of
 from reference_engine.ports.runtime import Executor, Runtime
+from reference_engine.repository.domains import Domains
 from reference_engine.repository.errors import (
     RepositoryAbsentError,
     RepositoryExistsError,
@@ -287,3 +288,17 @@ def sizes_of(names: tuple[str, ...], sizes: dict[str, int], /) -> ByteCount:
     """Return how many bytes these objects take, with the parity that goes when they go."""
     both = [each for name in names for each in (name, parity_name(name))]
     return ByteCount(sum(sizes.get(name, 0) for name in both))
+
+
+def domains_of(repository: Repository, place: str, /) -> Domains:
+    """Return the domains of a repository.
+
+    Raises:
+        InputRefusedError: it is not encrypted, and so can have none.
+    """
+    if repository.domains is None:
+        raise InputRefusedError(
+            f"{place} is not encrypted and can have no domains",
+            "create a new one with: repo init --encrypt",
+        )
+    return repository.domains

@@ -127,6 +127,7 @@ class BackupRun:
             self._machine_id,
             token=f"{token}{ports.runtime.now():x}",
             level=self._policy.level,
+            domain=self._policy.domain,
         )
         self._run = session.run
         # Only the log's answer gives the run a name, so its first step can be told of only now.

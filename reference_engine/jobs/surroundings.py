@@ -90,6 +90,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     level: Level = Level.DEFAULT
     """How hard blocks are compressed."""
 
+    domain: str | None = None
+    """Name of the dedup domain of new points, '' the repository's own; None: as the newest one."""
+
 
 class VolumeLedger:
     """What this incarnation of the engine did to volumes: uses, moves, redirections."""

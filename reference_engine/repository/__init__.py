@@ -68,6 +68,10 @@ store between the engine and the blob store, `segmented_store`: whoever reads an
 through it knows neither. It cuts them into segments with a tag each, so that damage is found
 wherever a range is read, and is mended there if there is parity.
 
+An encrypted repository may be parted into *domains* (`domains`). What a session of one writes is
+named after it and sealed under its key too, and nobody outside of it refers to it; so a domain is
+destroyed by one entry of the log and the deletion of that key.
+
 Invariants: a listed point's manifest has the digest that the log states; a manifest refers only to
 packs that were durable before it; a block is returned only if its digest is right; nothing listed
 is ever rewritten.
@@ -77,7 +81,8 @@ is ever rewritten.
 | `header` | what a repository says of itself |
 | `codec` | the bytes of log entries and manifests |
 | `pages`, `columns` | the bytes of pages and index segments |
-| `reclaim_entries`, `key_entries`, `history` | what entries say, and what they come to |
+| `reclaim_entries`, `key_entries`, `domain_entries` | what entries say |
+| `history` | what they come to |
 | `log` | reading the history, appending to it |
 | `publish` | one object, durable and ours, whatever became of the answers |
 | `block_map` | which stored block stands at which place of a disk |
@@ -108,6 +113,8 @@ is ever rewritten.
 | `envelope`, `encryption` | the bytes of segments, in clear or under AES-256-GCM |
 | `keys` | secrets, key slots, and what is derived from a master key |
 | `access` | adding, removing and rotating keys, decided by the log |
+| `domain_names`, `domain_keys` | of which domain an object is, and that domain's key |
+| `domains` | adding domains, choosing a run's, destroying one |
 | `parity`, `group_parity` | Reed-Solomon within an object, one pack more for several |
 | `repository` | the front door |
 """

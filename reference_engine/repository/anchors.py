@@ -25,6 +25,7 @@ from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import DIGEST_SIZE, PIECES, Digests, NameTable, Places
 from reference_engine.repository.codec import ANCHORS
 from reference_engine.repository.dedup import KnownBlocks
+from reference_engine.repository.domain_names import only_of
 from reference_engine.repository.fetching import Frame
 from reference_engine.repository.pack import unpack
 from reference_engine.repository.portions import batches, read_portions
@@ -120,8 +121,10 @@ class ShiftedBlocks:
         block_size: int,
         executor: Executor,
         usable: Callable[[Places], Flags],
+        domain: str,
     ) -> None:
-        """`usable` says of places whether new points may refer to their frames."""
+        """`usable` says of places in the domain whether new points may refer to their frames."""
+        self._domain = domain
         self._store, self._names, self._key = store, names, key
         self._block_size, self._executor, self._usable = block_size, executor, usable
         self._known: KnownBlocks | None = None
@@ -208,7 +211,7 @@ class ShiftedBlocks:
         """Return the anchors that other sessions left, read when first asked for."""
         if self._known is None:
             self._known = KnownBlocks()
-            for names in batches(await self._store.names(ANCHORS)):
+            for names in batches(only_of(self._domain, await self._store.names(ANCHORS))):
                 for portion in await read_portions(
                     self._store, self._key, names, self._names, executor=self._executor
                 ):

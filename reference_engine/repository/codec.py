@@ -20,6 +20,8 @@ from reference_engine.repository.block_map import (
     Root,
 )
 from reference_engine.repository.columns import Columns
+from reference_engine.repository.domain_entries import DomainAddedEntry, DomainShreddedEntry
+from reference_engine.repository.domain_names import bare, domain_of_session, in_domain
 from reference_engine.repository.errors import (
     LogDamagedError,
     ManifestDamagedError,
@@ -82,6 +84,8 @@ Entry = (
     | LeaseEndedEntry
     | LogRenewedEntry
     | EntryLostEntry
+    | DomainAddedEntry
+    | DomainShreddedEntry
 )
 
 
@@ -148,14 +152,15 @@ def pack_name(session: str, number: int, /) -> str:
     return f"packs/{session}-{number}"
 
 
-def manifest_name(point: RecoveryPointId, /, *, attempt: int) -> str:
+def manifest_name(point: RecoveryPointId, /, *, session: str, attempt: int) -> str:
     """Return the object name of a point's manifest, as its run stages it, counted from 0."""
-    return f"points/{point}.{attempt}" if attempt else f"points/{point}"
+    name = in_domain(domain_of_session(session), point)
+    return f"points/{name}.{attempt}" if attempt else f"points/{name}"
 
 
 def moved_manifest_name(point: RecoveryPointId, session: str, /) -> str:
     """Return the object name of the manifest that a repack of this session gives a point."""
-    return f"points/{point}.{session}"
+    return f"points/{in_domain(domain_of_session(session), point)}.{bare(session)}"
 
 
 def manifest_copy_name(manifest: str, /) -> str:

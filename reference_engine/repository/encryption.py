@@ -7,6 +7,8 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from reference_engine.repository.domain_keys import DomainKeys
+from reference_engine.repository.domain_names import domain_of
 from reference_engine.repository.envelope import (
     Head,
     ObjectCipher,
@@ -15,6 +17,7 @@ from reference_engine.repository.envelope import (
     encode_head,
 )
 from reference_engine.repository.keys.derivation import derived
+from reference_engine.repository.keys.errors import DomainKeyMissingError
 from reference_engine.repository.keys.keyring import Keyring
 
 _METHOD: Final = 1
@@ -48,13 +51,17 @@ class _GcmCipher(ObjectCipher):
 class Encryption(Sealing):
     """Every object is sealed by the newest master key, and opened by the one that it names."""
 
-    def __init__(self, keyring: Keyring, repository: str, /) -> None:
-        self._keyring, self._repository = keyring, repository
+    def __init__(self, keyring: Keyring, repository: str, domains: DomainKeys, /) -> None:
+        self._keyring, self._repository, self._domains = keyring, repository, domains
 
     def begin(self, name: str, content: bytes | bytearray, /) -> tuple[Head, ObjectCipher]:
-        """Return the head of an object that is to be written, and what seals it."""
+        """Return the head of an object that is to be written, and what seals it.
+
+        Raises:
+            DomainKeyMissingError: the key of the domain that the name tells of is not known.
+        """
         generation = self._keyring.sealing
-        salt = blake3(key=self._keyring.family(generation, _SYNTHETIC))
+        salt = blake3(key=self._family(generation, _SYNTHETIC, domain_of(name)))
         salt.update(len(name).to_bytes(8, "little") + name.encode())
         salt.update(content)
         bare = Head(
@@ -72,15 +79,29 @@ class Encryption(Sealing):
         """Return what opens an object that was written."""
         if head.method != _METHOD or not self._keyring.knows(head.generation):
             raise SegmentDamagedError(-1)
-        key, commitment, bound_to = self._own(name, head)
+        try:
+            key, commitment, bound_to = self._own(name, head)
+        except DomainKeyMissingError:
+            raise SegmentDamagedError(-1) from None
         if commitment != head.commitment:
             raise SegmentDamagedError(-1)
         return _GcmCipher(key, bound_to)
 
     def _own(self, name: str, head: Head) -> tuple[bytes, bytes, bytes]:
         """Return the object's key, the commitment to it, and what each segment is bound to."""
-        family = self._keyring.family(head.generation, f"objects of {name.partition('/')[0]}")
+        purpose = f"objects of {name.partition('/')[0]}"
+        family = self._family(head.generation, purpose, domain_of(name))
         said = encode_head(msgspec.structs.replace(head, commitment=bytes(32)))
         identity = b"\n".join([self._repository.encode(), name.encode(), said])
         both = derived(family, "object", context=identity, length=64)
         return both[:32], both[32:], identity
+
+    def _family(self, generation: int, purpose: str, domain: str) -> bytes:
+        """Return the key of a kind of objects: in a domain, one that follows from its key too.
+
+        From both: a rotation of the master key takes back what comes, and a shred all there is.
+        """
+        family = self._keyring.family(generation, purpose)
+        if not domain:
+            return family
+        return derived(family, "domain", salt=self._domains.key(domain), context=domain.encode())

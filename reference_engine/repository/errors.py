@@ -224,6 +224,42 @@ class PointLeasedError(RefusedError):
         return f"point {self.point} is being read by {self.holder}; remove it when that is over"
 
 
+class DomainUnknownError(RefusedError):
+    """There is no dedup domain of this name."""
+
+    def __init__(self, name: str, /) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the repository has no domain {self.name!r:.80}; add it by: repo domain add"
+
+
+class DomainExistsError(RefusedError):
+    """A dedup domain was to be added of whose name there is one already."""
+
+    def __init__(self, name: str, /) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"the repository has a domain {self.name!r} already; choose another name"
+
+
+class DomainShreddedError(RefusedError):
+    """A machine's points were in a dedup domain that was shredded; where it belongs is unknown."""
+
+    def __init__(self, machine: MachineId, name: str, /) -> None:
+        super().__init__(machine, name)
+        self.machine, self.name = machine, name
+
+    def __str__(self) -> str:
+        return (
+            f"the points of {self.machine} were in domain {self.name!r}, which was shredded; say "
+            "by --domain where the next ones belong ('' is the repository's own)"
+        )
+
+
 class AppendOnlyError(RefusedError):
     """Something was to be removed from a repository to which points are only added."""
 

@@ -15,6 +15,7 @@ from reference_engine.repository.codec import (
     index_name,
     staged_record,
 )
+from reference_engine.repository.domain_names import bare, domain_of, in_domain
 from reference_engine.repository.errors import ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.manifests import ManifestReader
@@ -98,6 +99,8 @@ class PointSearch:
         self._survey = Survey(store, header, ManifestReader(store, header))
         self._staged: dict[RecoveryPointId, list[Staged]] = {}
         for each in staged:
+            if domain_of(each.manifest) in remains.shredded:
+                continue
             self._staged.setdefault(each.record.id, []).append(each)
         self._sure = self._committed_unsaid()
         self._used: dict[PointCommittedEntry, dict[str, None]] = {}
@@ -232,8 +235,8 @@ class PointSearch:
 
     def _age(self, named: Named) -> tuple[Epoch, int, str]:
         """Return what puts the manifests of later repacks, and of later attempts, first."""
-        last = named.manifest.rpartition(".")[2]
-        repack = self._remains.sessions.get(last)
+        last = bare(named.manifest.rpartition("/")[2]).rpartition(".")[2]
+        repack = self._remains.sessions.get(in_domain(domain_of(named.manifest), last))
         attempt = int(last) if last.isdecimal() and len(last) < 10 else 0
         return Epoch(-repack.epoch if repack is not None else 0), -attempt, named.manifest
 

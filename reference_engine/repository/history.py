@@ -15,6 +15,8 @@ from reference_engine.repository.codec import (
     RunOpenedEntry,
     manifest_copy_name,
 )
+from reference_engine.repository.domain_entries import DomainAddedEntry, DomainShreddedEntry
+from reference_engine.repository.domain_names import domain_of, domain_of_session
 from reference_engine.repository.key_entries import KeyChangedEntry
 from reference_engine.repository.reclaim_entries import (
     LeaseEndedEntry,
@@ -65,6 +67,12 @@ class History:
 
         self.leases: dict[str, PointLeasedEntry] = {}
         """By holder: which points are being read and must not expire."""
+
+        self.domains: dict[str, str] = {}
+        """By id: the names of the dedup domains that were not shredded, in their order."""
+
+        self.shredded: dict[str, str] = {}
+        """By id: what the ones were called that were."""
 
         self._committed: dict[RecoveryPointId, PointCommittedEntry] = {}
         self._newest: dict[MachineId, PointCommittedEntry] = {}
@@ -126,6 +134,8 @@ class History:
                 self.leases.pop(holder, None)
             case LogRenewedEntry():
                 self._renew(entry, number)
+            case DomainAddedEntry() | DomainShreddedEntry():
+                self._take_domain(entry)
             case KeyChangedEntry() | EntryLostEntry():
                 pass  # Who may read has no say in what there is, and a lost number says nothing.
 
@@ -160,6 +170,22 @@ class History:
             self._sessions[run.session] = OpenRun(number=number, tag=tag, session=run.session)
         self._swept.update(entry.gone)
         self.swept_last = number
+        self.domains.update((each.domain, each.name) for each in entry.domains)
+        for domain in entry.shredded:
+            self._shred(domain)
+
+    def _take_domain(self, entry: DomainAddedEntry | DomainShreddedEntry) -> None:
+        if isinstance(entry, DomainAddedEntry):
+            self.domains[entry.domain] = entry.name
+        else:
+            self._shred(entry.domain)
+
+    def _shred(self, domain: str) -> None:
+        self.shredded[domain] = self.domains.pop(domain, "")
+        self._expire(tuple(entry.point for entry in self.live_in(domain)))
+        for run in self.open_runs():
+            if domain_of_session(run.session) == domain:
+                self._end(run.tag.machine, run.tag.epoch)
 
     def _expire(self, points: tuple[RecoveryPointId, ...]) -> None:
         for point in points:
@@ -217,6 +243,19 @@ class History:
     def live_of(self, machine: MachineId, /) -> tuple[PointCommittedEntry, ...]:
         """Return the machine's points that exist, in commit order."""
         return tuple(self._live_of.get(machine, {}).values())
+
+    def live_in(self, domain: str, /) -> tuple[PointCommittedEntry, ...]:
+        """Return the domain's points that exist, in commit order."""
+        return tuple(each for each in self.live.values() if domain_of(each.manifest) == domain)
+
+    def domain_named(self, name: str, /) -> str | None:
+        """Return the id of the domain that is called so; None: there is none."""
+        return next((domain for domain, own in self.domains.items() if own == name), None)
+
+    @property
+    def has_domains(self) -> bool:
+        """Whether there was ever a domain beside the repository's own."""
+        return bool(self.domains or self.shredded)
 
     def last(self, machine: MachineId, /) -> Entry | None:
         """Return the newest entry about the machine's runs."""

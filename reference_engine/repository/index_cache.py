@@ -27,6 +27,7 @@ from blake3 import blake3
 from reference_engine.ports.local_cache import LocalCache, Range
 from reference_engine.repository.block_map import DIGEST_SIZE, Digests, NameTable, Places
 from reference_engine.repository.columns import Columns
+from reference_engine.repository.domain_names import in_domain
 from reference_engine.repository.envelope import (
     HEAD_SIZE,
     TAG,
@@ -117,10 +118,12 @@ class IndexCache:
         /,
         *,
         repository: str,
+        domain: str,
     ) -> None:
         self._cache, self._sealing, self._key, self._packs = cache, sealing, key, packs
         # What a header says of its identity is not fit for a name of a file.
-        self._group = blake3(repository.encode()).hexdigest(length=16)
+        self._group = blake3((domain + repository).encode()).hexdigest(length=16)
+        self._domain = domain
         self._runs: tuple[_Run, ...] = ()
         self._filters = np.zeros(0, np.uint8)
         self._bases = np.zeros(0, np.int64)
@@ -149,7 +152,9 @@ class IndexCache:
     async def _loaded(self, name: str) -> _Run | None:
         [start] = await self._cache.read(self._group, [Range(name, 0, _START)])
         try:
-            cipher = self._sealing.resume(_sealed_as(name), decode_head(start[:HEAD_SIZE]))
+            cipher = self._sealing.resume(
+                _sealed_as(self._domain, name), decode_head(start[:HEAD_SIZE])
+            )
             length = int.from_bytes(start[HEAD_SIZE:], "little")
             if len(start) != _START or not TAG <= length <= _FRONT_MAX:
                 return None
@@ -322,7 +327,7 @@ class IndexCache:
         plain = bytearray(front)
         plain += rows.tobytes()
         name = blake3(plain, key=self._key).hexdigest(length=16)
-        head, cipher = self._sealing.begin(_sealed_as(name), plain)
+        head, cipher = self._sealing.begin(_sealed_as(self._domain, name), plain)
         content = bytearray(_START + len(plain) + TAG * ((1 << bits) + 1))
         content[:HEAD_SIZE] = encode_head(head)
         content[HEAD_SIZE:_START] = (len(front) + TAG).to_bytes(8, "little")
@@ -337,9 +342,12 @@ class IndexCache:
         return name, content
 
 
-def _sealed_as(name: str) -> str:
-    """Return the name that a run is bound to: none that an object could have."""
-    return f"cache/index/{name}"
+def _sealed_as(domain: str, name: str) -> str:
+    """Return the name that a run is bound to: none that an object could have.
+
+    A shredded domain's runs open no more, like all else of it.
+    """
+    return f"cache/{in_domain(domain, name)}" if domain else f"cache/index/{name}"
 
 
 def _buckets(heads: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.int64]:

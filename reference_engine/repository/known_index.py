@@ -5,6 +5,7 @@ now and the log does not say why, its packs may be gone as well, and everything 
 was read is kept in a cache on this machine, where there is one; without it all of it is in memory.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,11 +18,13 @@ from reference_engine.ports.runtime import Executor
 from reference_engine.repository.block_map import Digests, NameTable, Places
 from reference_engine.repository.codec import INDEX, session_of
 from reference_engine.repository.dedup import KEYS_MAX, KnownBlocks
+from reference_engine.repository.domain_names import OWN, only_of
 from reference_engine.repository.envelope import Sealing
 from reference_engine.repository.header import Header
 from reference_engine.repository.index_cache import IndexCache
 from reference_engine.repository.log import Log
 from reference_engine.repository.portions import Portion, batches, read_portions
+from reference_engine.repository.segmented_store import SegmentedStore
 
 CACHED_MAX: Final = 1 << 26
 """Known blocks with a cache: 4 TiB of different blocks of 64 KiB, 110 MiB of memory."""
@@ -35,7 +38,7 @@ _LEARNT_AT_ONCE: Final = 1 << 17
 
 
 class KnownIndex:
-    """Where the blocks of all sessions are stored; `packs` has the names of their packs."""
+    """Where the blocks of all sessions of a domain are stored; `packs` has their packs' names."""
 
     def __init__(
         self,
@@ -47,14 +50,17 @@ class KnownIndex:
         executor: Executor,
         sealing: Sealing,
         cache: LocalCache | None,
+        domain: str = OWN,
     ) -> None:
         self._store, self._key, self._log = store, header.key, log
-        self._executor = executor
+        self._executor, self._domain = executor, domain
         self.packs = NameTable()
         self._cache: IndexCache | None = None
         if cache is not None:
             token = header.stored.repository
-            self._cache = IndexCache(cache, sealing, header.key, self.packs, repository=token)
+            self._cache = IndexCache(
+                cache, sealing, header.key, self.packs, repository=token, domain=domain
+            )
         self._blocks = KnownBlocks()
         self._read: set[str] = set()
         self._swept = 0
@@ -85,6 +91,9 @@ class KnownIndex:
             # What is kept after this listing speaks of portions that are in the next one.
             await self._cache.load()
         present = await self._store.names(INDEX)
+        if self._log.history.has_domains:
+            # What another domain stores may go at any time, with all that would refer to it.
+            present = only_of(self._domain, present)
         covered: set[str] = set()
         if self._cache is not None:
             await self._cache.keep_only({*self._newest_first(present)})
@@ -158,3 +167,36 @@ class KnownIndex:
             if age is not None and number.isdecimal():
                 found.append((age, int(number), name))
         return [name for _, _, name in sorted(found, reverse=True)]
+
+
+class Indexes:
+    """The index of each domain."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        header: Header,
+        log: Log,
+        /,
+        *,
+        executor: Executor,
+        sealing: Sealing,
+        cache: LocalCache | None,
+    ) -> None:
+        self._made = functools.partial(
+            KnownIndex, store, header, log, executor=executor, sealing=sealing, cache=cache
+        )
+        self._store, self._of = store, dict[str, KnownIndex]()
+
+    async def of(self, domain: str, /) -> KnownIndex:
+        """Return the index of a domain.
+
+        Raises:
+            TransientError: the store failed.
+        """
+        if isinstance(self._store, SegmentedStore):
+            # What is cached of it would be taken for damaged, and thrown away.
+            await self._store.learn(domain)
+        if domain not in self._of:
+            self._of[domain] = self._made(domain=domain)
+        return self._of[domain]

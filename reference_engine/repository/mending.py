@@ -19,6 +19,7 @@ from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Inline
 from reference_engine.repository.block_map import DIGEST_SIZE, Digests, NameTable, Places
 from reference_engine.repository.dedup import KnownBlocks
+from reference_engine.repository.domain_names import bare, domain_of, only_of
 from reference_engine.repository.fetching import FrameKeys, frame_keys
 from reference_engine.repository.pack import unpack
 from reference_engine.repository.pages import encode_segment
@@ -26,6 +27,9 @@ from reference_engine.repository.portions import batches, read_portions
 
 MENDS: Final = "mends/"
 WANTED: Final = "wanted/"
+QUARANTINE: Final = "quarantine/"
+"""Where damaged bytes are kept when sound ones take their place."""
+
 MEND_SESSION: Final = "mend-"
 """How names of packs begin that no run wrote but a repair; the rest is its token."""
 
@@ -34,6 +38,8 @@ REREADS: Final = 2
 
 _CHUNK: Final = 4096
 _IN_TURN: Final = Inline()
+
+_NO_DIGESTS: Final[Digests] = np.zeros((0, DIGEST_SIZE), np.uint8)
 
 PlaceName = tuple[str, int, int, int]
 """Name of a pack, offset and stored length of a frame, offset inside what it holds."""
@@ -49,6 +55,11 @@ class Lost(NamedTuple):
     length: int
     places: tuple[PlaceName, ...]
     pieces: tuple[int, ...]
+
+    @property
+    def domain(self) -> str:
+        """The dedup domain of the points that have it."""
+        return domain_of(self.places[0][0])
 
 
 class Listed(NamedTuple):
@@ -66,35 +77,70 @@ class Listed(NamedTuple):
         return frame_keys(self.places, numbers)
 
 
-async def listed(store: BlobStore, key: bytes, prefix: str, /) -> Listed:
-    """Return what the sound ones of the objects below `prefix` say; the others cost space only."""
+async def listed(
+    store: BlobStore, key: bytes, prefix: str, /, *, domain: str | None = None
+) -> Listed:
+    """Return what the sound ones of the objects below `prefix` say; the others cost space only.
+
+    Given a domain, those of that one only: blocks of others are none of its business.
+    """
     names = NameTable()
-    digests, places = [np.zeros((0, DIGEST_SIZE), np.uint8)], [np.zeros((0, 4), np.uint32)]
-    for part in batches(await store.names(prefix)):
+    present = await store.names(prefix)
+    digests, places = [_NO_DIGESTS], [np.zeros((0, 4), np.uint32)]
+    for part in batches(present if domain is None else only_of(domain, present)):
         for portion in await read_portions(store, key, part, names, executor=_IN_TURN):
             digests.append(portion.digests)
             places.append(portion.places)
     return Listed(np.concatenate(digests), np.concatenate(places), names)
 
 
-async def outstanding(store: BlobStore, key: bytes, /) -> tuple[Listed, Digests]:
-    """Return what was ever lost, and the digests of it that nobody has stored anew yet."""
-    lost = await listed(store, key, WANTED)
+async def outstanding(store: BlobStore, key: bytes, /, *, domain: str) -> tuple[Listed, Digests]:
+    """Return what was ever lost in a domain, and the digests of it that were not stored anew."""
+    lost = await listed(store, key, WANTED, domain=domain)
     if not len(lost.digests):
         return lost, lost.digests
-    mended = await sound_mends(store, key, lost=lost)
+    mended = await sound_mends(store, key, lost=lost, domain=domain)
     unique = np.unique(lost.digests, axis=0)
     return lost, unique[~contains(mended.digests, unique)]
 
 
-async def sound_mends(store: BlobStore, key: bytes, /, *, lost: Listed | None = None) -> Listed:
-    """Return where lost blocks stand now, but for places that were lost after that."""
-    mended = await listed(store, key, MENDS)
+async def wanted_count(store: BlobStore, key: bytes, /) -> int:
+    """Return how many blocks were lost and not stored anew yet, of all domains."""
+    domains = dict.fromkeys(map(domain_of, await store.names(WANTED)))
+    return sum([len((await outstanding(store, key, domain=each))[1]) for each in domains])
+
+
+async def sound_mends(
+    store: BlobStore, key: bytes, /, *, domain: str, lost: Listed | None = None
+) -> Listed:
+    """Return where lost blocks of a domain stand now, but for places that were lost after that."""
+    mended = await listed(store, key, MENDS, domain=domain)
     if not len(mended.digests):
         return mended
-    lost = await listed(store, key, WANTED) if lost is None else lost
+    lost = await listed(store, key, WANTED, domain=domain) if lost is None else lost
     sound = ~np.isin(frame_keys(mended.places), lost.frames(mended.names))
     return Listed(mended.digests[sound], mended.places[sound], mended.names)
+
+
+class Mended(NamedTuple):
+    """Blocks that were lost and stand somewhere again, by domain."""
+
+    digests: dict[str, Digests]
+
+    def has(self, asked: Digests, /, *, of: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """Return for each row whether it is among those of the domain that object `of` is of."""
+        return contains(self.digests.get(domain_of(of), _NO_DIGESTS), asked)
+
+
+async def mended(store: BlobStore, key: bytes, /) -> Mended:
+    """Return what was lost and stands somewhere again."""
+    domains = dict.fromkeys(map(domain_of, await store.names(MENDS)))
+    return Mended({each: (await sound_mends(store, key, domain=each)).digests for each in domains})
+
+
+def is_mend(session: str, /) -> bool:
+    """Return whether a session is a repair's."""
+    return bare(session).startswith(MEND_SESSION)
 
 
 def contains(known: Digests, asked: Digests, /) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
@@ -132,8 +178,8 @@ class Rescue:
 
     def __init__(self, store: BlobStore, key: bytes, /, *, piece: int) -> None:
         self._store, self._key, self._piece = store, key, piece
-        self._mends: KnownBlocks | None = None
-        self._names = NameTable()
+        self._mends: dict[str, tuple[KnownBlocks, NameTable]] = {}
+        """By domain: a block of one is never read from where another one has it."""
 
     async def block(self, lost: Lost, /) -> bytes | None:
         """Return the lost block, checked, or None: it cannot be had."""
@@ -141,21 +187,22 @@ class Rescue:
             content = await self._assembled(lost)
             if content is not None:
                 return content
-        place = await self._mended(lost.digest)
+        place = await self._mended(lost.digest, lost.domain)
         if place is None:
             return None
         return await self._assembled(lost._replace(places=(place,), pieces=()))
 
-    async def _mended(self, digest: bytes) -> PlaceName | None:
-        if self._mends is None:
-            found = await sound_mends(self._store, self._key)
-            self._mends, self._names = KnownBlocks(), found.names
-            self._mends.learn(found.digests, found.places)
-        if not len(self._mends):
+    async def _mended(self, digest: bytes, domain: str) -> PlaceName | None:
+        if domain not in self._mends:
+            found = await sound_mends(self._store, self._key, domain=domain)
+            self._mends[domain] = KnownBlocks(), found.names
+            self._mends[domain][0].learn(found.digests, found.places)
+        mends, names = self._mends[domain]
+        if not len(mends):
             return None
-        here, places = self._mends.find(np.frombuffer(digest, np.uint8).reshape(1, -1))
+        here, places = mends.find(np.frombuffer(digest, np.uint8).reshape(1, -1))
         pack, offset, stored, at = places[0].tolist()
-        return (self._names.name(pack), offset, stored, at) if here[0] else None
+        return (names.name(pack), offset, stored, at) if here[0] else None
 
     async def _assembled(self, lost: Lost) -> bytes | None:
         sizes = [lost.length, *(self._piece for _ in lost.pieces)]

@@ -6,13 +6,15 @@ stretch, prolongs the lock of everything that is not swept: whatever his point u
 was put in this stretch, with a lock that is as long. The header comes last, so that its lock says
 what all others have; whoever dies before leaves all of it to the next one.
 
-What is swept is never prolonged again, nor are key slots that open nothing.
+What is swept is never prolonged again, nor are key slots that open nothing, nor keys of domains
+that were shredded.
 """
 
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.object_locks import LockRule, ObjectLocks, locks_of
 from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.domain_names import keyed_domain
 from reference_engine.repository.header import HEADER_NAME
 from reference_engine.repository.keys.slots import is_slot_object, slot_names
 from reference_engine.repository.log import Log
@@ -62,6 +64,7 @@ class HeldObjects:
             if name != HEADER_NAME
             and not is_slot_object(name)
             and not history.is_swept(name.removeprefix(prefix))
+            and keyed_domain(name) not in history.shredded
         )
         return others + await self._slots()
 

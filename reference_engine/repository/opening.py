@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -11,6 +11,8 @@ from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor, RandomStream
 from reference_engine.repository.access import Keys
+from reference_engine.repository.domain_keys import DomainKeys
+from reference_engine.repository.domains import Domains
 from reference_engine.repository.envelope import Sealing, Tagging
 from reference_engine.repository.errors import LogDamagedError, RepositoryForeignError
 from reference_engine.repository.header import (
@@ -145,6 +147,7 @@ async def opened(
             raise RepositoryForeignError("its parity cannot be computed")
         check_installed()
     keyring: Keyring | None = None
+    domains: DomainKeys | None = None
     sealing: Sealing
     if ENCRYPTION in stored.features:
         derivation.check_installed()
@@ -160,11 +163,14 @@ async def opened(
             executor=executor,
             without=without,
         )
-        key, sealing = keyring.digest_key, Encryption(keyring, stored.repository)
+        domains = DomainKeys()
+        key, sealing = keyring.digest_key, Encryption(keyring, stored.repository, domains)
     else:
         key = bytes.fromhex(stored.digest_key)
         sealing = Tagging(key)
-    segmented = SegmentedStore(store, sealing, parity=stored.parity, executor=executor)
+    segmented = SegmentedStore(
+        store, sealing, parity=stored.parity, executor=executor, domains=domains
+    )
     return Opened(Header(stored, key=key), segmented, keyring, sealing)
 
 
@@ -176,6 +182,7 @@ class Entered(NamedTuple):
     sealing: Sealing
     log: Log
     keys: Keys | None
+    domains: Domains | None
 
 
 async def entered(
@@ -198,7 +205,9 @@ async def entered(
         log = Log(through, header, content, executor=executor)
         await log.check_complete()
         keys = None if keyring is None else Keys(through, log, keyring, executor=executor)
-        return Entered(header, through, sealing, log, keys)
+        is_sealed = isinstance(through, SegmentedStore) and keys is not None
+        domains = Domains(cast("SegmentedStore", through), log) if is_sealed else None
+        return Entered(header, through, sealing, log, keys, domains)
 
     # To an old master key what was sealed by a newer one looks damaged.
     passing = (WrongKeyError, KeyRetiredError, LogDamagedError)

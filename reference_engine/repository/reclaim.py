@@ -12,7 +12,7 @@ Whoever dies in between leaves entries behind from which anybody goes on.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from reference_engine.model.errors import (
     CorruptionError,
@@ -24,6 +24,7 @@ from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.access import Keys
 from reference_engine.repository.codec import Entry
+from reference_engine.repository.domain_keys import key_names
 from reference_engine.repository.errors import (
     AppendOnlyError,
     LastPointError,
@@ -65,6 +66,16 @@ class Reclaimed(NamedTuple):
     """What the store keeps by a lock, and until when; later reclaims try again."""
 
 
+class Clearing(Protocol):
+    """Keys of domains that are none, or no more."""
+
+    async def clear(self) -> dict[str, str]:
+        """Delete those that were shredded; return what a lock keeps, and until when."""
+
+    async def unclaimed(self) -> tuple[str, ...]:
+        """Return those of domains that never came to be."""
+
+
 def _count(name: str) -> None:
     del name
 
@@ -81,10 +92,11 @@ class Reclaim:
         *,
         manifests: ManifestReader,
         keys: Keys | None,
+        domains: Clearing | None,
     ) -> None:
         self._store, self._header, self._log = store, header, log
         self._manifests = manifests
-        self._keys = keys
+        self._keys, self._domains = keys, domains
         self._settings = header.settings
         self._survey = Survey(store, header, manifests)
         self._late: tuple[str, ...] = ()
@@ -256,25 +268,30 @@ class Reclaim:
 
     async def _used(self, number: int) -> dict[str, None] | None:
         """Return what points need behind entry `number`; None: the log has gone on meanwhile."""
+        history = self._log.history
         try:
-            return await self._survey.used(tuple(self._log.history.live.values()))
+            used = await self._survey.used(tuple(history.live.values()))
         except ReclaimRefusedError:
             # Another reclaim may have removed the point, and deleted it while we were reading it.
             await self._log.settle()
             if len(self._log.history.entries) == number:
                 raise
             return None
+        for domain in tuple(history.domains):
+            used.update(dict.fromkeys(key_names(domain)))
+        return used
 
     async def _garbage(self, number: int, used: dict[str, None]) -> tuple[str, ...] | None:
         """Return what is not needed behind entry `number`; None: the log has gone on meanwhile."""
         try:
-            return await self._survey.garbage(self._log.history, used)
+            garbage = await self._survey.garbage(self._log.history, used)
         except LogDamagedError:
             # A run may have committed meanwhile.
             await self._log.refresh()
             if len(self._log.history.entries) == number:
                 raise
             return None
+        return garbage + (() if self._domains is None else await self._domains.unclaimed())
 
     async def delete(
         self, condemned: int, /, *, progress: Callable[[str], None] = _count
@@ -324,6 +341,8 @@ class Reclaim:
         await self._log.settle()
         self._check_appending()
         self._locked = {}
+        if self._domains is not None:
+            self._locked.update(await self._domains.clear())
         deleted: list[str] = []
         for number in tuple(self._log.history.unreleased):
             deleted += await self._finish(number, progress)

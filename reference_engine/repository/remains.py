@@ -17,6 +17,8 @@ from reference_engine.repository.codec import (
     RunOpenedEntry,
     decode_record,
 )
+from reference_engine.repository.domain_entries import DomainShreddedEntry
+from reference_engine.repository.domain_names import domain_of
 from reference_engine.repository.errors import LogDamagedError
 from reference_engine.repository.history import REPACK
 from reference_engine.repository.reclaim_entries import (
@@ -100,6 +102,9 @@ class Remains:
         self.floor = Epoch(0)
         """Of other machines."""
 
+        self.shredded: dict[str, None] = {}
+        """Dedup domains that were shredded."""
+
         self._settled: dict[MachineId, Epoch] = {}
         self._lists: dict[int, tuple[str, ...]] = {}
         self._unlisted: set[int] = set()
@@ -139,6 +144,8 @@ class Remains:
                 if condemned in self._lost:
                     self._unlisted.add(condemned)
                 self.swept.update(dict.fromkeys(name for name in listed if name not in kept))
+            case DomainShreddedEntry(domain=domain):
+                self._shred(domain)
             case LogRenewedEntry():
                 self._renew(number, entry)
             case _:
@@ -153,6 +160,12 @@ class Remains:
             self.named.pop(point, None)
             self.expired.add(point)
 
+    def _shred(self, domain: str) -> None:
+        self.shredded[domain] = None
+        self._expire(
+            [p for p, named in self.named.items() if domain_of(named[-1].manifest) == domain]
+        )
+
     def _renew(self, number: int, entry: LogRenewedEntry) -> None:
         """Believe whoever has looked before: he saw at least as much."""
         standing = {each.point: each for each in entry.points}
@@ -162,6 +175,8 @@ class Remains:
             self.runs[each.point] = RunTag(machine=each.machine, epoch=each.epoch)
             self._name(each.point, Named(number, each.manifest, each.digest))
         self.swept.update(dict.fromkeys(entry.gone))
+        for domain in entry.shredded:
+            self._shred(domain)
         self.sessions.update((run.session, run) for run in entry.runs)
         for taken in entry.epochs:
             self._take(taken.machine, taken.epoch)

@@ -29,6 +29,8 @@ from reference_engine.repository.codec import (
     log_name,
     session_of,
 )
+from reference_engine.repository.domain_keys import stored_domains
+from reference_engine.repository.domain_names import bare
 from reference_engine.repository.errors import LogDamagedError
 from reference_engine.repository.found_points import (
     FoundPoints,
@@ -40,7 +42,7 @@ from reference_engine.repository.header import Header, read_header
 from reference_engine.repository.keys.errors import KeyRetiredError, WrongKeyError
 from reference_engine.repository.keys.keyring import Keyring
 from reference_engine.repository.log import COLLISIONS_MAX, Log
-from reference_engine.repository.mending import MEND_SESSION
+from reference_engine.repository.mending import is_mend
 from reference_engine.repository.object_locking import begun
 from reference_engine.repository.opening import Opened, Unlock, by_first_slot
 from reference_engine.repository.portions import batches, read_portions
@@ -249,6 +251,12 @@ async def _decided(
         gone=tuple(name for name in sorted({*gone}) if not history.is_swept(name)),
         removed=broken.removed,
         rotated=broken.rotated,
+        domains=tuple(
+            each
+            for each in await stored_domains(broken.store)
+            if each.domain not in history.domains and each.domain not in remains.shredded
+        ),
+        shredded=tuple(each for each in remains.shredded if each not in history.shredded),
         at=at,
     )
     number = max(broken.last + 1, broken.first)
@@ -303,8 +311,8 @@ def _unknown(search: _Search, ours: dict[str, None]) -> tuple[str, ...]:
             session
             for session in found
             if session not in search.remains.sessions
-            and not session.startswith(MEND_SESSION)
-            and (session in own or _SESSION.fullmatch(session))
+            and not is_mend(session)
+            and (session in own or _SESSION.fullmatch(bare(session)))
         )
     )
 

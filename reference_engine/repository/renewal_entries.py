@@ -4,6 +4,7 @@ import msgspec
 
 from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId
 from reference_engine.model.units import Instant
+from reference_engine.repository.domain_entries import KnownDomain
 
 
 class EntryLostEntry(msgspec.Struct, frozen=True, kw_only=True, tag="entry-lost", tag_field="kind"):
@@ -63,5 +64,11 @@ class LogRenewedEntry(
 
     rotated: tuple[str, ...] = ()
     """Fingerprints of master keys that came by such entries, in their order."""
+
+    domains: tuple[KnownDomain, ...] = ()
+    """Dedup domains that came by such entries."""
+
+    shredded: tuple[str, ...] = ()
+    """Domains that were shredded by such entries."""
 
     at: Instant

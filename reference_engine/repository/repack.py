@@ -17,6 +17,7 @@ from reference_engine.model.units import Instant
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.codec import Entry, RunOpenedEntry, session_of
+from reference_engine.repository.domain_names import domain_of, in_domain
 from reference_engine.repository.errors import (
     AppendOnlyError,
     ReclaimRefusedError,
@@ -205,10 +206,14 @@ class Repack:
     async def _opened(
         self, usage: Usage, objects: tuple[ObjectUse, ...], session: str
     ) -> RepackRun:
+        # A part is of one domain, and what is copied stays in it.
+        domain = domain_of(objects[0].name)
+
         def decide(history: History) -> Entry:
             epoch = Epoch(history.epoch(REPACK) + 1)
             # Chance that begins anew after a restart draws the same; the log gives no epoch twice.
-            return RunOpenedEntry(machine=REPACK, epoch=epoch, session=f"{session}-{epoch}")
+            name = in_domain(domain, f"{session}-{epoch}")
+            return RunOpenedEntry(machine=REPACK, epoch=epoch, session=name)
 
         opened = await self._log.append(decide)
         assert isinstance(opened, RunOpenedEntry), opened

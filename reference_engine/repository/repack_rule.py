@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from reference_engine.model.units import GIB, ByteCount
+from reference_engine.repository.domain_names import domain_of
 from reference_engine.repository.usage import ObjectUse
 
 WORTH_MIN: Final = 0.02
@@ -96,13 +97,13 @@ def choose(
 
 
 def rounds(objects: Iterable[ObjectUse], /) -> list[tuple[ObjectUse, ...]]:
-    """Return the objects in parts of at most `ROUND_MAX` stored bytes, or of one object."""
-    found: list[list[ObjectUse]] = []
-    size = 0
+    """Return the objects in parts of one domain, and `ROUND_MAX` stored bytes or one object."""
+    parts: list[tuple[ObjectUse, ...]] = []
+    found: dict[str, list[ObjectUse]] = {}
     for each in objects:
-        if not found or size + each.stored > ROUND_MAX:
-            found.append([])
-            size = 0
-        found[-1].append(each)
-        size += each.stored
-    return [tuple(part) for part in found]
+        part = found.setdefault(domain_of(each.name), [])
+        if part and sum(other.stored for other in part) + each.stored > ROUND_MAX:
+            parts.append(tuple(part))
+            part.clear()
+        part.append(each)
+    return [*parts, *(tuple(part) for part in found.values())]

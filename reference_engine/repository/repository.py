@@ -16,6 +16,8 @@ from reference_engine.repository.codec import (
     PointCommittedEntry,
     RunOpenedEntry,
 )
+from reference_engine.repository.domain_names import domain_of_session, in_domain
+from reference_engine.repository.domains import Domains, base_in, home_of
 from reference_engine.repository.errors import (
     PointRemovedError,
     RepositoryExistsError,
@@ -32,7 +34,7 @@ from reference_engine.repository.header import (
 from reference_engine.repository.history import History
 from reference_engine.repository.inventory import Inventory
 from reference_engine.repository.keys.slots import is_slot_object
-from reference_engine.repository.known_index import KnownIndex
+from reference_engine.repository.known_index import Indexes
 from reference_engine.repository.leases import Leases
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import ManifestReader
@@ -72,13 +74,17 @@ class Repository:
         *,
         executor: Executor,
         missing: tuple[str, ...],
-        known: KnownIndex,
+        known: Indexes,
         keys: Keys | None = None,
+        domains: Domains | None = None,
         held: HeldObjects | None = None,
     ) -> None:
         self._store, self._held = store, held
         self.keys = keys
         """The ways into an encrypted repository; None: it is not encrypted."""
+
+        self.domains = domains
+        """What of an encrypted repository can be destroyed by itself; None: it is not encrypted."""
 
         self.executor = executor
         """Does what burns a core."""
@@ -88,7 +94,7 @@ class Repository:
         self.manifests = Manifests(reader, log)
         """Reads what the log's entries speak of."""
 
-        self.reclaim = Reclaim(store, header, log, manifests=reader, keys=keys)
+        self.reclaim = Reclaim(store, header, log, manifests=reader, keys=keys, domains=domains)
         """Removes points, and gives their space back."""
 
         self.leases = Leases(log)
@@ -165,7 +171,7 @@ class Repository:
             LogDamagedError: its history is not what was written.
         """
         found = await read_header(store)
-        header, through, sealing, log, keys = await entered(
+        header, through, sealing, log, keys, domains = await entered(
             store, found.stored, found.content, executor=executor, unlock=unlock
         )
         return cls(
@@ -174,8 +180,9 @@ class Repository:
             log,
             executor=executor,
             missing=found.missing,
-            known=KnownIndex(through, header, log, executor=executor, sealing=sealing, cache=cache),
+            known=Indexes(through, header, log, executor=executor, sealing=sealing, cache=cache),
             keys=keys,
+            domains=domains,
             held=begun(store, header.settings, log, keys),
         )
 
@@ -290,15 +297,23 @@ class Repository:
         return last is not None and not isinstance(last, PointCommittedEntry)
 
     async def open_run(
-        self, machine: MachineId, /, *, token: str, level: Level = Level.DEFAULT
+        self,
+        machine: MachineId,
+        /,
+        *,
+        token: str,
+        level: Level = Level.DEFAULT,
+        domain: str | None = None,
     ) -> WriteSession:
         """Open a run: older runs of the machine can no longer commit.
 
-        `token` is this call's own, never used before; it names the run's packs. A newest point
-        whose manifest is damaged is no base: the run starts from nothing. So it does after a run
-        that failed, if a page of the newest point's maps is damaged.
+        `token` is this call's own, never used before; it names the run's packs. `domain` names the
+        dedup domain of the new point, '' the repository's own; None: that of the newest one. A
+        newest point in another domain, or of which the manifest, or after a run that failed a page
+        of its maps, is damaged, is no base: the run starts from nothing.
 
         Raises:
+            DomainUnknownError, DomainShreddedError: there is no such domain (any more).
             TransientError: the store failed; opening again takes the next epoch.
         """
         await self._complete_header()
@@ -309,13 +324,11 @@ class Repository:
         def decide(history: History) -> Entry:
             nonlocal base, failed, swept_before
             swept_before = history.swept_last
-            base = history.newest(machine)
-            if base is not None and base.point not in history.live:
-                # Trackers know what changed since that point, and not since any earlier one.
-                base = None
+            home = home_of(history, machine, domain)
+            base = base_in(history, machine, home)
             failed = not isinstance(history.last(machine), PointCommittedEntry)
             epoch = Epoch(history.epoch(machine) + 1)
-            return RunOpenedEntry(machine=machine, epoch=epoch, session=token)
+            return RunOpenedEntry(machine=machine, epoch=epoch, session=in_domain(home, token))
 
         opened = await self._log.append(decide)
         assert isinstance(opened, RunOpenedEntry), opened
@@ -325,9 +338,9 @@ class Repository:
             self._store,
             self._header,
             self._log,
-            self._known,
+            await self._known.of(domain_of_session(opened.session)),
             run=RunTag(machine=machine, epoch=opened.epoch),
-            session=token,
+            session=opened.session,
             base=None if standing is None else standing.manifest,
             reliance=Reliance(
                 None if standing is None else standing.entry,

@@ -11,6 +11,8 @@ from reference_engine.model.errors import CorruptionError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.codec import ANCHORS, INDEX
+from reference_engine.repository.domain_keys import DomainKeys
+from reference_engine.repository.domain_names import domain_of, only_of
 from reference_engine.repository.envelope import (
     HEAD_SIZE,
     SEGMENT,
@@ -60,8 +62,9 @@ class SegmentedStore(BlobStore):
         *,
         parity: ParityPlan | None,
         executor: Executor,
+        domains: DomainKeys | None = None,
     ) -> None:
-        self._store, self._sealing = store, sealing
+        self._store, self._sealing, self._domains = store, sealing, domains
         self._parity, self._executor = parity, executor
         grouped = 0 if parity is None else parity.group
         self._groups = PackGroups(store, grouped) if grouped else None
@@ -79,6 +82,7 @@ class SegmentedStore(BlobStore):
         """Store `content` durably under `name`; return False, changing nothing, if it exists."""
         if _is_clear(name):
             return await self._store.create(name, content)
+        await self._with_key(name)
         if self._groups is not None and name.startswith(_BUILT_ON):
             await self._groups.close()
         [stored] = await self._executor.offload_all([lambda: sealed(self._sealing, name, content)])
@@ -106,7 +110,36 @@ class SegmentedStore(BlobStore):
             content = await self._opened(name, self._whole[name])
         return b"" if content is None and stored is not None else content
 
+    async def learn(self, domain: str, /) -> bool:
+        """Know the key of a domain, if it is one; return False where it cannot be had.
+
+        Raises:
+            TransientError: the store failed.
+        """
+        if self._domains is None or not domain:
+            return not domain
+        return self._domains.knows(domain) or (
+            await self._domains.learn(domain, self.read) is not None
+        )
+
+    def forget(self, domain: str, /) -> None:
+        """Know the key of a domain no more, nor any that follows from it."""
+        if self._domains is not None and self._domains.knows(domain):
+            self._domains.forget(domain)
+            for name in only_of(domain, self._heads):
+                del self._heads[name]
+
+    async def _with_key(self, name: str) -> None:
+        """Know the key of the domain that the object is of, if it is of one and the key is there.
+
+        Other engines add domains meanwhile, so it is looked for when it is needed.
+        """
+        domain = domain_of(name)
+        if domain:
+            await self.learn(domain)
+
     async def _opened(self, name: str, stored: bytes) -> bytes | None:
+        await self._with_key(name)
         try:
             head = decode_head(stored[:HEAD_SIZE])
             if head.stored != len(stored):
@@ -154,6 +187,7 @@ class SegmentedStore(BlobStore):
         known = self._heads.get(name)
         if known is None:
             head = decode_head(await self._fetch(name, 0, HEAD_SIZE))
+            await self._with_key(name)
             known = self._heads[name] = head, self._sealing.resume(name, head)
             while len(self._heads) > _HEADS_MAX:
                 self._heads.popitem(last=False)

@@ -27,6 +27,7 @@ from reference_engine.repository.block_map import (
 )
 from reference_engine.repository.codec import ANCHORS, DiskRoot
 from reference_engine.repository.dedup import KnownBlocks
+from reference_engine.repository.domain_names import domain_of_session
 from reference_engine.repository.fetching import frame_keys
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -99,7 +100,7 @@ class BlockStorer:
         self._index_of_all = known
         self._key, self._block_size = header.key, header.block_size
         self._piece = ByteCount(header.block_size // PIECES)
-        self._session = session
+        self._session, self._domain = session, domain_of_session(session)
         self._frames = Frames(level)
         self._is_index_known = False
         self._own = KnownBlocks()
@@ -114,6 +115,7 @@ class BlockStorer:
             block_size=header.block_size,
             executor=executor,
             usable=self._usable,
+            domain=self._domain,
         )
         self._zero_digests: dict[int, bytes] = {}
         self._lost: tuple[Listed, Digests] | None = None
@@ -279,7 +281,7 @@ class BlockStorer:
 
     async def _all_lost(self) -> tuple[Listed, Digests]:
         if self._lost is None:
-            self._lost = await outstanding(self._store, self._key)
+            self._lost = await outstanding(self._store, self._key, domain=self._domain)
         return self._lost
 
     async def is_lost(self, digests: Digests, /) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from reference_engine.repository.codec import (
     manifest_copy_name,
     session_of,
 )
+from reference_engine.repository.domain_names import bare
 from reference_engine.repository.errors import LogDamagedError, ReclaimRefusedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.history import History
@@ -187,7 +188,7 @@ class Survey:
         if history.is_retired_manifest(name):
             return True
         repack = history.open_repack()
-        if repack is not None and own.endswith(f".{repack.session}"):
+        if repack is not None and own.endswith(f".{bare(repack.session)}"):
             # Its record names the run that made the point, and that one has ended long ago.
             return False
         staged = await staged_point(self._store, self._header, name)

@@ -82,7 +82,7 @@ class WriteSession:
     ) -> None:
         self._store, self._header, self._log, self._executor = store, header, log, executor
         self._key, self._block_size = header.key, header.block_size
-        self._run, self._base = run, base
+        self._run, self._base, self._session = run, base, session
         self._objects = NameTable()
         for name in () if base is None else base.maps:
             self._objects.number(name)
@@ -291,8 +291,7 @@ class WriteSession:
         May be called again with the same point after a TransientError.
 
         Raises:
-            TransientError: the store failed.
-            RefusedError: the store cannot be written to.
+            TransientError, RefusedError: the store failed, or cannot be written to.
         """
         assert self._progress in {_Progress.WRITING, _Progress.STAGED}, self._progress
         assert point.run == self._run, point.run
@@ -308,11 +307,12 @@ class WriteSession:
         await self._reliance.hold()
         roots = {disk: draft.rooted() for disk, draft in self._drafts.items()}
         content, seal = encode_manifest(self._key, manifest_of(point, roots, self._objects))
-        name = manifest_name(point.id, attempt=self._attempt)
-        # A copy of a point bears its id, and so may what a copy left that was cut off.
-        while not await publish_twice(self._store, name, content):
+        while True:
+            name = manifest_name(point.id, session=self._session, attempt=self._attempt)
+            if await publish_twice(self._store, name, content):
+                break
+            # A copy of a point bears its id, and so may what a copy left that was cut off.
             self._attempt += 1
-            name = manifest_name(point.id, attempt=self._attempt)
         self._entry = PointCommittedEntry(
             machine=self._run.machine,
             epoch=self._run.epoch,

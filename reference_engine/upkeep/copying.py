@@ -18,6 +18,7 @@ from reference_engine.model.recovery_point import DiskRecord, RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import PAGE_BLOCKS, PIECES
 from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.domain_names import domain_of
 from reference_engine.repository.pack import Level
 from reference_engine.repository.reader import PointReader, Progress
 from reference_engine.repository.repository import Repository
@@ -70,12 +71,16 @@ class PointCopy:
         *,
         token: str,
         progress: Callable[[int], Progress],
+        domain: str | None = None,
     ) -> ByteCount:
         """Commit the point in the target, and return how many bytes were new to it.
 
-        `progress` is given the number of bytes to read. `token` was never used before.
+        `progress` is given the number of bytes to read. `token` was never used before. `domain` is
+        the name of the dedup domain in the target, '' its own; None: the one of the same name, for
+        a copy elsewhere would outlive a shred.
 
         Raises:
+            DomainUnknownError: the target has none of this name.
             CorruptionError: the point is damaged in the source; nothing was committed.
             SupersededError: another run of the same machine was opened in the target.
             TransientError: a store failed; copy again.
@@ -84,7 +89,10 @@ class PointCopy:
         for disk in reader.disks:
             reader.confirm(disk)
         session = await self._target.open_run(
-            reader.point.machine.id, token=token, level=self._level
+            reader.point.machine.id,
+            token=token,
+            level=self._level,
+            domain=await self._domain(point) if domain is None else domain,
         )
         try:
             base = await self._base(session)
@@ -104,6 +112,13 @@ class PointCopy:
             await session.abandon()
             raise
         return sent
+
+    async def _domain(self, point: RecoveryPointId) -> str | None:
+        """Return the name of the point's domain in the source; None: it is in none."""
+        domains = self._source.domains
+        if domains is None:
+            return None
+        return domains.names.get(domain_of((await self._source.manifests.entry(point)).manifest))
 
     async def _base(self, session: WriteSession) -> PointReader | None:
         """Return a reader, in the source, of the point that the target's run starts from."""

@@ -4,33 +4,21 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
-import numpy as np
-from blake3 import blake3
 
-from reference_engine.model.errors import CorruptionError, OperationFailedError
-from reference_engine.model.extents import ExtentSet
-from reference_engine.model.identity import MachineId
-from reference_engine.repository.assembling import Stretch
-from reference_engine.repository.block_map import DIGEST_SIZE, NameTable, PageRow
+from reference_engine.repository.block_map import PageRow
 from reference_engine.repository.codec import ANCHORS, INDEX, copy_name, session_of
+from reference_engine.repository.domain_names import domain_of
 from reference_engine.repository.mending import (
-    MEND_SESSION,
     MENDS,
     WANTED,
     Lost,
-    PlaceName,
-    Rescue,
-    contains,
-    listed,
-    outstanding,
     segment,
 )
-from reference_engine.repository.pack import Frames, Level, PackWriter
 from reference_engine.repository.pages import page_seal
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.segmented_store import parity_name
-from reference_engine.repository.write_session import WriteSession
+from reference_engine.upkeep.block_mending import BlockMending
 from reference_engine.upkeep.replacing import keep_aside, put_right, set_aside
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, ObjectFinding, Problem
@@ -63,15 +51,6 @@ class Repair:
         self._repository, self._token = repository, token
         self._store, self._key = repository.store, repository.header.key
         self._check = Check(repository)
-        self._names = NameTable()
-        self._session = f"{MEND_SESSION}{token}"
-        self._packs = PackWriter(self._store, self._names, session=self._session)
-        self._run: WriteSession | None = None
-        """Open from the first pack to the list that names it, so that no reclaim takes the packs,
-        and the next one does if this process dies."""
-
-        self._frames = Frames(Level.DEFAULT)
-        self._rows: list[tuple[bytes, PlaceName]] = []
         self._replaced: list[str] = []
 
     async def run(
@@ -97,20 +76,18 @@ class Repair:
         await self._check.read(EVERYTHING, progress=progress(self._check.survey.unique_bytes))
         before = await self._check.result()
         await self._renew()
-        lost = {each.digest: each for each in self._check.lost()}
-        await self._find_elsewhere(lost)
+        domains = self._lost_blocks()
+        for mending in domains.values():
+            await mending.find_elsewhere()
         for other in others:
-            await self._take_from(other, before, lost)
-        await self._packs.flush()
-        if self._rows:
-            await self._store.create(f"{MENDS}{self._token}", segment(self._key, self._rows))
-        await self._end_run()
-        await self._want(lost)
+            await self._take_from(other, before, domains)
+        for mending in domains.values():
+            await mending.publish()
         await self._mend_lists()
         return Repaired(
             replaced=tuple(self._replaced),
-            mended=len(self._rows),
-            wanted=len(lost),
+            mended=sum(mending.mended for mending in domains.values()),
+            wanted=sum(len(mending.lost) for mending in domains.values()),
             before=before,
             after=await self._again(),
         )
@@ -178,97 +155,40 @@ class Repair:
                 self._replaced.append(parity_name(name))
         await self._store.tidy()
 
-    async def _find_elsewhere(self, lost: dict[bytes, Lost]) -> None:
-        """Look for other places where equal blocks stand, by the index."""
-        if not lost:
-            return
-        index = await listed(self._store, self._key, INDEX)
-        bad = {place[:2] for each in lost.values() for place in each.places}
-        known: dict[bytes, PlaceName] = {}
-        asked = np.frombuffer(b"".join(lost), np.uint8).reshape(-1, DIGEST_SIZE)
-        for row in np.flatnonzero(contains(asked, index.digests)).tolist():
-            pack, offset, stored, at = index.places[row].tolist()
-            name = index.names.name(pack)
-            if (name, offset) not in bad:
-                known[index.digests[row].tobytes()] = (name, offset, stored, at)
-        rescue = Rescue(self._store, self._key, piece=0)
-        for digest, place in known.items():
-            found = lost[digest]._replace(places=(place,), pieces=())
-            if await rescue.block(found) is not None:
-                self._rows.append((digest, place))
-                del lost[digest]
+    def _lost_blocks(self) -> dict[str, BlockMending]:
+        """Return the mending of lost blocks, domain by domain."""
+        lost: dict[str, dict[bytes, Lost]] = {}
+        for each in self._check.lost():
+            lost.setdefault(each.domain, {})[each.digest] = each
+        return {
+            domain: BlockMending(self._repository, blocks, domain=domain, token=self._token)
+            for domain, blocks in sorted(lost.items())
+        }
 
     async def _take_from(
-        self, other: Repository, before: CheckResult, lost: dict[bytes, Lost]
+        self, other: Repository, before: CheckResult, domains: dict[str, BlockMending]
     ) -> None:
-        """Store lost blocks anew that another repository still has in the same point."""
+        """Store lost blocks anew that another repository still has in the same points."""
         theirs = {entry.point for entry in await other.commits()}
+        manifests = {entry.point: entry.manifest for entry in await self._repository.commits()}
         for damage in before.damage:
-            if damage.point not in theirs or damage.disk is None or not lost:
-                continue
-            try:
-                reader = await other.reader(damage.point)
-            except CorruptionError:
-                continue
-            if damage.disk not in reader.disks or not damage.extents <= ExtentSet.whole(
-                reader.size(damage.disk)
-            ):
-                continue
-            async for each in reader.surveyed(damage.disk, damage.extents):
-                if isinstance(each, Stretch):
-                    await self._store_lost(each, lost)
+            mending = domains.get(domain_of(manifests.get(damage.point, "")))
+            if mending is not None and damage.point in theirs:
+                await mending.take_from(other, damage)
 
-    async def _store_lost(self, stretch: Stretch, lost: dict[bytes, Lost]) -> None:
-        """Store those blocks of a stretch that were lost."""
-        size = self._repository.block_size
-        for at in range(0, len(stretch.content), size):
-            content = stretch.content[at : at + size]
-            digest = blake3(content, key=self._key).digest(length=DIGEST_SIZE)
-            if digest in lost:
-                await self._open_run()
-                [(pack, offset, stored)] = self._packs.add([self._frames.compressed(content)])
-                await self._packs.publish_full()
-                self._rows.append((digest, (self._names.name(pack), offset, stored, 0)))
-                del lost[digest]
-
-    async def _open_run(self) -> None:
-        if self._run is None:
-            machine = MachineId(self._session)
-            self._run = await self._repository.open_run(machine, token=self._session)
-
-    async def _end_run(self) -> None:
-        """Close the run behind the list of its packs, which keeps them from here on."""
-        if self._run is None:
-            return
-        await self._run.abandon()
-        for pack in dict.fromkeys(place[0] for _, place in self._rows):
-            if pack.startswith(f"packs/{self._session}") and await self._repository.is_swept(pack):
-                await self._store.delete(f"{MENDS}{self._token}")
-                raise OperationFailedError("repair", "it was taken for dead by a prune")
-
-    async def _want(self, lost: dict[bytes, Lost]) -> None:
-        """List what is lost for runs to come, unless it is listed already."""
-        _, missing = await outstanding(self._store, self._key)
-        have = {digest.tobytes() for digest in missing}
-        mends = await listed(self._store, self._key, MENDS)
-        rows = [
-            (each.digest, place)
-            for each in lost.values()
-            if each.digest not in have
-            for place in each.places
-        ]
-        for digest, place in zip(mends.digests, mends.places.tolist(), strict=True):
-            # What once mended it did not help.
-            if digest.tobytes() in lost and digest.tobytes() not in have:
-                rows.append((digest.tobytes(), (mends.names.name(place[0]), *place[1:])))
-        if rows:
-            await self._store.create(f"{WANTED}{self._token}", segment(self._key, rows))
+    async def _closed(self) -> dict[str, None]:
+        """Return the domains whose keys are lost: what is theirs is sound if one is found again."""
+        domains = self._repository.domains
+        found = () if domains is None else await domains.listed()
+        return {each.domain: None for each in found if not each.has_key}
 
     async def _mend_lists(self) -> None:
         """Make index segments anew that are damaged or absent, of what points refer to."""
-        result = await self._check.result()
+        result, closed = await self._check.result(), await self._closed()
         broken: dict[str, ObjectFinding] = {}
         for each in result.objects:
+            if domain_of(each.object) in closed:
+                continue
             if each.object.startswith(INDEX) and each.problem is not Problem.UNREADABLE:
                 broken[each.object] = each
             elif each.problem is Problem.DAMAGED and each.object.startswith(_LISTS):

@@ -4,9 +4,9 @@ from typing import Final
 
 from reference_engine.model.errors import ObjectLockedError
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.repository.mending import QUARANTINE
 from reference_engine.repository.publish import publish, publish_own
 
-QUARANTINE: Final = "quarantine/"
 REREADS: Final = 3
 
 

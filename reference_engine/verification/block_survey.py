@@ -17,7 +17,6 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import (
     DIGEST_SIZE,
     PAGE_BLOCKS,
-    Digests,
     NameTable,
     Page,
     PageRow,
@@ -29,7 +28,7 @@ from reference_engine.repository.errors import (
     PointUnknownError,
 )
 from reference_engine.repository.fetching import Wanted, described, load_page, read_page
-from reference_engine.repository.mending import Lost, PlaceName, contains, sound_mends
+from reference_engine.repository.mending import Lost, Mended, PlaceName, contains, mended
 from reference_engine.repository.ordered import distinct
 from reference_engine.repository.read_ahead import ReadAhead
 from reference_engine.repository.reader import Damage, PointReader, Progress
@@ -100,8 +99,8 @@ class BlockSurvey:
         self._bad_keys: list[Keys] = []
         self._causes: dict[int, str] = {}
         self._failures = 0
-        self.lost: dict[bytes, Lost] = {}
-        """Blocks that cannot be put together, by digest: of those that were read."""
+        self.lost: dict[tuple[str, bytes], Lost] = {}
+        """Blocks that cannot be put together, by domain and digest: of those that were read."""
 
         self.unread: dict[RecoveryPointId, str] = {}
         """Points about which the store did not let us know everything, and why."""
@@ -293,7 +292,7 @@ class BlockSurvey:
         if damage.lost is None:
             return
         assert len(keys) == 1, keys
-        self.lost[damage.lost.digest] = damage.lost
+        self.lost[damage.lost.domain, damage.lost.digest] = damage.lost
         self._bad_keys.append(keys)
         cause = damage.error.cause if isinstance(damage.error, BlockDamagedError) else ""
         self._causes[int(keys[0])] = cause
@@ -320,14 +319,14 @@ class BlockSurvey:
         bad = distinct(np.concatenate([np.zeros(0, np.uint64), *self._bad_keys]))
         if not (len(bad) or self.packs.is_short or self._wrong):
             return found
-        mended = (await sound_mends(self._store, self._key)).digests
+        again = await mended(self._store, self._key)
         for point, machine in self._points:
             if any(each.disk is None for each in found.get(point, [])):
                 continue
             parts: dict[DiskId, list[ExtentSet]] = {}
             causes: dict[DiskId, str] = {}
             async for row in self._rows_again(point):
-                extents, cause = await self._lost_of(row, bad, mended)
+                extents, cause = await self._lost_of(row, bad, again)
                 if extents:
                     parts.setdefault(row.disk, []).append(extents)
                     causes.setdefault(row.disk, cause)
@@ -340,7 +339,7 @@ class BlockSurvey:
                 found.setdefault(point, []).append(damage)
         return found
 
-    async def _lost_of(self, row: _Row, bad: Keys, mended: Digests) -> tuple[ExtentSet, str]:
+    async def _lost_of(self, row: _Row, bad: Keys, again: Mended) -> tuple[ExtentSet, str]:
         """Return what of one page of a point is lost, and why."""
         reader, start, block = row.reader, row.number * PAGE_BLOCKS, row.reader.block_size
         size = reader.size(row.disk)
@@ -352,7 +351,8 @@ class BlockSurvey:
         if page is None:
             return EMPTY, ""
         numbers, keys = page.numbers(), block_keys(page)
-        gone = self.packs.beyond(page)[numbers] & ~contains(mended, page.digests[numbers])
+        gone = self.packs.beyond(page)[numbers]
+        gone &= ~again.has(page.digests[numbers], of=row.name)
         hit = np.isin(keys, bad) | gone
         if not hit.any():
             return EMPTY, ""

@@ -18,9 +18,19 @@ from reference_engine.repository.codec import (
     log_name,
     session_of,
 )
+from reference_engine.repository.domain_keys import key_names
+from reference_engine.repository.domain_names import bare, domain_of
 from reference_engine.repository.header import HEADER_COPIES, HEADER_NAME
+from reference_engine.repository.keys.slots import slot_names
 from reference_engine.repository.manifests import staged_point
-from reference_engine.repository.mending import MEND_SESSION, MENDS, WANTED, Lost, outstanding
+from reference_engine.repository.mending import (
+    MENDS,
+    QUARANTINE,
+    WANTED,
+    Lost,
+    is_mend,
+    wanted_count,
+)
 from reference_engine.repository.reader import Progress
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.segmented_store import PARITY, parity_name
@@ -29,10 +39,9 @@ from reference_engine.verification.copy_survey import Copies, metadata, segments
 from reference_engine.verification.findings import ObjectFinding, Part, PointDamage, Problem
 from reference_engine.verification.known_runs import KnownRuns
 
-QUARANTINE: Final = "quarantine/"
 _NUMBERED: Final = re.compile(r"(?:copies/)?(?:packs|maps)/(.+)-[0-9]+")
 _STAGED: Final = re.compile(r"(?:copies/)?points/(.+?)(?:[.][0-9]+)?")
-_CARE: Final = (MENDS, WANTED, QUARANTINE, "keys/", "copies/keys/")
+_CARE: Final = (MENDS, WANTED, QUARANTINE, *slot_names(""), *key_names(""))
 """What no point refers to, and what is looked at elsewhere."""
 
 _RENEW: Final = "put that right by: repo repair --renew-log"
@@ -132,14 +141,13 @@ class Check:
                 self.survey.objects.pop(name, None)
         self._note(tuple(self.survey.objects.values()))
         self._note(await self._mended())
-        _, wanted = await outstanding(self._repository.store, self._repository.header.key)
         return CheckResult(
             objects=tuple(self._found[name] for name in sorted(self._found)),
             damage=tuple(
                 each for point, found in damage.items() if point in live for each in found
             ),
             points=len(await self._repository.commits()),
-            wanted=len(wanted),
+            wanted=await wanted_count(self._repository.store, self._repository.header.key),
             given_up=self._given_up,
         )
 
@@ -212,18 +220,20 @@ class Check:
     async def _extra(self, name: str, runs: KnownRuns) -> ObjectFinding:
         """Return what an object is that nothing refers to."""
         match = _NUMBERED.fullmatch(name)
-        ours = match is not None and (match[1] in runs or match[1].startswith(MEND_SESSION))
+        ours = match is not None and (match[1] in runs or is_mend(match[1]))
         staged = _STAGED.fullmatch(name)
         if staged is not None:
             store, header = self._repository.store, self._repository.header
             record = await staged_point(store, header, name)
             # A manifest of a run that the log does not know tells of a log that was lost.
             known = record is not None and runs.knows(record.run, record.id)
-            ours = known and record is not None and (record.id == staged[1] or runs.moved(name))
+            ours = (
+                known and record is not None and (record.id == bare(staged[1]) or runs.moved(name))
+            )
             if record is not None and not known:
                 cause = f"the log does not know the run that wrote it; {_RENEW}"
                 return ObjectFinding(object=name, problem=Problem.FOREIGN, cause=cause)
-        if ours:
+        if ours or domain_of(name) in self._repository.reclaim.history.shredded:
             cause = "no point refers to it"
             return ObjectFinding(object=name, problem=Problem.LEFTOVER, cause=cause)
         cause = "no run of this repository wrote it"

@@ -16,6 +16,8 @@ from reference_engine.repository.codec import (
     log_name,
     object_digest,
 )
+from reference_engine.repository.domain_keys import decode_domain_key, key_names
+from reference_engine.repository.domain_names import OWN, domain_of
 from reference_engine.repository.header import (
     HEADER_COPIES,
     HEADER_NAME,
@@ -101,6 +103,8 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
     if repository.keys is not None:
         async for each in _slots(repository, repository.keys):
             yield each
+    for each in await _domain_keys(repository):
+        yield each
     for entry in await repository.commits():
         names = (entry.manifest, copy_name(entry.manifest))
         yield names, await copies(repository, names, flaw=_manifest_flaw(repository, entry))
@@ -131,6 +135,27 @@ async def _slots(
         # A checksum tells damage, not who wrote it: of two that differ, neither replaces the other.
         doubtful = any(each.cause == _DIFFERS for each in state.findings)
         yield slot_names(slot), Copies(None if doubtful else state.sound, state.findings)
+
+
+async def _domain_keys(repository: Repository) -> list[tuple[tuple[str, ...], Copies]]:
+    """Return the state of the key of each dedup domain that was not shredded."""
+    domains = () if repository.domains is None else await repository.domains.ids()
+    return [
+        (names, await copies(repository, names, flaw=_domain_key_flaw(domain)))
+        for domain in domains
+        for names in (key_names(domain),)
+    ]
+
+
+def _domain_key_flaw(domain: str) -> Callable[[bytes], str]:
+    def flaw(content: bytes) -> str:
+        try:
+            other = decode_domain_key(content).domain
+        except ValueError as error:  # msgspec's errors are ValueErrors
+            return str(error)
+        return "" if other == domain else f"it is the key of {other}"
+
+    return flaw
 
 
 def _header_flaw(content: bytes) -> str:
@@ -192,8 +217,11 @@ async def segments(repository: Repository, /) -> Lists:
     """Return what is wrong with the lists of blocks: of the index, of what is wanted and mended."""
     found: list[ObjectFinding] = []
     packs = {prefix: NameTable() for prefix in (INDEX, ANCHORS, WANTED, MENDS)}
+    standing = {OWN, *(() if repository.domains is None else await repository.domains.ids())}
     for prefix, names in packs.items():
         for name in await repository.store.names(prefix):
+            if domain_of(name) not in standing:
+                continue  # It was shredded: nobody can read it, or has to.
             try:
                 content = await repository.store.read(name)
                 decode_segment(repository.header.key, content or b"", names)

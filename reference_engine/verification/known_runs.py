@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from reference_engine.model.identity import Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.repository.codec import Entry, PointCommittedEntry, RunOpenedEntry
+from reference_engine.repository.domain_names import bare
 from reference_engine.repository.history import REPACK
 from reference_engine.repository.reclaim_entries import PointsMovedEntry
 from reference_engine.repository.renewal_entries import LogRenewedEntry
@@ -62,4 +63,4 @@ class KnownRuns:
 
     def moved(self, name: str, /) -> bool:
         """Return whether a manifest of this name is one that a repack wrote."""
-        return any(name.endswith(f".{session}") for session in self._of)
+        return any(name.endswith(f".{bare(session)}") for session in self._of)

@@ -12,7 +12,8 @@ from reference_engine.repository.keys.material import Credential, Passphrase, Se
 from reference_engine.repository.keys.slots import Access, Slot, new_slot
 from reference_engine.repository.opening import Features, NewKeys
 from reference_engine.repository.parity import ParityPlan
-from reference_engine.repository.repository import Repository
+from reference_engine.repository.repository import NO_SETTINGS, Repository
+from reference_engine.repository.settings import Settings
 from tests.strategies.golden_repositories import IMAGES, write_both
 from tests.strategies.repositories import BLOCK, no_progress, restored
 
@@ -47,13 +48,18 @@ def features(*, parity: ParityPlan | None = None, seed: int = 1) -> Features:
 
 
 async def created(
-    store: MemoryStore, wanted: Features | None = None, *, token: str = "cd" * 16
+    store: MemoryStore,
+    wanted: Features | None = None,
+    *,
+    token: str = "cd" * 16,
+    settings: Settings = NO_SETTINGS,
 ) -> Repository:
     """Return an empty encrypted repository of small blocks."""
     return await Repository.create(
         store,
         identity_token=token,
         block_size=BLOCK,
+        settings=settings,
         features=features() if wanted is None else wanted,
     )
 

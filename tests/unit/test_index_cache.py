@@ -34,7 +34,7 @@ def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def own_cache(cache: MemoryCache, *, packs: NameTable, key: bytes = KEY) -> IndexCache:
     """Return a process's view of a cache."""
-    return IndexCache(cache, Tagging(key), key, packs, repository="repository")
+    return IndexCache(cache, Tagging(key), key, packs, repository="repository", domain="")
 
 
 def drawn(chance: np.random.Generator, name: str, size: int, packs: NameTable) -> Portion:

@@ -14,6 +14,7 @@ from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.ports.object_locks import LockMode
 from reference_engine.repository.access import Keys
+from reference_engine.repository.domain_keys import key_names
 from reference_engine.repository.keys.derivation import Cost
 from reference_engine.repository.keys.material import Secret, SlotKind
 from reference_engine.repository.keys.slots import Access, slot_names
@@ -24,6 +25,8 @@ from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
 from reference_engine.repository.survey import Survey
 from reference_engine.upkeep.replacing import put_right
+from tests.strategies.domain_vaults import domains_of, put
+from tests.strategies.encrypted_repositories import chance
 from tests.strategies.locking_stores import LockingMemoryStore
 from tests.strategies.repositories import BLOCK, VM, block, commit, restored, write
 
@@ -277,5 +280,32 @@ def test_a_repository_without_locks_has_the_bytes_it_always_had() -> None:
             await commit(repository, block(1), before + after)
         assert store.locks.ends == {}
         assert b"object_lock" not in store.objects["repository.json"]
+
+    asyncio.run(scenario())
+
+
+def test_the_key_of_a_shredded_domain_goes_as_soon_as_its_lock_lets_it() -> None:
+    """It is locked like all else, and never again once nobody is to read by it."""
+
+    async def scenario() -> None:
+        store = LockingMemoryStore()
+        repository = await created(store, features_of("encryption"))
+        domain = await domains_of(repository).add("red", chance=chance(2))
+        await put(repository, "one", block(1), "a", domain="red")
+        locked = {each: store.locks.ends[each] for each in key_names(domain)}
+        done = await domains_of(repository).shred(
+            "red", reclaim=repository.reclaim, at=store.locks.at
+        )
+        assert done.locked.keys() == locked.keys()
+        for _ in range(4):
+            store.locks.at = Instant(store.locks.at + 11 * DAY)
+            await put(repository, "two", block(2), f"at {store.locks.at}", domain="")
+            left = [each for each in locked if each in store.objects]
+            assert {each: store.locks.ends[each] for each in left} == (locked if left else {})
+            reclaimed = await repository.reclaim.reclaim(at=store.locks.at)
+            over = store.locks.at > max(locked.values())
+            assert [each in reclaimed.locked for each in locked] == [not over] * 2
+            assert [each in store.objects for each in locked] == [not over] * 2
+        assert over
 
     asyncio.run(scenario())

@@ -16,6 +16,8 @@ from reference_engine.repository.codec import ANCHORS
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.verification.check import Check
+from tests.strategies.domain_vaults import domains_of
+from tests.strategies.encrypted_repositories import chance, features
 from tests.strategies.reclaims import condemn_without, give_back
 from tests.strategies.repositories import DISK, no_progress, point_of, restored
 
@@ -32,10 +34,14 @@ async def new_repository(store: MemoryStore) -> Repository:
     return await Repository.create(store, identity_token="ab" * 16, block_size=BLOCK)
 
 
-async def staged(repository: Repository, image: bytes, point: str) -> WriteSession:
+async def staged(
+    repository: Repository, image: bytes, point: str, *, domain: str | None = None
+) -> WriteSession:
     """Return a run of a machine of its own that has yet to commit its first point."""
     image = image.ljust(-(-len(image) // BLOCK) * BLOCK, b"\0")
-    session = await repository.open_run(MachineId(f"vm-{point}"), token=f"session-{point}")
+    session = await repository.open_run(
+        MachineId(f"vm-{point}"), token=f"session-{point}", domain=domain
+    )
     await session.begin_disk(DISK, ByteCount(len(image)), inherit=None)
     for start in range(0, len(image) // BLOCK, 64):
         part = image[start * BLOCK : (start + 64) * BLOCK]
@@ -162,3 +168,22 @@ def test_equal_pieces_are_anchors_wherever_they_lie(start: int, shift: int, bloc
     for at, digest in theirs.items():
         # The other half has one anchor a block at most, perhaps an earlier one.
         assert ours.get(at + shift, digest) == digest
+
+
+def test_nothing_is_looked_for_in_another_domain() -> None:
+    """Not even when the whole file stands there."""
+
+    async def scenario() -> None:
+        repository = await Repository.create(
+            MemoryStore(), identity_token="ab" * 16, block_size=BLOCK, features=features()
+        )
+        for seed, name in enumerate(("red", "blue")):
+            await domains_of(repository).add(name, chance=chance(seed))
+        first = await staged(repository, FILE, "a", domain="red")
+        await first.commit()
+        for point, name in (("b", "blue"), ("c", "")):
+            assert (await staged(repository, shifted(1), point, domain=name)).bytes_sent > len(FILE)
+        there = await staged(repository, shifted(1), "d", domain="red")
+        assert there.bytes_sent < len(FILE) // 10
+
+    asyncio.run(scenario())

@@ -34,6 +34,7 @@ def copy(
     *,
     machine: str | None = None,
     points: str | None = None,
+    domain: str | None = None,
     level: Literal["fast", "default", "best"] = "default",
     no_cache: NoCache = False,
     keys: KeyOptions = NO_OPTIONS,
@@ -50,6 +51,8 @@ def copy(
             TWINSHOT_TO_PASSWORD_FILE, TWINSHOT_TO_PASSWORD_COMMAND or TWINSHOT_TO_KEY_FILE.
         machine: Copy points of this machine only.
         points: Copy these points only: ids or their beginnings, separated by commas.
+        domain: The second repository's domain for the copies, '' its own; without it, the one of
+            the same name, which has to be there.
         level: How hard to compress.
         no_cache: Keep nothing on this machine: what the second one holds is looked up in memory.
         keys: How to open an encrypted source.
@@ -62,7 +65,7 @@ def copy(
             source,
             target,
             chosen,
-            Level[level.upper()],
+            (Level[level.upper()], domain),
             Keyholder(keys),
             runtime,
             output,
@@ -75,7 +78,7 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     source: str,
     target: str,
     chosen: tuple[str | None, str | None],
-    level: Level,
+    how: tuple[Level, str | None],
     holder: Keyholder,
     runtime: Runtime,
     output: Output,
@@ -92,6 +95,11 @@ async def _copy(  # noqa: PLR0917 - what the command line says
             f"{source} is encrypted, and there is no repository in {target}",
             "make one first, in clear or not: repo init, or repo init --encrypt",
         )
+    if how[1] and not headers:
+        raise InputRefusedError(
+            f"there is no repository in {target}, and so no domain {how[1]!r}",
+            "make one first: repo init --encrypt, and repo domain add",
+        )
     theirs = await open_or_create_repository(
         target,
         store,
@@ -103,7 +111,7 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     )
     plan = plan_copy(asked, await theirs.commits())
     names = {label.point: label.name for label in labels}
-    return await _run(plan, ours, theirs, names, level, target, runtime, output)
+    return await _run(plan, ours, theirs, names, how, target, runtime, output)
 
 
 async def _run(  # noqa: PLR0917 - what a copy is made of
@@ -111,18 +119,21 @@ async def _run(  # noqa: PLR0917 - what a copy is made of
     ours: Repository,
     theirs: Repository,
     names: dict[RecoveryPointId, str],
-    level: Level,
+    how: tuple[Level, str | None],
     place: str,
     runtime: Runtime,
     output: Output,
 ) -> ExitCode:
+    level, domain = how
     copier = PointCopy(ours, theirs, level=level)
     chance = runtime.random("copy")
     damaged = removed = 0
     for number, entry in enumerate(plan.missing, 1):
         with naming(place), output.growing(f"copying {number} of {len(plan.missing)}") as grow:
             try:
-                sent = await copier.copy(entry.point, token=chance.token(), progress=grow)
+                sent = await copier.copy(
+                    entry.point, token=chance.token(), progress=grow, domain=domain
+                )
             except (CorruptionError, PointUnknownError) as error:
                 if entry.point not in {each.point for each in await ours.commits()}:
                     output.say(f"{entry.point}: not copied, it was removed meanwhile")

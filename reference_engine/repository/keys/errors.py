@@ -66,6 +66,17 @@ class SlotsDamagedError(CorruptionError):
         return "no key slot of the repository can be read; restore its keys/ from another copy"
 
 
+class DomainKeyMissingError(RefusedError):
+    """Something was to be written in a dedup domain whose key is not there (any more)."""
+
+    def __init__(self, domain: str, /) -> None:
+        super().__init__(domain)
+        self.domain = domain
+
+    def __str__(self) -> str:
+        return f"the key of domain {self.domain} is gone, so nothing can be written in it"
+
+
 class SlotUnknownError(RefusedError):
     """There is no such key slot; `wanted` is what was asked for."""
 
