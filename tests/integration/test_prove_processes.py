@@ -33,6 +33,11 @@ def proved(*tokens: str) -> tuple[int, list[dict[str, Any]]]:
         ("key-rotate-to-the-same", 29),
         ("prune-encrypted", 131),
         ("backup-with-parity", 131),
+        ("domain-add", 23),
+        ("domain-shred", 11),
+        ("backup-in-domain", 101),
+        ("prune-after-half-a-shred", 83),
+        ("copy-between-domains", 211),
     ],
 )
 def test_a_killed_process_loses_nothing(operation: str, every: int) -> None:
@@ -45,7 +50,14 @@ def test_a_killed_process_loses_nothing(operation: str, every: int) -> None:
 
 @pytest.mark.parametrize(
     ("operation", "every"),
-    [("init-and-backup", 601), ("next-backup", 501), ("prune", 701), ("restore-raw", 171)],
+    [
+        ("init-and-backup", 601),
+        ("next-backup", 501),
+        ("prune", 701),
+        ("restore-raw", 171),
+        ("domain-add", 401),
+        ("domain-shred", 501),
+    ],
 )
 def test_a_failing_call_loses_nothing(operation: str, every: int) -> None:
     """The command says so in one sentence or succeeds all the same, and the next one works."""

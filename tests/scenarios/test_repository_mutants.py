@@ -80,6 +80,12 @@ DEATHS: Final = {
     "slots-deleted-before-rotation": Death(call=7, moment=Moment.AFTER),
     "rotation-before-slot": Death(call=10, moment=Moment.AFTER),
     "removed-slots-left": Death(call=1, moment=Moment.BEFORE),
+    "domain-before-key": Death(call=10, moment=Moment.AFTER),
+    "domain-key-deleted-first": Death(call=3, moment=Moment.AFTER),
+    "domain-key-copy-left": Death(call=1, moment=Moment.BEFORE),
+    "domain-key-left-to-reclaim": Death(call=1, moment=Moment.BEFORE),
+    "domain-points-one-by-one": Death(call=10, moment=Moment.AFTER),
+    "unclaimed-domain-keys-left": Death(call=4, moment=Moment.AFTER),
 }
 """For each mutant that kills of real processes show, where in its operation one dies."""
 

@@ -2,7 +2,7 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -16,7 +16,7 @@ from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import SECOND, Duration
 from reference_engine.repository.header import HEADER_NAME
 from reference_engine.repository.keys.derivation import Cost
-from simulator.campaign.proving import care_operations, key_operations
+from simulator.campaign.proving import care_operations, domain_operations, key_operations
 from simulator.campaign.proving.children import Ended, in_child
 from simulator.campaign.proving.operations import (
     Found,
@@ -178,6 +178,8 @@ class Bench:
         code = operation.again(place)
         if code != 0:
             stuck.append(f"the same command ends with {code}")
+        elif operation.made is not None and not operation.made(place):
+            stuck.append("the same command claims success and has none")
         found = look(place)
         lost, wrong = _compared(operation, before, found)
         wrong += targets_of(operation, place)
@@ -202,6 +204,8 @@ class Bench:
     def _is_done(self, before: Found, found: Found) -> bool:
         """Return whether the operation's result is there."""
         operation = self.operation
+        if operation.made is not None:
+            return operation.made(self.place)
         if operation.restores:
             return len([*self.place.glob("back.*"), *self.place.glob("back/*")]) > 0
         if operation.name.startswith("init"):
@@ -219,9 +223,10 @@ def _compared(operation: Operation, before: Found, found: Found) -> tuple[list[s
     """Return what is lost of what was there before, and what restores to other bytes."""
     here = {point: content for point, _, content in found.points}
     newest = {machine: point for point, machine, _ in before.points}
-    lost: list[str] = []
+    lost = _half_gone(operation, before, here)
     for point, machine, content in before.points:
         going = machine in operation.removes and point != newest[machine]
+        going |= machine in operation.shreds
         if point not in here and not going:
             lost.append(f"{point} is not listed")
         elif point in here and here[point] != content and here[point].startswith("LOST"):
@@ -235,6 +240,13 @@ def _compared(operation: Operation, before: Found, found: Found) -> tuple[list[s
     new = [p for p in found.points if p[0] not in [each[0] for each in before.points]]
     lost += [f"{p[0]}: {p[2]}" for p in new if p[2].startswith("LOST")]
     return lost, wrong
+
+
+def _half_gone(operation: Operation, before: Found, here: Container[str]) -> list[str]:
+    """Return which points are still there of those that go in one step, if others are gone."""
+    going = [point for point, machine, _ in before.points if machine in operation.shreds]
+    left = [point for point in going if point in here]
+    return [] if len(left) in {0, len(going)} else [f"only {', '.join(left)} are left"]
 
 
 def deaths(calls: Calls, /) -> Iterator[Death]:
@@ -254,6 +266,7 @@ def workshop() -> Iterator[Path]:
             warm_up(place / "warm")
             care_operations.warm_up(place / "warm-care")
             key_operations.warm_up(place / "warm-keys")
+            domain_operations.warm_up(place / "warm-domains")
         # A collection in a child would copy every page that it looks at.
         gc.freeze()
         try:

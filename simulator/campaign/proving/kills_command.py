@@ -17,12 +17,13 @@ from simulator.campaign.naming import named
 from simulator.campaign.proving.care_operations import CARE_OPERATIONS
 from simulator.campaign.proving.children import Ended
 from simulator.campaign.proving.deaths import Bench, Calls, Outcome, Strike, deaths, workshop
+from simulator.campaign.proving.domain_operations import DOMAIN_OPERATIONS
 from simulator.campaign.proving.key_operations import KEY_OPERATIONS
 from simulator.campaign.proving.mutants import removed
 from simulator.campaign.proving.operations import PLAIN_OPERATIONS, Operation
 from simulator.campaign.proving.os_calls import Death, Failure, kinds_failing
 
-OPERATIONS: Final = (*PLAIN_OPERATIONS, *CARE_OPERATIONS, *KEY_OPERATIONS)
+OPERATIONS: Final = (*PLAIN_OPERATIONS, *CARE_OPERATIONS, *KEY_OPERATIONS, *DOMAIN_OPERATIONS)
 GIVING_UP_S: Final = 10
 """How long a command may take on a disk that is full and stays full."""
 

@@ -6,6 +6,7 @@ from typing import Final
 from simulator.campaign.mutants import Mutant, planted
 from simulator.campaign.naming import named
 from simulator.campaign.proving import removed_care_rules as care
+from simulator.campaign.proving import removed_domain_rules as domains
 from simulator.campaign.proving import removed_key_rules as keys
 from simulator.campaign.proving import removed_reclaim_rules as reclaim
 from simulator.campaign.proving import removed_repack_rules as repack
@@ -67,6 +68,12 @@ REPOSITORY_MUTANTS: Final[tuple[Mutant, ...]] = tuple(
         ("slots-deleted-before-rotation", keys.slots_deleted_before_rotation),
         ("rotation-before-slot", keys.rotation_before_slot),
         ("removed-slots-left", keys.removed_slots_left),
+        ("domain-before-key", domains.domain_before_key),
+        ("domain-key-deleted-first", domains.domain_key_deleted_first),
+        ("domain-key-copy-left", domains.domain_key_copy_left),
+        ("domain-key-left-to-reclaim", domains.domain_key_left_to_reclaim),
+        ("domain-points-one-by-one", domains.domain_points_one_by_one),
+        ("unclaimed-domain-keys-left", domains.unclaimed_domain_keys_left),
     )
 )
 
@@ -80,6 +87,12 @@ SHOWN_BY_KILLS: Final = {
     "slots-deleted-before-rotation": "key-rotate-master",
     "rotation-before-slot": "key-rotate-master",
     "removed-slots-left": "key-remove",
+    "domain-before-key": "domain-add",
+    "domain-key-deleted-first": "domain-shred",
+    "domain-key-copy-left": "domain-shred",
+    "domain-key-left-to-reclaim": "domain-shred",
+    "domain-points-one-by-one": "domain-shred",
+    "unclaimed-domain-keys-left": "domain-add",
 }
 """Rules of what no seed does, each with the operation whose kills show that it is missing."""
 

@@ -70,6 +70,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     removes: tuple[str, ...]
     """Machines of which it removes all but the newest point."""
 
+    shreds: tuple[str, ...] = ()
+    """Machines of which it removes all points, in one step."""
+
     restores: tuple[str, ...]
     """The images that it writes, by their file's name: a restore."""
 
@@ -81,6 +84,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     keeps: Callable[[Path, bool], list[str]] = _no_promise
     """Returns which further promises do not hold, in the middle of it or (True) once it is done."""
+
+    made: Callable[[Path], bool] | None = None
+    """Returns whether its result is there as soon as it says so; None: points or files tell."""
 
     changes: bool = True
     """Whether it changes any file."""
@@ -329,9 +335,9 @@ def orphans(place: Path, /) -> list[str]:
         survey = repository.reclaim._survey  # noqa: SLF001 - the engine's own word on what is used
         used = await survey.used(tuple(history.live.values()))
         names = await DirectoryStore(place / "repo").names("")
-        standing = (
-            set() if repository.keys is None else {s.slot for s in await repository.keys.slots()}
-        )
+        slots = () if repository.keys is None else await repository.keys.slots()
+        domains = () if repository.domains is None else await repository.domains.ids()
+        standing = {*(slot.slot for slot in slots), *domains}
         return [name for name in names if not _is_used(name, used, names, standing)]
 
     left: list[str] = on_repository(place, work)
@@ -339,14 +345,14 @@ def orphans(place: Path, /) -> list[str]:
     return [*left, *temporaries]
 
 
-def _is_used(name: str, used: Container[str], names: Container[str], slots: Container[str]) -> bool:
+def _is_used(name: str, used: Container[str], names: Container[str], keys: Container[str]) -> bool:
     """Return whether an object serves one that is used, or is of a kind that always stays."""
     if name.startswith(("packs/", "maps/", "points/", "copies/points/")):
         return name in used
     if name.startswith("parity/packs/"):
         return name.removeprefix("parity/") in names
-    if name.startswith(("keys/", "copies/keys/")):
-        return name.rpartition("/")[2] in slots
+    if name.startswith(("keys/", "copies/keys/", "domains/", "copies/domains/")):
+        return name.rpartition("/")[2] in keys
     return not name.startswith("parity/renewed/")
 
 
