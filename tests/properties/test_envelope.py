@@ -2,14 +2,26 @@
 
 import asyncio  # noqa: TID251 - the store is awaited on asyncio
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.model.errors import CorruptionError
+from reference_engine.repository.domain_keys import DomainKey, DomainKeys
 from reference_engine.repository.encryption import Encryption
-from reference_engine.repository.envelope import HEAD_SIZE, SEGMENT, TAG, Sealing, Tagging, sealed
+from reference_engine.repository.envelope import (
+    HEAD_SIZE,
+    SEGMENT,
+    TAG,
+    Sealing,
+    SegmentDamagedError,
+    Tagging,
+    decode_head,
+    sealed,
+)
+from reference_engine.repository.keys.errors import DomainKeyMissingError
 from reference_engine.repository.keys.keyring import Keyring
 from reference_engine.repository.keys.material import Secret
 from reference_engine.repository.repository import INLINE
@@ -19,7 +31,7 @@ from tests.strategies.encrypted_repositories import by_words, slot_of
 ONE, OTHER = Secret(bytes([1] * 32)), Secret(bytes([2] * 32))
 RING = Keyring("here", (ONE, OTHER), slot=slot_of(by_words()))
 SEALINGS: dict[str, Sealing] = {
-    "encrypted": Encryption(RING, "here"),
+    "encrypted": Encryption(RING, "here", DomainKeys()),
     "tagged": Tagging(bytes([3] * 32)),
 }
 lengths = st.sampled_from(
@@ -146,8 +158,8 @@ def test_segments_of_another_object_do_not_fit(length: int, other: int) -> None:
 
 def test_equal_objects_are_equal_and_no_two_share_a_key() -> None:
     """Repeating a write gives the same bytes; another name, content or repository, others."""
-    here, there = SEALINGS["encrypted"], Encryption(RING, "there")
-    former = Encryption(Keyring("here", (ONE,), slot=RING.slot), "here")
+    here, there = SEALINGS["encrypted"], Encryption(RING, "there", DomainKeys())
+    former = Encryption(Keyring("here", (ONE,), slot=RING.slot), "here", DomainKeys())
     content = bytes(64)
     stored = [
         bytes(sealed(here, "packs/a", content)),
@@ -162,9 +174,39 @@ def test_equal_objects_are_equal_and_no_two_share_a_key() -> None:
     assert len({each[HEAD_SIZE : HEAD_SIZE + 64] for each in stored}) == len(stored)
 
 
+def test_what_is_of_a_domain_opens_with_its_key_only() -> None:
+    """Beside the master key: another domain's key, or none, opens nothing of it."""
+    domain = "d0123456789abcdef"
+    name, content = f"packs/{domain}.a-1", bytes(64)
+
+    async def knowing(fill: int) -> Encryption:
+        keys = DomainKeys()
+
+        async def read(_: str) -> bytes:
+            found = DomainKey(domain=domain, name="red", key=bytes([fill] * 32).hex())
+            return msgspec.json.encode(found)
+
+        assert await keys.learn(domain, read) is not None
+        return Encryption(RING, "here", keys)
+
+    async def scenario() -> None:
+        one, other = await knowing(1), await knowing(2)
+        stored = [bytes(sealed(each, name, content)) for each in (one, other)]
+        # Nor does a head tell whether two domains hold the same.
+        assert len({each[:HEAD_SIZE] for each in stored}) == 2
+        assert one.resume(name, decode_head(stored[0][:HEAD_SIZE]))
+        for sealing, theirs in ((one, stored[1]), (other, stored[0]), (SEALINGS["encrypted"], b"")):
+            with pytest.raises(SegmentDamagedError):
+                sealing.resume(name, decode_head((theirs or stored[0])[:HEAD_SIZE]))
+        with pytest.raises(DomainKeyMissingError):
+            SEALINGS["encrypted"].begin(name, content)
+
+    asyncio.run(scenario())
+
+
 def test_former_master_keys_open_what_they_sealed_and_nothing_newer() -> None:
     """After a rotation everything can be read; without the new key nothing new can."""
-    former = Encryption(Keyring("here", (ONE,), slot=RING.slot), "here")
+    former = Encryption(Keyring("here", (ONE,), slot=RING.slot), "here", DomainKeys())
 
     async def scenario() -> None:
         memory = MemoryStore()
