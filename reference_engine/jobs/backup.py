@@ -22,7 +22,7 @@ from reference_engine.jobs.copying import (
 from reference_engine.jobs.describing import describe_point
 from reference_engine.jobs.eligibility import Method, MethodKind, choose_method
 from reference_engine.jobs.outcomes import failure_outcome, point_outcome
-from reference_engine.jobs.owner import await_merge, resolve_owner
+from reference_engine.jobs.owner import await_merge, confirm_identity, resolve_owner
 from reference_engine.jobs.saving import Saving
 from reference_engine.jobs.snapshotting import (
     Snapshots,
@@ -149,6 +149,7 @@ class BackupRun:
         async with self._step(Step.RESOLVE, limit=2 * policy.settle_limit + policy.step_limit):
             placement = await resolve_owner(ports, policy, self._machine_id, base=session.base)
             machine = await ports.host.describe(placement.owner, self._machine_id)
+            await confirm_identity(ports, placement, machine, base=session.base)
             method = choose_method(machine, policy)
             if machine.back_end in {BackEnd.CHECKPOINT, BackEnd.REFERENCE_POINT}:
                 await await_merge(ports, policy, machine.id)

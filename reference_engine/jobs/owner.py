@@ -1,10 +1,17 @@
 """Which node runs the machine: the cluster's claim, and the node's own word."""
 
+from contextlib import suppress
+
 from msgspec.structs import replace
 
-from reference_engine.jobs.claimants import choose_claimant
+from reference_engine.jobs.claimants import choose_claimant, continues
 from reference_engine.jobs.surroundings import Policy, Ports
-from reference_engine.model.errors import MachineBusyError, MachineChangedError, NotOwnerError
+from reference_engine.model.errors import (
+    HostUnreachableError,
+    MachineBusyError,
+    MachineChangedError,
+    NotOwnerError,
+)
 from reference_engine.model.identity import MachineId
 from reference_engine.model.machine import Machine, Placement
 from reference_engine.model.recovery_point import RecoveryPoint
@@ -32,6 +39,29 @@ async def resolve_owner(
     if not await ports.host.confirms(placement.owner, machine):
         raise NotOwnerError(machine, placement.owner)
     return placement
+
+
+async def confirm_identity(
+    ports: Ports, placement: Placement, machine: Machine, /, *, base: RecoveryPoint | None
+) -> None:
+    """Return if it goes on with the base, or no other node has a machine of this identity.
+
+    A view that is behind may name the very host to which a copy was imported, and no other one:
+    then the host has a machine of this identity, and it is not the one that is protected. Where all
+    disks are another's, every node is asked.
+
+    Raises:
+        NotOwnerError: another node has it too; the cluster's view is behind, start over.
+    """
+    if base is None or placement.others or continues(machine, base):
+        return
+    for node in await ports.cluster.nodes():
+        if node == placement.owner:
+            continue
+        # Whoever does not answer for it claims nothing.
+        with suppress(HostUnreachableError):
+            if await ports.host.confirms(node, machine.id):
+                raise NotOwnerError(machine.id, placement.owner)
 
 
 async def await_merge(ports: Ports, policy: Policy, machine: MachineId, /) -> None:
