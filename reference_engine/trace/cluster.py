@@ -7,6 +7,7 @@ from reference_engine.model.identity import (
     GuestSnapshotId,
     MachineId,
     NodeName,
+    RecoveryPointId,
     ReferencePointId,
     RunTag,
     SnapshotId,
@@ -190,6 +191,13 @@ class PointBecameVisible(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     point: RecoveryPoint
 
 
+class PointsBecameInvisible(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The repository lists these points no more, whether or not its engine lived to say so."""
+
+    at: Instant
+    points: tuple[RecoveryPointId, ...]
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The simulator made something go wrong; `what` is the fault in the scenario's words."""
 
@@ -223,5 +231,6 @@ ClusterEvent = (
     | ReferencePointCreated
     | ReferencePointDropped
     | PointBecameVisible
+    | PointsBecameInvisible
     | FaultInjected
 )

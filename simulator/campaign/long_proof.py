@@ -32,8 +32,7 @@ from reference_engine.model.units import ByteCount
 from reference_engine.repository.block_map import PAGE_BLOCKS, Digests
 from reference_engine.repository.reader import PointReader
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import PointsExpired
+from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
 from simulator.campaign.judging import content_at, expected_image
 from simulator.campaign.night import Night, Watcher
 from simulator.campaign.restoring import settled
@@ -83,7 +82,7 @@ class LongProver(Watcher):
             self._prove(fact.point, night)
             if self.points % self._forget_every == 0:
                 self._forget(night)
-        elif isinstance(fact, PointsExpired):
+        elif isinstance(fact, PointsBecameInvisible):
             for point in fact.points:
                 self._standing.pop(point, None)
 

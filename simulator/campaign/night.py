@@ -20,7 +20,11 @@ from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.settings import Settings
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import NodeChanged, PointBecameVisible
+from reference_engine.trace.cluster import (
+    NodeChanged,
+    PointBecameVisible,
+    PointsBecameInvisible,
+)
 from reference_engine.trace.engine import PointCommitted, RestoreEnded
 from simulator.campaign.allocation import keep_freed_memory
 from simulator.campaign.kept import KeptStore
@@ -94,7 +98,7 @@ class Night:
         self.facts: list[Fact] = []
         self.truth: Truth = empty_truth()
         self.digest = TraceDigest()
-        self.kept = KeptStore(self._show_new_points)
+        self.kept = KeptStore(self._show_news)
         self.restorer = Restorer(self.kept)
         self.lost: dict[RecoveryPointId, None] = {}
         """Points that went with objects that had been called durable."""
@@ -157,10 +161,13 @@ class Night:
         if node.running:
             self.emit(fact)
 
-    def _show_new_points(self) -> None:
-        """State what the repository lists, seen from outside the engine."""
-        for point in self.restorer.new():
+    def _show_news(self) -> None:
+        """State what the repository lists, and what no more, seen from outside the engine."""
+        committed, expired = self.restorer.news()
+        for point in committed:
             self.emit(PointBecameVisible(at=self.sim.now(), point=point))
+        if expired:
+            self.emit(PointsBecameInvisible(at=self.sim.now(), points=expired))
 
     def run(self) -> None:
         """Run the scenario to its end."""

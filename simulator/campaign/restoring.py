@@ -18,6 +18,7 @@ from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.reader import PointReader
+from reference_engine.repository.reclaim_entries import PointsExpiredEntry
 from reference_engine.repository.repository import Repository
 from reference_engine.restore.write_back import restore_disk
 from reference_engine.verification.integrity import Verdict, verify_points
@@ -84,12 +85,16 @@ class Restorer:
         """Take every point that there is for one that was asked about."""
         self._seen += len(settled(self.repository().entries(behind=self._seen)))
 
-    def new(self) -> tuple[RecoveryPoint, ...]:
-        """Return the points that were committed since this was asked last, as they say."""
+    def news(self) -> tuple[tuple[RecoveryPoint, ...], tuple[RecoveryPointId, ...]]:
+        """Return the points that were committed since this was asked last, and those removed."""
         entries = settled(self.repository().entries(behind=self._seen))
         self._seen += len(entries)
         committed = [entry for entry in entries if isinstance(entry, PointCommittedEntry)]
-        return tuple(self.reader(entry.point).point for entry in committed)
+        expired = [entry for entry in entries if isinstance(entry, PointsExpiredEntry)]
+        return (
+            tuple(self.reader(entry.point).point for entry in committed),
+            tuple(point for entry in expired for point in entry.points),
+        )
 
     def reader(self, point: RecoveryPointId, /) -> PointReader:
         """Return a reader of a point; of the one that was asked about last it is the same one."""

@@ -10,12 +10,11 @@ from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import Consistency, RecoveryPoint
 from reference_engine.model.units import Instant
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import PointBecameVisible
+from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
 from reference_engine.trace.engine import (
     JobEnded,
     MachineQuarantined,
     PointCommitted,
-    PointsExpired,
     RestoreEnded,
     RunEnded,
 )
@@ -262,7 +261,12 @@ def _check_machine(
             holds=there == expectation.replicas,
         )
     if expectation.points_left is not None:
-        gone = {point for fact in facts if isinstance(fact, PointsExpired) for point in fact.points}
+        gone = {
+            point
+            for fact in facts
+            if isinstance(fact, PointsBecameInvisible)
+            for point in fact.points
+        }
         left = [
             fact
             for fact in facts

@@ -24,8 +24,8 @@ from reference_engine.model.recovery_point import (
 from reference_engine.model.restore_order import RestoreOrder
 from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
-from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import DeltaEnumerated, PointsExpired
+from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
+from reference_engine.trace.engine import DeltaEnumerated
 from simulator.world.applications.application import Opening
 from simulator.world.content import DiskContent
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
@@ -183,9 +183,12 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """Machines of which a point can be made at all, as they are in the end."""
 
     def expired(self) -> frozenset[RecoveryPointId]:
-        """Return the points that the engine removed, or that a lying disk lost."""
+        """Return the points that an engine removed, said or unsaid, or that a lying disk lost."""
         return self.lost.union(
-            point for fact in self.facts if isinstance(fact, PointsExpired) for point in fact.points
+            point
+            for fact in self.facts
+            if isinstance(fact, PointsBecameInvisible)
+            for point in fact.points
         )
 
     def points(self) -> list[RecoveryPoint]:

@@ -4,8 +4,8 @@ from collections import defaultdict
 
 from reference_engine.model.identity import MachineId, RecoveryPointId
 from reference_engine.model.units import Instant
-from reference_engine.trace.cluster import PointBecameVisible
-from reference_engine.trace.engine import PointsExpired, SpaceReclaimed
+from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
+from reference_engine.trace.engine import SpaceReclaimed
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -18,8 +18,8 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
             case PointBecameVisible():
                 made[fact.point.id] = fact.at, fact.point.machine.id
                 listed[fact.point.machine.id].append(fact.point.id)
-            case PointsExpired():
-                # Two engines that say the same in the same instant have written one entry.
+            case PointsBecameInvisible():
+                # Behind a disk that lost an entry, the same points may go once more.
                 going = [point for point in fact.points if point in listed[made[point][1]]]
                 for point in going:
                     at, machine = made[point]

@@ -24,9 +24,10 @@ from reference_engine.trace.cluster import (
     GuestThawed,
     MapDropped,
     MapMerged,
+    PointsBecameInvisible,
     ReferencePointDropped,
 )
-from reference_engine.trace.engine import JobEnded, PointsExpired, RunEnded, RunsFenced
+from reference_engine.trace.engine import JobEnded, RunEnded, RunsFenced
 from simulator.oracle.evidence import Evidence, Limits
 from tests.strategies.altered_evidence import (
     difference,
@@ -227,7 +228,7 @@ def lose_pack(evidence: Evidence) -> Evidence:
 
 def expire_newest(evidence: Evidence) -> Evidence:
     """The newest point of a machine expires, although its next run builds on it."""
-    expired = PointsExpired(at=evidence.facts[-1].at, points=(evidence.visible[-1],))
+    expired = PointsBecameInvisible(at=evidence.facts[-1].at, points=(evidence.visible[-1],))
     return replace(evidence, facts=(*evidence.facts, expired))
 
 
