@@ -198,6 +198,13 @@ class PointsBecameInvisible(msgspec.Struct, frozen=True, kw_only=True, tag=True)
     points: tuple[RecoveryPointId, ...]
 
 
+class RunsForgotten(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A disk lost what said that later runs than these were opened; epoch 0: any at all."""
+
+    at: Instant
+    runs: tuple[RunTag, ...]
+
+
 class FaultInjected(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The simulator made something go wrong; `what` is the fault in the scenario's words."""
 
@@ -232,5 +239,6 @@ ClusterEvent = (
     | ReferencePointDropped
     | PointBecameVisible
     | PointsBecameInvisible
+    | RunsForgotten
     | FaultInjected
 )

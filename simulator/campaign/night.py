@@ -14,7 +14,7 @@ from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
 from reference_engine.jobs.upkeep import UpkeepPlan
 from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import encode_extents
-from reference_engine.model.identity import MachineId, NodeName, RecoveryPointId
+from reference_engine.model.identity import Epoch, MachineId, NodeName, RecoveryPointId, RunTag
 from reference_engine.model.units import HOUR, MINUTE, SECOND, ByteCount, Duration, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
@@ -24,6 +24,7 @@ from reference_engine.trace.cluster import (
     NodeChanged,
     PointBecameVisible,
     PointsBecameInvisible,
+    RunsForgotten,
 )
 from reference_engine.trace.engine import PointCommitted, RestoreEnded
 from simulator.campaign.allocation import keep_freed_memory
@@ -282,7 +283,7 @@ class Night:
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the newest objects, as a disk does that calls durable what is not."""
-        before = self.restorer.visible()
+        before, opened = self.restorer.visible(), self.restorer.opened()
         names = list(self.kept.objects)[-count:]
         half = self.kept.objects[names[0]]
         for name in names:
@@ -293,6 +294,14 @@ class Night:
         self.restorer.skip()
         there = self.restorer.visible()
         self.lost.update(dict.fromkeys(point for point in before if point not in there))
+        known = self.restorer.opened()
+        forgotten = tuple(
+            RunTag(machine=machine, epoch=known.get(machine, Epoch(0)))
+            for machine, epoch in opened.items()
+            if known.get(machine) != epoch
+        )
+        if forgotten:
+            self.emit(RunsForgotten(at=self.sim.now(), runs=forgotten))
 
     async def _engine(self, node: SimNode, incarnation: int) -> None:
         # Another engine may take over before this one's first step: it must not be the same one.

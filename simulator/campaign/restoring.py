@@ -13,10 +13,10 @@ from reference_engine.formats.vhdx_writer import VhdxIdentity, VhdxWriter
 from reference_engine.formats.writer import DiskWriter
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.identity import DiskId, RecoveryPointId
+from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
-from reference_engine.repository.codec import PointCommittedEntry
+from reference_engine.repository.codec import PointCommittedEntry, RunOpenedEntry
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.reclaim_entries import PointsExpiredEntry
 from reference_engine.repository.repository import Repository
@@ -80,6 +80,14 @@ class Restorer:
     def visible(self) -> tuple[RecoveryPointId, ...]:
         """Return the points that the repository lists, in commit order."""
         return tuple(entry.point for entry in settled(self.repository().commits()))
+
+    def opened(self) -> dict[MachineId, Epoch]:
+        """Return the newest run of each machine that the repository knows of."""
+        found: dict[MachineId, Epoch] = {}
+        for entry in settled(self.repository().entries()):
+            if isinstance(entry, RunOpenedEntry):
+                found[entry.machine] = max(found.get(entry.machine, entry.epoch), entry.epoch)
+        return found
 
     def skip(self) -> None:
         """Take every point that there is for one that was asked about."""
