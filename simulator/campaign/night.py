@@ -113,6 +113,9 @@ class Night:
         self._engines = [self._engine_node]
         self._incarnation = 0
         self._zombies = 0
+        self._behind_zombie = False
+        """Whether an engine has ended beside the one that runs: what it left may be unseen yet."""
+
         self._engine_task: SimTask | None = None
         self._nemesis: Nemesis | None = None
         self.world: World = build_world(scenario, self.sim, self.emit, self.truth, images=images)
@@ -201,7 +204,9 @@ class Night:
             ended = ended and not self.orders.busy and self.sim.now() >= self._orders_until
             if task is not None and ended and not self._zombies:
                 await task
-                return
+                if not self._behind_zombie:
+                    return
+                self._restart_engine()
             await self.sim.sleep(MINUTE)
 
     def _start_engine(self) -> None:
@@ -210,6 +215,11 @@ class Night:
             name=f"engine.{self._incarnation}",
             node=self._engine_node,
         )
+
+    def _restart_engine(self) -> None:
+        self._behind_zombie = False
+        self._incarnation += 1
+        self._start_engine()
 
     def cut(self, *, down_for: Duration) -> None:
         """Cut the engine's power; it comes back with nothing in memory."""
@@ -222,9 +232,8 @@ class Night:
         async def back() -> None:
             await self.sim.sleep(down_for)
             self._engine_node.power_on()
-            self._incarnation += 1
             self.emit(NodeChanged(at=self.sim.now(), node=ENGINE, running=True, why="power on"))
-            self._start_engine()
+            self._restart_engine()
 
         self.sim.spawn(back(), name="engine/power-on")
 
@@ -248,11 +257,12 @@ class Night:
             off = NodeChanged(at=self.sim.now(), node=name, running=False, why="switched off")
             self.emit(off)
             self._zombies -= 1
+            # Whoever watches the engine finds what the other one left, and has it cleared: at once
+            # by one that had ended, else when it ends, as it may have looked for the last time.
+            self._behind_zombie = True
             current = self._engine_task
             if current is not None and current.done and self._engine_node.running:
-                # Whoever watches the engine finds what the other one left, and has it cleared.
-                self._incarnation += 1
-                self._start_engine()
+                self._restart_engine()
 
         self.sim.spawn(end(), name="engine/zombie-ends")
 
