@@ -1,9 +1,11 @@
 """Machines that appear while the engine runs: a rule says which of them are protected, and when."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
+from reference_engine.jobs.insisting import insist
 from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.identity import MachineId
@@ -48,15 +50,26 @@ async def discover(
     census: Census,
     begin: Callable[[MachineId], None],
     /,
+    *,
+    within: Duration,
 ) -> None:
-    """Look for machines until the rule ends; `begin` is called once for each that is new."""
-    while ports.runtime.now() + rule.poll < rule.until:
-        await ports.runtime.sleep(rule.poll)
-        try:
-            async with ports.runtime.deadline(policy.step_limit):
-                machines = await ports.cluster.machines()
-        except TwinshotError:
-            continue  # nobody is new, and nobody gone, on the word of a cluster that is silent
+    """Look for machines until the rule ends; `begin` is called once for each that is new.
+
+    An engine that is started when that is over by the next look tries for as long as `within` to
+    look once: a machine that an earlier engine had found may hold what that one left.
+    """
+
+    async def look() -> None:
+        machines = await ports.cluster.machines()
         for machine in census.take(machines):
             ports.tracer(MachineDiscovered(at=ports.runtime.now(), machine=machine))
             begin(machine)
+
+    if ports.runtime.now() + rule.poll >= rule.until:
+        await insist(ports, policy, look, within=within)
+    while ports.runtime.now() + rule.poll < rule.until:
+        await ports.runtime.sleep(rule.poll)
+        # Nobody is new, and nobody gone, on the word of a cluster that is silent.
+        with suppress(TwinshotError):
+            async with ports.runtime.deadline(policy.step_limit):
+                await look()

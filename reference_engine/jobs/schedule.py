@@ -92,7 +92,12 @@ async def protect(
             group.spawn(work, name="upkeep")
         if rule is not None:
             found = discover(
-                ports, policy, rule, census, lambda new: begin(_from_now(ports, rule, new))
+                ports,
+                policy,
+                rule,
+                census,
+                lambda new: begin(_from_now(ports, rule, new)),
+                within=_AT_LAST,
             )
             group.spawn(found, name="discovery")
     # No run comes after the last one that could end what it could not.
@@ -135,6 +140,7 @@ async def _protect_one(
     census: Census,
     keeper: Upkeep | None,
 ) -> None:
+    asked = ports.runtime.now()  # of a host, at the latest, by an engine that has died since
     interrupted = await _was_interrupted(ports, policy, plan.machine)
     await _bounded(ports, policy, clear_behind(ports, plan.machine))
     slot = plan.due(ports.runtime.now())
@@ -161,8 +167,12 @@ async def _protect_one(
             _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")
         slot = following
     if not made:
-        # What was asked of a host may be done after it was given up: it would be nobody's.
-        await ports.runtime.sleep(policy.step_limit)
+        asked = ports.runtime.now()
+    rest = asked + policy.step_limit - ports.runtime.now()
+    if rest > 0:
+        # What was asked of a host may be done after it was given up, or after whoever asked has
+        # died: it would be nobody's.
+        await ports.runtime.sleep(Duration(rest))
     # No run comes after the last slot that would meet what it left.
     await insist(ports, policy, lambda: clear_behind(ports, plan.machine), within=_AT_LAST)
 
