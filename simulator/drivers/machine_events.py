@@ -64,7 +64,7 @@ def happen_to_machine(
         case UserCheckpoint():
             lifecycle.take_user_checkpoint(machine)
         case UserRevert():
-            lifecycle.revert(machine)
+            lifecycle.revert(world, machine)
         case MachineRenamed(name=name):
             machine.name = name
         case MountGoesAstray():

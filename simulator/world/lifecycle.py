@@ -21,6 +21,7 @@ from simulator.kernel.streams import key_of
 from simulator.world.cluster import World
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine
+from simulator.world.sizes import give_size
 from simulator.world.snapshots import SimSnapshot
 from simulator.world.stamps import NEVER_WRITTEN, TRIMMED
 from simulator.world.trackers import ReferencePoint
@@ -131,11 +132,12 @@ def take_user_checkpoint(machine: SimMachine, /) -> None:
     """Remember the disks as they are."""
     machine.advance()
     machine.checkpoint = {disk.id: disk.stamps.snapshot() for disk in machine.disks}
+    machine.checkpoint_sizes = {disk.id: disk.size for disk in machine.disks}
     machine.checkpoint_stamp = machine.stamp
 
 
-def revert(machine: SimMachine, /) -> None:
-    """Go back to the checkpoint, past every tracker.
+def revert(world: World, machine: SimMachine, /) -> None:
+    """Go back to the checkpoint, past every tracker; disks have the size again that they had.
 
     Each cell that differs gets new content, not the old one: a stamp names one instant of the
     write order. To trackers and to the engine it is the same.
@@ -148,6 +150,8 @@ def revert(machine: SimMachine, /) -> None:
         kept = machine.checkpoint.get(disk.id)
         if kept is None:
             continue
+        if disk.size != machine.checkpoint_sizes[disk.id]:
+            give_size(world, machine, disk, machine.checkpoint_sizes[disk.id])
         differs = disk.stamps.differs(kept)
         then = kept.read(differs)
         empty = (then == NEVER_WRITTEN) | ((then & np.uint64(TRIMMED)) != 0)

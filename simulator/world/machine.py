@@ -9,7 +9,7 @@ import numpy.typing as npt
 from reference_engine.model.errors import OperationFailedError
 from reference_engine.model.identity import DiskId, GuestSnapshotId, MachineId, NodeName, RunTag
 from reference_engine.model.machine import BackEnd, GuestKind, Machine, NetworkAdapter, VirtualDisk
-from reference_engine.model.units import Instant
+from reference_engine.model.units import ByteCount, Instant
 from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
 from simulator.world.applications.hosting import HostedApplication
@@ -93,6 +93,7 @@ class SimMachine:
         self.checkpoint: dict[DiskId, StampImage] = {}
         """The administrator's own checkpoint."""
 
+        self.checkpoint_sizes: dict[DiskId, ByteCount] = {}
         self.holders: set[NodeName] = set()
         """The nodes whose host snapshots hold the machine's writes in this instant."""
 

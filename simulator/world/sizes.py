@@ -21,12 +21,17 @@ async def resize(world: World, machine: SimMachine, disk: SimDisk, size: ByteCou
         return
     machine.advance()
     before = disk.cells
+    give_size(world, machine, disk, size)
+    # The end of the disk moves, and what stands there is written anew; some of what is new is used.
+    fresh = np.arange(before, disk.cells)
+    ends = np.unique([min(before, disk.cells) - 1, disk.cells - 1])
+    machine.write_now(disk, np.union1d(ends, fresh[::3]))
+
+
+def give_size(world: World, machine: SimMachine, disk: SimDisk, size: ByteCount, /) -> None:
+    """Have the disk be of another size from this place in the machine's write order on."""
     disk.resize(size)
     world.truth.shapes.setdefault(disk.id, []).append(
         Shape(stamp=machine.pass_stamp(), size=size, cells=disk.cells)
     )
     world.maps.resize(disk)
-    # The end of the disk moves, and what stands there is written anew; some of what is new is used.
-    fresh = np.arange(before, disk.cells)
-    ends = np.unique([min(before, disk.cells) - 1, disk.cells - 1])
-    machine.write_now(disk, np.union1d(ends, fresh[::3]))
