@@ -349,14 +349,17 @@ class HostFacade:
         return not found.checkpoints and found.merging_until <= self._world.sim.now()
 
     async def leftovers(self, machine: MachineId, /) -> Leftovers:
-        """Return what runs left behind for this machine."""
+        """Return what runs left behind for this machine; a host knows snapshots by its identity.
+
+        One that was asked for before the machine moved may be of a copy that runs there instead.
+        """
         world, found = self._world, self._world.machines[machine]
         shadow = found.guest.shadow
         return Leftovers(
             snapshots=tuple(
                 (kept.id, kept.run)
                 for kept in world.snapshots.values()
-                if kept.exists and kept.machine is found
+                if kept.exists and kept.machine.id == machine
             ),
             guest_snapshots=() if shadow is None else ((shadow.id, shadow.run),),
             reference_points=tuple((point.id, point.run) for point in found.references.values()),
