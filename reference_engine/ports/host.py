@@ -119,7 +119,8 @@ class Host(Protocol):
         A node of the same cluster that did not save it takes its saved state over.
 
         Raises:
-            OperationFailedError: the node lacks memory for it; try another one.
+            OperationFailedError: the node lacks memory for it, or does not find it (any more); try
+                another one.
         """
 
     async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:

@@ -43,9 +43,11 @@ async def resume(world: World, machine: SimMachine, node: NodeName, /, *, run: R
     """Have a machine that was saved up to this run go on, on this node.
 
     Raises:
-        OperationFailedError: the node lacks memory, or the cluster its quorum.
+        OperationFailedError: the node lacks memory, or the cluster its quorum, or it is deleted.
     """
     machine.saves_withdrawn = max(machine.saves_withdrawn, run.epoch)
+    if machine.deleted:
+        raise OperationFailedError("resume", "the machine is deleted")
     saved = machine.saved
     if saved is None or saved.run.epoch > run.epoch:
         return
@@ -54,7 +56,9 @@ async def resume(world: World, machine: SimMachine, node: NodeName, /, *, run: R
         raise OperationFailedError("resume", reason)
     chance = world.sim.stream("resume", machine.id, run.epoch)
     await world.sim.sleep(Duration(chance.between(*_RESUMING)))
-    if machine.saved is not saved or machine.deleted:
+    if machine.deleted:
+        raise OperationFailedError("resume", "the machine was deleted")
+    if machine.saved is not saved:
         return
     machine.saved = None
     machine.skip()

@@ -15,6 +15,7 @@ from reference_engine.model.machine import BackEnd
 from reference_engine.model.units import MINUTE, SECOND, Duration
 from simulator.faults.plan import Answer, AnswerKind
 from simulator.oracle.evidence import replay
+from simulator.world.lifecycle import delete
 from tests.strategies.protected_machines import EVERY_KIND, ProtectedMachine
 from tests.strategies.simulated_clusters import A, B, SimulatedCluster, X, run_number, scenario_text
 
@@ -313,6 +314,19 @@ def test_a_saved_machine_stands_still_until_it_is_resumed(older: SimulatedCluste
             await older.host.resume(B, run=RUN)
         assert (await older.host.leftovers(X)).saved_by is None
         assert await older.host.confirms(B, X)
+
+    older.run(story)
+
+
+def test_a_machine_that_is_gone_does_not_go_on(older: SimulatedCluster) -> None:
+    """Whoever has it resumed is told: it stood still to its end, and nobody can say for how long."""
+
+    async def story() -> None:
+        await older.host.save(A, run=RUN)
+        delete(older.world, older.world.machines[X])
+        for node in (A, B):
+            with pytest.raises(OperationFailedError, match="deleted"):
+                await older.host.resume(node, run=RUN)
 
     older.run(story)
 
