@@ -1,6 +1,8 @@
 """Clearing what runs left on hosts and guests: after a run, before one, and after a restart."""
 
 from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Final
 
 from reference_engine.jobs.saving import resume_wherever
 from reference_engine.jobs.surroundings import Ports
@@ -9,6 +11,7 @@ from reference_engine.model.errors import (
     HostUnreachableError,
     LeftoversRemainError,
     TransientError,
+    TwinshotError,
 )
 from reference_engine.model.identity import (
     DiskId,
@@ -18,8 +21,14 @@ from reference_engine.model.identity import (
     ReferencePointId,
     RunTag,
 )
+from reference_engine.model.machine import GuestKind
+from reference_engine.model.recovery_point import RecoveryPoint
+from reference_engine.model.units import Instant
 from reference_engine.ports.host import Leftovers
+from reference_engine.reconcile.freeze import DEFAULT_LIMITS
 from reference_engine.trace.engine import LeftoversCleared, RunsFenced
+
+_THAW_TRIES: Final = 4
 
 
 async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -> None:
@@ -33,15 +42,18 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     Raises:
         LeftoversRemainError: guest and trackers are in order, but something that only takes room
             could not be removed; it is cleared next time.
-        TransientError: something that matters did not answer.
+        TransientError, ConsistencyLostError: something that matters did not answer.
     """
     left = await ports.host.leftovers(machine)
     found: list[str] = []
-    silent: TransientError | None = None
+    silent: TransientError | ConsistencyLostError | None = None
     # The guest comes first: a frozen guest is an outage, everything else only takes room.
     if left.frozen_guest is not None and left.frozen_guest.epoch <= upto:
-        found.append("frozen guest")
-        await thaw_wherever(ports, left.frozen_guest)
+        try:
+            await thaw_wherever(ports, left.frozen_guest)
+            found.append("frozen guest")
+        except (TransientError, ConsistencyLostError) as failure:
+            silent = failure
     if left.saved_by is not None and left.saved_by.epoch <= upto:
         found.append("saved machine")
         await resume_wherever(ports, machine, left.saved_by)
@@ -75,32 +87,69 @@ async def _as_far_as_it_goes(
         remains.append(str(failure))
 
 
-async def clear_behind(ports: Ports, machine: MachineId, /) -> None:
+async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | None:
     """After a restart, clear up behind whoever ran before, having fenced him off.
+
+    Returns the machine's newest point, if it has one.
 
     An engine that was believed dead may live on: only once the repository refuses its commit may
     what it made be taken away.
 
     Raises:
-        TransientError: something did not answer, or a node that may hold something was not heard;
-            the rest is cleared, and the next run clears that.
+        TransientError, ConsistencyLostError: something did not answer, or a node that may hold
+            something was not heard; the rest is cleared, and the next run clears that.
     """
-    left = await ports.host.leftovers(machine)
+    left = await let_go_on(ports, machine)
     latest = await ports.repository.latest(machine)
     needed = None if latest is None else latest.tracker
     spare = [point for point, _ in left.reference_points if point != needed]
     held = (left.frozen_guest, left.saved_by) != (None, None)
     if left.snapshots or left.guest_snapshots or left.frozen_maps or spare or held:
-        if left.saved_by is not None:
-            await resume_wherever(ports, machine, left.saved_by)
-        if left.frozen_guest is not None:
-            await thaw_wherever(ports, left.frozen_guest)
         token = ports.runtime.random(f"fence/{machine}").token()
         fence = await ports.repository.open_run(machine, token=f"{token}{ports.runtime.now():x}")
         ports.tracer(RunsFenced(at=ports.runtime.now(), run=fence.run))
         await clear_leftovers(ports, machine, upto=fence.run.epoch)
     if left.unheard:
         raise HostUnreachableError(left.unheard[0])
+    return latest
+
+
+async def let_go_on(ports: Ports, machine: MachineId, /) -> Leftovers:
+    """Have a machine that stands still for a run go on, and return what hosts and guests hold.
+
+    Only nodes are asked: an outage of the guest must not wait for the repository.
+    """
+    left = await ports.host.leftovers(machine)
+    with suppress(TransientError, ConsistencyLostError):  # what clears up after this meets it again
+        if left.saved_by is not None:
+            await resume_wherever(ports, machine, left.saved_by)
+    with suppress(TransientError, ConsistencyLostError):
+        if left.frozen_guest is not None:
+            await thaw_wherever(ports, left.frozen_guest)
+    return left
+
+
+def may_freeze_late(ports: Ports, latest: RecoveryPoint | None, /, *, interrupted: bool) -> bool:
+    """Return whether the guest may yet come to rest, and stay so, for a run of a lost engine.
+
+    Whether that run was `interrupted` or `latest` came of it without the guest's answer: for a
+    while its engine would have gone on telling the guest to thaw.
+    """
+    if latest is None:
+        return True  # nobody knows what kind of guest it is
+    if latest.machine.guest is not GuestKind.FSFREEZE:
+        return False
+    ago = ports.wall_clock() - latest.made
+    return interrupted or (latest.guest_snapshot is None and ago < DEFAULT_LIMITS.late_answer)
+
+
+async def outlast_late_freeze(ports: Ports, run: RunTag, /) -> None:
+    """Thaw again and again for as long as a freeze that a lost engine asked for may still come."""
+    until = Instant(ports.runtime.now() + DEFAULT_LIMITS.late_answer)
+    while ports.runtime.now() < until:
+        await ports.runtime.sleep(DEFAULT_LIMITS.thaw_again)
+        with suppress(TwinshotError):  # the next one may be delivered
+            await thaw_wherever(ports, run)
 
 
 async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:
@@ -113,19 +162,50 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
 
 
 async def thaw_wherever(ports: Ports, run: RunTag, /) -> None:
-    """Thaw the guest that stands still for `run` on whatever node it runs now."""
+    """Thaw the guest that stands still for `run` on whatever node it runs now.
+
+    Raises:
+        TransientError, ConsistencyLostError: no node did, or says that it did; look again.
+    """
     placement = await ports.cluster.locate(run.machine)
-    asked = (placement.owner, *placement.others)
-    for node in asked:
+    named = (placement.owner, *placement.others)
+    failure = await _thaw_on(ports, named, run=run)
+    if failure is None:
+        return
+    # It moved in between, or the cluster names the wrong node: the right one may be any other.
+    for node in await ports.cluster.nodes():
+        if node not in named and await _thaw_on(ports, (node,), run=run) is None:
+            return
+    raise failure
+
+
+async def _thaw_on(
+    ports: Ports, nodes: tuple[NodeName, ...], /, *, run: RunTag
+) -> TransientError | ConsistencyLostError | None:
+    """Thaw the guest on whichever of `nodes` has it; return why it may stand still yet."""
+    failure: TransientError | ConsistencyLostError | None = None
+    for node in nodes:
         try:
-            if await ports.consistency.thaw(node, run=run) or len(asked) == 1:
-                return
-        except (ConsistencyLostError, HostUnreachableError):
-            continue
-    # It moved in between, or lost power: then the next look finds it elsewhere, or thawed.
-    again = await ports.cluster.locate(run.machine)
-    if again.owner not in asked:
-        await ports.consistency.thaw(again.owner, run=run)
+            if await _thaw_soon(ports, node, run=run):
+                return None
+        except (TransientError, ConsistencyLostError) as refusal:
+            failure = failure or refusal
+    return failure
+
+
+async def _thaw_soon(ports: Ports, node: NodeName, /, *, run: RunTag) -> bool:
+    attempt = 1
+    while True:
+        try:
+            # A frozen guest is an outage: no thaw may wait as long as other calls do.
+            async with ports.runtime.deadline(DEFAULT_LIMITS.thaw):
+                return await ports.consistency.thaw(node, run=run)
+        except HostUnreachableError:
+            raise
+        except TransientError:
+            if attempt == _THAW_TRIES:
+                raise
+            attempt += 1
 
 
 async def release_snapshots(

@@ -11,7 +11,7 @@ _LONGEST_WAIT: Final = Duration(10 * MINUTE)
 
 
 async def insist(
-    ports: Ports, policy: Policy, work: Callable[[], Awaitable[None]], /, *, within: Duration
+    ports: Ports, policy: Policy, work: Callable[[], Awaitable[object]], /, *, within: Duration
 ) -> None:
     """Have the work done, trying again for as long as `within`; then leave it to the next run.
 

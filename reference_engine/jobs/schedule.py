@@ -2,12 +2,17 @@
 
 from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from reference_engine.jobs.backup import BackupRun
-from reference_engine.jobs.clearing import clear_behind
+from reference_engine.jobs.clearing import (
+    clear_behind,
+    let_go_on,
+    may_freeze_late,
+    outlast_late_freeze,
+)
 from reference_engine.jobs.copying import doubts
 from reference_engine.jobs.discovery import Census, DiscoveryRule, discover
 from reference_engine.jobs.insisting import insist
@@ -26,10 +31,11 @@ from reference_engine.model.errors import (
     TwinshotError,
     VolumeBusyError,
 )
-from reference_engine.model.identity import MachineId, VolumeName
+from reference_engine.model.identity import Epoch, MachineId, RunTag, VolumeName
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import HOUR, Duration, Instant
+from reference_engine.ports.runtime import TaskGroup
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
 _AT_LAST: Final = Duration(HOUR)
@@ -37,6 +43,7 @@ _AT_LAST: Final = Duration(HOUR)
 volume stays slow, until somebody ends that."""
 
 Permits = AbstractAsyncContextManager[None]
+_Answer = TypeVar("_Answer")
 
 
 class Slots(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +88,9 @@ async def protect(
     census = Census(tuple(plan.machine for plan in slots))
 
     def begin(plan: Slots) -> None:
-        work = _protect_one(ports, policy, ledger, permits, plan, census=census, keeper=keeper)
+        work = _protect_one(
+            ports, policy, ledger, permits, plan, census=census, keeper=keeper, beside=group
+        )
         group.spawn(work, name=str(plan.machine))
 
     async with ports.runtime.task_group() as group:
@@ -121,12 +130,12 @@ def _from_now(ports: Ports, rule: DiscoveryRule, machine: MachineId) -> Slots:
     return Slots(machine=machine, first=first, interval=rule.interval, count=count)
 
 
-async def _bounded(ports: Ports, policy: Policy, work: Awaitable[None]) -> None:
+async def _bounded(ports: Ports, policy: Policy, work: Awaitable[_Answer]) -> _Answer | None:
     try:
         async with ports.runtime.deadline(policy.step_limit):
-            await work
+            return await work
     except TwinshotError:
-        pass  # best effort: the next run meets the same leftovers
+        return None  # best effort: the next run meets the same leftovers
 
 
 async def _protect_one(
@@ -139,10 +148,14 @@ async def _protect_one(
     *,
     census: Census,
     keeper: Upkeep | None,
+    beside: TaskGroup,
 ) -> None:
     asked = ports.runtime.now()  # of a host, at the latest, by an engine that has died since
-    interrupted = await _was_interrupted(ports, policy, plan.machine)
-    await _bounded(ports, policy, clear_behind(ports, plan.machine))
+    last, interrupted = await _last_run(ports, policy, plan.machine)
+    latest = await _bounded(ports, policy, clear_behind(ports, plan.machine))
+    if last > 0 and may_freeze_late(ports, latest, interrupted=interrupted):
+        run = RunTag(machine=plan.machine, epoch=last)
+        beside.spawn(outlast_late_freeze(ports, run), name=f"{plan.machine}/late-freeze")
     slot = plan.due(ports.runtime.now())
     if slot > 0 and interrupted:
         slot -= 1  # its time is past, but nothing came of it: it is run at once
@@ -188,12 +201,16 @@ def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) ->
         )
 
 
-async def _was_interrupted(ports: Ports, policy: Policy, machine: MachineId) -> bool:
-    try:
-        async with ports.runtime.deadline(policy.step_limit):
-            return await ports.repository.interrupted(machine)
-    except TwinshotError:
-        return False
+async def _last_run(ports: Ports, policy: Policy, machine: MachineId) -> tuple[Epoch, bool]:
+    """Return the machine's newest epoch, 0 with none, and whether its run came to no point."""
+    for limit in (policy.freeze.thaw, policy.step_limit):
+        try:
+            async with ports.runtime.deadline(limit):
+                return await ports.repository.last_run(machine)
+        except TwinshotError:
+            # A guest that stands still must not wait until the repository answers.
+            await _bounded(ports, policy, let_go_on(ports, machine))
+    return Epoch(0), False
 
 
 async def run_job(

@@ -290,11 +290,11 @@ class Repository:
         await self._log.settle()
         return await self.manifests.record(entries[-1])
 
-    async def interrupted(self, machine: MachineId, /) -> bool:
-        """Return whether the machine's newest run was opened and came to no point."""
+    async def last_run(self, machine: MachineId, /) -> tuple[Epoch, bool]:
+        """Return the machine's newest epoch, 0 with none, and whether its run came to no point."""
         await self._log.refresh()
-        last = self._log.history.last(machine)
-        return last is not None and not isinstance(last, PointCommittedEntry)
+        history, last = self._log.history, self._log.history.last(machine)
+        return history.epoch(machine), not (last is None or isinstance(last, PointCommittedEntry))
 
     async def open_run(
         self,

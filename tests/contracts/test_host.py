@@ -319,7 +319,7 @@ def test_a_saved_machine_stands_still_until_it_is_resumed(older: SimulatedCluste
 
 
 def test_a_machine_that_is_gone_does_not_go_on(older: SimulatedCluster) -> None:
-    """Whoever has it resumed is told: it stood still to its end, and nobody can say for how long."""
+    """Whoever has it resumed is told so: it stood still to its end."""
 
     async def story() -> None:
         await older.host.save(A, run=RUN)

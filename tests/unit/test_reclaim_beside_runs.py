@@ -158,7 +158,7 @@ def test_a_run_that_is_silent_for_long_is_closed_and_leaves_nothing() -> None:
         assert of_session(store, "session-c") == []
         with pytest.raises(RunClosedError):
             await session.commit()
-        assert await repository.interrupted(OTHER)
+        assert (await repository.last_run(OTHER))[1]
 
     asyncio.run(scenario())
 
