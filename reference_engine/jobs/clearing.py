@@ -1,11 +1,11 @@
 """Clearing what runs left on hosts and guests: after a run, before one, and after a restart."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from typing import Final
 
 from reference_engine.jobs.saving import resume_wherever
-from reference_engine.jobs.surroundings import Ports
+from reference_engine.jobs.surroundings import ClusterPorts, Ports
 from reference_engine.model.errors import (
     ConsistencyLostError,
     HostUnreachableError,
@@ -23,7 +23,7 @@ from reference_engine.model.identity import (
 )
 from reference_engine.model.machine import GuestKind
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import Instant
+from reference_engine.model.units import Duration, Instant
 from reference_engine.ports.host import Leftovers
 from reference_engine.reconcile.freeze import DEFAULT_LIMITS
 from reference_engine.trace.engine import LeftoversCleared, RunsFenced
@@ -114,7 +114,7 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | N
     return latest
 
 
-async def let_go_on(ports: Ports, machine: MachineId, /) -> Leftovers:
+async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:
     """Have a machine that stands still for a run go on, and return what hosts and guests hold.
 
     Only nodes are asked: an outage of the guest must not wait for the repository.
@@ -127,6 +127,24 @@ async def let_go_on(ports: Ports, machine: MachineId, /) -> Leftovers:
         if left.frozen_guest is not None:
             await thaw_wherever(ports, left.frozen_guest)
     return left
+
+
+async def let_all_go_on(
+    ports: ClusterPorts, machines: Iterable[MachineId], /, *, limit: Duration
+) -> None:
+    """Have every machine that stands still for a run go on, as far as nodes answer within `limit`.
+
+    An engine does this at its start while its repository cannot be opened.
+    """
+
+    async def one(machine: MachineId) -> None:
+        with suppress(TwinshotError):
+            async with ports.runtime.deadline(limit):
+                await let_go_on(ports, machine)
+
+    async with ports.runtime.task_group() as group:
+        for machine in machines:
+            group.spawn(one(machine), name=f"{machine}/let-go-on")
 
 
 def may_freeze_late(ports: Ports, latest: RecoveryPoint | None, /, *, interrupted: bool) -> bool:
@@ -161,7 +179,7 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
     return f"map of {disk} on {node} of aborted run {run}"
 
 
-async def thaw_wherever(ports: Ports, run: RunTag, /) -> None:
+async def thaw_wherever(ports: ClusterPorts, run: RunTag, /) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now.
 
     Raises:
@@ -180,7 +198,7 @@ async def thaw_wherever(ports: Ports, run: RunTag, /) -> None:
 
 
 async def _thaw_on(
-    ports: Ports, nodes: tuple[NodeName, ...], /, *, run: RunTag
+    ports: ClusterPorts, nodes: tuple[NodeName, ...], /, *, run: RunTag
 ) -> TransientError | ConsistencyLostError | None:
     """Thaw the guest on whichever of `nodes` has it; return why it may stand still yet."""
     failure: TransientError | ConsistencyLostError | None = None
@@ -193,7 +211,7 @@ async def _thaw_on(
     return failure
 
 
-async def _thaw_soon(ports: Ports, node: NodeName, /, *, run: RunTag) -> bool:
+async def _thaw_soon(ports: ClusterPorts, node: NodeName, /, *, run: RunTag) -> bool:
     attempt = 1
     while True:
         try:

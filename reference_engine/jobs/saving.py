@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from reference_engine.jobs.surroundings import Ports
+from reference_engine.jobs.surroundings import ClusterPorts
 from reference_engine.model.errors import ConsistencyLostError, TransientError, TwinshotError
 from reference_engine.model.identity import MachineId, NodeName, RunTag
 from reference_engine.model.units import Duration, Instant
@@ -12,7 +12,7 @@ from reference_engine.trace.engine import MachineStaysSaved
 class Saving:
     """One run's hold on one machine; `resume` is safe in every state."""
 
-    def __init__(self, ports: Ports, node: NodeName, /, *, run: RunTag) -> None:
+    def __init__(self, ports: ClusterPorts, node: NodeName, /, *, run: RunTag) -> None:
         self._ports, self._node, self._run = ports, node, run
         self._asked: Instant | None = None
         self.downtime: Duration | None = None
@@ -41,7 +41,7 @@ class Saving:
         return ""
 
 
-async def resume_somewhere(ports: Ports, first: NodeName, /, *, run: RunTag) -> str:
+async def resume_somewhere(ports: ClusterPorts, first: NodeName, /, *, run: RunTag) -> str:
     """Have a saved machine go on, on `first` or on another node; return why it does not."""
     failure = await _resume_on(ports, (first,), run=run)
     if not failure:
@@ -57,7 +57,7 @@ async def resume_somewhere(ports: Ports, first: NodeName, /, *, run: RunTag) -> 
     return failure
 
 
-async def _resume_on(ports: Ports, nodes: Sequence[NodeName], *, run: RunTag) -> str:
+async def _resume_on(ports: ClusterPorts, nodes: Sequence[NodeName], *, run: RunTag) -> str:
     failure = ""
     for node in nodes:
         try:
@@ -69,7 +69,7 @@ async def _resume_on(ports: Ports, nodes: Sequence[NodeName], *, run: RunTag) ->
     return failure
 
 
-async def resume_wherever(ports: Ports, machine: MachineId, run: RunTag, /) -> None:
+async def resume_wherever(ports: ClusterPorts, machine: MachineId, run: RunTag, /) -> None:
     """Have a machine that a dead run saved go on, wherever there is room for it.
 
     Raises:

@@ -19,17 +19,22 @@ from reference_engine.repository.repository import Repository
 from reference_engine.trace import Tracer
 
 
-class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that a job may ask."""
+class ClusterPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be asked before the repository answers."""
 
     runtime: Runtime
     cluster: Cluster
     host: Host
     consistency: Consistency
+    tracer: Tracer
+
+
+class Ports(ClusterPorts, frozen=True, kw_only=True):
+    """Everything that a job may ask."""
+
     tracking: ChangeTracking
     disk_io: DiskIo
     repository: Repository
-    tracer: Tracer
     wall_clock: Callable[[], Instant]
     """What the engine's own machine shows: dates points, and orders nothing."""
 

@@ -8,9 +8,10 @@ import msgspec
 
 from reference_engine.adapters.memory_store import MemoryStore
 from reference_engine.catalogue.retention import RetentionPolicy
+from reference_engine.jobs.clearing import let_all_go_on
 from reference_engine.jobs.discovery import DiscoveryRule
 from reference_engine.jobs.schedule import Slots, protect
-from reference_engine.jobs.surroundings import Policy, Ports, WithoutGuest
+from reference_engine.jobs.surroundings import ClusterPorts, Policy, Ports, WithoutGuest
 from reference_engine.jobs.upkeep import UpkeepPlan
 from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import encode_extents
@@ -62,7 +63,7 @@ _ENCODER: Final = msgspec.json.Encoder(enc_hook=encode_extents)
 _GRACE: Final = Duration(6 * HOUR)
 """How long after the scenario's end the engine may take to finish what it began."""
 
-_START_LIMIT: Final = Duration(2 * MINUTE)
+_START_LIMIT: Final = Duration(20 * SECOND)
 _START_DELAY: Final = Duration(10 * SECOND)
 """How long a start of the engine may take, and how long after a failure it is started again."""
 
@@ -317,17 +318,23 @@ class Night:
         # Another engine may take over before this one's first step: it must not be the same one.
         runtime = SimRuntime(self.sim, node=node, incarnation=incarnation)
         protection = self.scenario.protection
-        repository = await self._repository(runtime)
-        ports = Ports(
+        cluster = ClusterPorts(
             runtime=runtime,
             cluster=self._cluster,
             host=self._host,
             consistency=self._consistency,
+            tracer=lambda fact: self._hear_engine(node, fact),
+        )
+        ports = Ports(
+            runtime=runtime,
+            cluster=cluster.cluster,
+            host=cluster.host,
+            consistency=cluster.consistency,
+            tracer=cluster.tracer,
             tracking=self._tracking,
             disk_io=self._disk_io,
-            repository=repository,
+            repository=await self._repository(cluster),
             wall_clock=self.world.store_clock.read,
-            tracer=lambda fact: self._hear_engine(node, fact),
         )
         policy = Policy(
             application_required=protection.application_required,
@@ -368,11 +375,11 @@ class Night:
             until=Instant(self.scenario.duration),
         )
 
-    async def _repository(self, runtime: SimRuntime) -> Repository:
+    async def _repository(self, ports: ClusterPorts) -> Repository:
         """Open the repository; where it does not answer, the engine is started again and again."""
         while True:
             try:
-                async with runtime.deadline(_START_LIMIT):
+                async with ports.runtime.deadline(_START_LIMIT):
                     try:
                         return await Repository.open(self._store)
                     except RepositoryAbsentError:
@@ -385,7 +392,9 @@ class Night:
                             ),
                         )
             except TransientError:
-                await runtime.sleep(_START_DELAY)
+                machines = [plan.machine for plan in self.slots()]
+                await let_all_go_on(ports, machines, limit=_START_LIMIT)
+                await ports.runtime.sleep(_START_DELAY)
 
     def slots(self) -> tuple[Slots, ...]:
         """Return when each machine is due."""
