@@ -69,3 +69,24 @@ class KeptStore(MemoryStore):
     async def names(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending."""
         return self._sorted.named(prefix)
+
+    def damage(self, objects: str, damage: str, /) -> bool:
+        """Flip a byte of the newest object of a kind, or lose it; return whether there was one."""
+        names = [name for name in self.objects if name.startswith(f"{objects}/")][-1:]
+        copies = [f"copies/{name}" for name in names if objects == "maps"]
+        for name in names + copies:
+            content = self.objects.pop(name)
+            if damage == "flipped":
+                middle = len(content) // 2
+                flipped = bytes([content[middle] ^ 1])
+                self.objects[name] = content[:middle] + flipped + content[middle + 1 :]
+        return bool(names)
+
+    def lose(self, count: int, /, *, torn: bool) -> None:
+        """Lose the newest objects; of the oldest one of them a half may stay."""
+        names = list(self.objects)[-count:]
+        half = self.objects[names[0]]
+        for name in names:
+            del self.objects[name]
+        if torn and not names[0].startswith("log/"):
+            self.objects[names[0]] = half[: len(half) // 2]

@@ -15,7 +15,7 @@ from reference_engine.jobs.surroundings import ClusterPorts, Policy, Ports, With
 from reference_engine.jobs.upkeep import UpkeepPlan
 from reference_engine.model.errors import TransientError
 from reference_engine.model.extents import encode_extents
-from reference_engine.model.identity import Epoch, MachineId, NodeName, RecoveryPointId, RunTag
+from reference_engine.model.identity import MachineId, NodeName, RecoveryPointId
 from reference_engine.model.units import HOUR, MINUTE, SECOND, ByteCount, Duration, Instant
 from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.repository import Repository
@@ -269,15 +269,7 @@ class Night:
 
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the newest object of a kind, on the repository's own disks."""
-        names = [name for name in self.kept.objects if name.startswith(f"{objects}/")]
-        copies = [f"copies/{name}" for name in names[-1:] if objects == "maps"]
-        for name in names[-1:] + copies:
-            self.damaged = True
-            content = self.kept.objects.pop(name)
-            if damage == "flipped":
-                middle = len(content) // 2
-                flipped = bytes([content[middle] ^ 1])
-                self.kept.objects[name] = content[:middle] + flipped + content[middle + 1 :]
+        self.damaged = self.kept.damage(objects, damage) or self.damaged
 
     def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
         """Have the engine do what an administrator orders."""
@@ -295,22 +287,12 @@ class Night:
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the newest objects, as a disk does that calls durable what is not."""
         before, opened = self.restorer.visible(), self.restorer.opened()
-        names = list(self.kept.objects)[-count:]
-        half = self.kept.objects[names[0]]
-        for name in names:
-            del self.kept.objects[name]
-        if torn and not names[0].startswith("log/"):
-            self.kept.objects[names[0]] = half[: len(half) // 2]
+        self.kept.lose(count, torn=torn)
         self.restorer = Restorer(self.kept)
         self.restorer.skip()
         there = self.restorer.visible()
         self.lost.update(dict.fromkeys(point for point in before if point not in there))
-        known = self.restorer.opened()
-        forgotten = tuple(
-            RunTag(machine=machine, epoch=known.get(machine, Epoch(0)))
-            for machine, epoch in opened.items()
-            if known.get(machine) != epoch
-        )
+        forgotten = self.restorer.forgotten(opened)
         if forgotten:
             self.emit(RunsForgotten(at=self.sim.now(), runs=forgotten))
 

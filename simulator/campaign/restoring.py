@@ -13,7 +13,7 @@ from reference_engine.formats.vhdx_writer import VhdxIdentity, VhdxWriter
 from reference_engine.formats.writer import DiskWriter
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId
+from reference_engine.model.identity import DiskId, Epoch, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import ByteCount
 from reference_engine.repository.codec import PointCommittedEntry, RunOpenedEntry
@@ -88,6 +88,15 @@ class Restorer:
             if isinstance(entry, RunOpenedEntry):
                 found[entry.machine] = max(found.get(entry.machine, entry.epoch), entry.epoch)
         return found
+
+    def forgotten(self, opened: dict[MachineId, Epoch], /) -> tuple[RunTag, ...]:
+        """Return which run of each machine is the newest now that was not so before."""
+        known = self.opened()
+        return tuple(
+            RunTag(machine=machine, epoch=known.get(machine, Epoch(0)))
+            for machine, epoch in opened.items()
+            if known.get(machine) != epoch
+        )
 
     def skip(self) -> None:
         """Take every point that there is for one that was asked about."""
