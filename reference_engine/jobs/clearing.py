@@ -167,7 +167,9 @@ async def outlast_late_freeze(ports: Ports, run: RunTag, /) -> None:
     while ports.runtime.now() < until:
         await ports.runtime.sleep(DEFAULT_LIMITS.thaw_again)
         with suppress(TwinshotError):  # the next one may be delivered
-            await thaw_wherever(ports, run)
+            # Whom the cluster names may never be answered.
+            async with ports.runtime.deadline(DEFAULT_LIMITS.late_answer):
+                await thaw_wherever(ports, run)
 
 
 async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:
