@@ -42,7 +42,7 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
     rows: list[tuple[str, ...]] = []
     damaged = gone = 0
     entries = await repository.commits()
-    domains = {} if repository.domains is None else repository.domains.names
+    domains = repository.reclaim.history.domains
     for entry in entries:
         try:
             point, cause = await _read(repository, entry)

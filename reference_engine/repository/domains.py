@@ -87,16 +87,6 @@ class Domains:
             found.append(DomainView(domain, name, len(points), len(machines), has_key))
         return tuple(found)
 
-    @property
-    def names(self) -> dict[str, str]:
-        """What the domains are called that were not shredded, by id, as the log was last read."""
-        return dict(self._log.history.domains)
-
-    async def ids(self) -> tuple[str, ...]:
-        """Return the id of every domain that was not shredded."""
-        await self._log.refresh()
-        return tuple(self._log.history.domains)
-
     async def add(self, name: str, /, *, chance: RandomStream) -> str:
         """Return the id of a new domain of this name; its key is durable.
 

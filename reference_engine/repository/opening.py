@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -205,8 +205,9 @@ async def entered(
         log = Log(through, header, content, executor=executor)
         await log.check_complete()
         keys = None if keyring is None else Keys(through, log, keyring, executor=executor)
-        is_sealed = isinstance(through, SegmentedStore) and keys is not None
-        domains = Domains(cast("SegmentedStore", through), log) if is_sealed else None
+        domains: Domains | None = None
+        if keys is not None and isinstance(through, SegmentedStore):
+            domains = Domains(through, log)
         return Entered(header, through, sealing, log, keys, domains)
 
     # To an old master key what was sealed by a newer one looks damaged.

@@ -105,9 +105,9 @@ class BlockMending:
 
     async def _open_run(self) -> None:
         if self._run is None:
-            domains = {} if self._repository.domains is None else self._repository.domains.names
+            name = self._repository.reclaim.history.domains.get(self._domain, "")
             self._run = await self._repository.open_run(
-                self._machine, token=self._machine, domain=domains.get(self._domain, "")
+                self._machine, token=self._machine, domain=name
             )
 
     async def publish(self) -> None:

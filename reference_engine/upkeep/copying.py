@@ -61,8 +61,21 @@ def plan_copy(
 class PointCopy:
     """Copies one point after the other from one repository to another."""
 
-    def __init__(self, source: Repository, target: Repository, /, *, level: Level) -> None:
-        self._source, self._target, self._level = source, target, level
+    def __init__(
+        self,
+        source: Repository,
+        target: Repository,
+        /,
+        *,
+        level: Level,
+        domain: str | None = None,
+    ) -> None:
+        """`domain` names the dedup domain in the target, '' its own.
+
+        None: the one of the same name as the point's, for a copy elsewhere would outlive a shred.
+        """
+        self._source, self._target = source, target
+        self._level, self._wanted = level, domain
 
     async def copy(
         self,
@@ -71,13 +84,10 @@ class PointCopy:
         *,
         token: str,
         progress: Callable[[int], Progress],
-        domain: str | None = None,
     ) -> ByteCount:
         """Commit the point in the target, and return how many bytes were new to it.
 
-        `progress` is given the number of bytes to read. `token` was never used before. `domain` is
-        the name of the dedup domain in the target, '' its own; None: the one of the same name, for
-        a copy elsewhere would outlive a shred.
+        `progress` is given the number of bytes to read. `token` was never used before.
 
         Raises:
             DomainUnknownError: the target has none of this name.
@@ -92,7 +102,7 @@ class PointCopy:
             reader.point.machine.id,
             token=token,
             level=self._level,
-            domain=await self._domain(point) if domain is None else domain,
+            domain=await self._domain(point),
         )
         try:
             base = await self._base(session)
@@ -114,11 +124,11 @@ class PointCopy:
         return sent
 
     async def _domain(self, point: RecoveryPointId) -> str | None:
-        """Return the name of the point's domain in the source; None: it is in none."""
-        domains = self._source.domains
-        if domains is None:
-            return None
-        return domains.names.get(domain_of((await self._source.manifests.entry(point)).manifest))
+        """Return the name of the copy's domain in the target; None: as its machine's newest."""
+        if self._wanted is not None:
+            return self._wanted
+        entry = await self._source.manifests.entry(point)
+        return self._source.reclaim.history.domains.get(domain_of(entry.manifest))
 
     async def _base(self, session: WriteSession) -> PointReader | None:
         """Return a reader, in the source, of the point that the target's run starts from."""

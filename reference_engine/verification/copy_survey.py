@@ -77,7 +77,7 @@ async def copies(
 
 
 async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, ...], Copies]]:
-    """Yield header, log entries, key slots and manifests: the names of its copies, and their state.
+    """Yield header, log, keys of all kinds and manifests: the names of copies, and their state.
 
     Pages are looked at one by one, by `BlockSurvey`.
     """
@@ -103,8 +103,9 @@ async def metadata(repository: Repository, /) -> AsyncIterator[tuple[tuple[str, 
     if repository.keys is not None:
         async for each in _slots(repository, repository.keys):
             yield each
-    for each in await _domain_keys(repository):
-        yield each
+    for domain in tuple(repository.reclaim.history.domains):
+        names = key_names(domain)
+        yield names, await copies(repository, names, flaw=_domain_key_flaw(domain))
     for entry in await repository.commits():
         names = (entry.manifest, copy_name(entry.manifest))
         yield names, await copies(repository, names, flaw=_manifest_flaw(repository, entry))
@@ -135,16 +136,6 @@ async def _slots(
         # A checksum tells damage, not who wrote it: of two that differ, neither replaces the other.
         doubtful = any(each.cause == _DIFFERS for each in state.findings)
         yield slot_names(slot), Copies(None if doubtful else state.sound, state.findings)
-
-
-async def _domain_keys(repository: Repository) -> list[tuple[tuple[str, ...], Copies]]:
-    """Return the state of the key of each dedup domain that was not shredded."""
-    domains = () if repository.domains is None else await repository.domains.ids()
-    return [
-        (names, await copies(repository, names, flaw=_domain_key_flaw(domain)))
-        for domain in domains
-        for names in (key_names(domain),)
-    ]
 
 
 def _domain_key_flaw(domain: str) -> Callable[[bytes], str]:
@@ -217,7 +208,8 @@ async def segments(repository: Repository, /) -> Lists:
     """Return what is wrong with the lists of blocks: of the index, of what is wanted and mended."""
     found: list[ObjectFinding] = []
     packs = {prefix: NameTable() for prefix in (INDEX, ANCHORS, WANTED, MENDS)}
-    standing = {OWN, *(() if repository.domains is None else await repository.domains.ids())}
+    await repository.commits()  # reads the log: a domain may have come meanwhile
+    standing = {OWN, *repository.reclaim.history.domains}
     for prefix, names in packs.items():
         for name in await repository.store.names(prefix):
             if domain_of(name) not in standing:

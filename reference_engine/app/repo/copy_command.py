@@ -111,29 +111,26 @@ async def _copy(  # noqa: PLR0917 - what the command line says
     )
     plan = plan_copy(asked, await theirs.commits())
     names = {label.point: label.name for label in labels}
-    return await _run(plan, ours, theirs, names, how, target, runtime, output)
+    level, domain = how
+    copier = PointCopy(ours, theirs, level=level, domain=domain)
+    return await _run(plan, ours, copier, names, target, runtime, output)
 
 
 async def _run(  # noqa: PLR0917 - what a copy is made of
     plan: CopyPlan,
     ours: Repository,
-    theirs: Repository,
+    copier: PointCopy,
     names: dict[RecoveryPointId, str],
-    how: tuple[Level, str | None],
     place: str,
     runtime: Runtime,
     output: Output,
 ) -> ExitCode:
-    level, domain = how
-    copier = PointCopy(ours, theirs, level=level)
     chance = runtime.random("copy")
     damaged = removed = 0
     for number, entry in enumerate(plan.missing, 1):
         with naming(place), output.growing(f"copying {number} of {len(plan.missing)}") as grow:
             try:
-                sent = await copier.copy(
-                    entry.point, token=chance.token(), progress=grow, domain=domain
-                )
+                sent = await copier.copy(entry.point, token=chance.token(), progress=grow)
             except (CorruptionError, PointUnknownError) as error:
                 if entry.point not in {each.point for each in await ours.commits()}:
                     output.say(f"{entry.point}: not copied, it was removed meanwhile")

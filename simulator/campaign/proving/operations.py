@@ -336,8 +336,7 @@ def orphans(place: Path, /) -> list[str]:
         used = await survey.used(tuple(history.live.values()))
         names = await DirectoryStore(place / "repo").names("")
         slots = () if repository.keys is None else await repository.keys.slots()
-        domains = () if repository.domains is None else await repository.domains.ids()
-        standing = {*(slot.slot for slot in slots), *domains}
+        standing = {*(slot.slot for slot in slots), *history.domains}
         return [name for name in names if not _is_used(name, used, names, standing)]
 
     left: list[str] = on_repository(place, work)
