@@ -7,10 +7,11 @@ from reference_engine.jobs.snapshotting import SourceSnapshot
 from reference_engine.jobs.surroundings import Ports
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.extents import ExtentSet
-from reference_engine.model.identity import DiskId, RecoveryPointId, RunTag
-from reference_engine.model.recovery_point import RecoveryPoint, TransferKind
+from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, RunTag
+from reference_engine.model.recovery_point import RecoveryPoint, TransferKind, TransferReason
 from reference_engine.model.units import ByteCount
 from reference_engine.reconcile.overlay import Overlay
+from reference_engine.repository.errors import ManifestDamagedError, PointUnknownError
 from reference_engine.repository.ordered import without
 from reference_engine.trace.engine import BlocksSampled
 from reference_engine.tracking.sampling import draw, miss_rate_bound
@@ -77,18 +78,28 @@ async def audit(
 
 
 async def resting_on(
-    ports: Ports, base: RecoveryPoint, disk: DiskId, /
+    ports: Ports, machine: MachineId, disk: DiskId, /
 ) -> tuple[RecoveryPointId, ...]:
     """Return the points, newest first, whose image of the disk rests on the tracker's word alone.
 
-    A point that was copied in full or by comparison looked at everything: doubt ends there.
+    One that was copied in full or by comparison looked at everything, and is none of them; those
+    before it are, for it took the tracker's misses over in silence. Where the tracker was found to
+    lie before, the points up to there were named then. Points that have expired or cannot be read
+    are not named.
     """
     doubted: list[RecoveryPointId] = []
-    point: RecoveryPoint | None = base
-    while point is not None:
+    for entry in reversed(await ports.repository.commits()):
+        if entry.machine != machine:
+            continue
+        try:
+            point = await ports.repository.point(entry.point)
+        except (PointUnknownError, ManifestDamagedError):
+            continue  # expired meanwhile, or not to be restored anyhow
         record = point.disk(disk)
-        if record is None or record.transfer.kind is not TransferKind.INCREMENTAL:
+        if record is None:
+            continue
+        if record.transfer.reason is TransferReason.TRACKER_LIED:
             break
-        doubted.append(point.id)
-        point = None if point.base is None else await ports.repository.point(point.base)
+        if record.transfer.kind is TransferKind.INCREMENTAL:
+            doubted.append(point.id)
     return tuple(doubted)

@@ -145,7 +145,7 @@ async def enumerate_delta(
         )
         if audited.wrong:
             transfer = trust.after_lie(transfer)
-            doubted = await resting_on(ports, base, disk.id)
+            doubted = await resting_on(ports, machine.id, disk.id)
     allocated = await ports.disk_io.allocated(source.snapshot, disk.id)
     extents = needed(
         transfer, delta=delta, allocated=allocated | overlay.skew, block=block_size, size=disk.size

@@ -1,6 +1,11 @@
 """I20: what was damaged is reported at the restore, never restored as something else."""
 
-from reference_engine.model.recovery_point import TransferReason
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+
+from reference_engine.model.identity import DiskId, RecoveryPointId
+from reference_engine.model.recovery_point import RecoveryPoint, TransferReason
+from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -29,29 +34,41 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
 
 def _judge_lies(evidence: Evidence, finding: Finding) -> None:
     """Once a tracker was found to lie, every wrong point that rests on its word is named."""
-    points = evidence.points()
-    for number, found in enumerate(points):
-        for record in found.disks:
-            if record.transfer.reason is not TransferReason.TRACKER_LIED:
-                continue
-            for earlier in points[:number]:
-                proof = evidence.proofs.get(earlier.id)
-                disk = earlier.disk(record.disk)
-                wrong = proof is not None and (
-                    bool(proof.unreadable)
-                    or any(each.wrong for each in proof.disks if each.disk == record.disk)
-                )
-                if disk is None or not wrong:
-                    continue
-                named = any(
-                    earlier.id in each.doubted
-                    for later in points[: number + 1]
-                    for each in later.disks
-                    if each.disk == record.disk
-                )
-                finding.check(
-                    earlier.id, f"{record.disk} is wrong, and nobody doubts it", holds=named
-                )
+    listed: dict[RecoveryPointId, RecoveryPoint] = {}
+    doubted: set[tuple[RecoveryPointId, DiskId]] = set()
+    for fact in evidence.facts:
+        match fact:
+            case PointsBecameInvisible():
+                for gone in fact.points:
+                    listed.pop(gone, None)
+            case PointBecameVisible():
+                records = fact.point.disks
+                doubted.update((point, each.disk) for each in records for point in each.doubted)
+                for record in records:
+                    if record.transfer.reason is TransferReason.TRACKER_LIED:
+                        _judge_lie(evidence, finding, record.disk, listed, doubted)
+                listed[fact.point.id] = fact.point
+            case _:
+                pass
+
+
+def _judge_lie(
+    evidence: Evidence,
+    finding: Finding,
+    disk: DiskId,
+    listed: Mapping[RecoveryPointId, RecoveryPoint],
+    doubted: AbstractSet[tuple[RecoveryPointId, DiskId]],
+) -> None:
+    for point in listed.values():
+        proof = evidence.proofs.get(point.id)
+        if proof is None or point.disk(disk) is None:
+            continue
+        if proof.unreadable or any(each.wrong for each in proof.disks if each.disk == disk):
+            finding.check(
+                point.id,
+                f"{disk} is wrong, and nobody doubts it",
+                holds=(point.id, disk) in doubted,
+            )
 
 
 INVARIANT = Invariant(id="I20", title="damage is reported, never restored", judge=_judge)
