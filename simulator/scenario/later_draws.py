@@ -16,6 +16,9 @@ Span = Callable[[int], str]
 _SHARE: Final = 350
 """Of a thousand seeds."""
 
+_LIARS: Final = 150
+"""Of a thousand seeds whose blocks are as small as what trackers tell apart."""
+
 _OBSTACLES: Final = ("fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller")
 
 
@@ -39,6 +42,27 @@ def enlarge(data: Table, seed: int, interval: int, slots: int, /, *, span: Span)
             if "on" in happening
             else {**happening, "on": _moment(draw, machines, interval, slots, span)}
         )
+
+
+def make_trackers_lie(data: Table, seed: int, interval: int, slots: int, /, *, span: Span) -> None:
+    """Let trackers of one machine miss writes in silence for a while; nothing for most seeds.
+
+    Not where a hidden piece shares a block with one that is told: such a point is refused when it
+    is restored, which is all that can be done about it. Nor in the guest of an application, which
+    nobody can save from a tracker that lies.
+    """
+    draw = Stream(seed, "swarm/lies")
+    hosted = any("application" in machine for machine in data["machines"])
+    if not draw.chance(_LIARS) or hosted or data["protection"]["block"] != "4 KiB":
+        return
+    machines = [machine["name"] for machine in data["machines"]]
+    if draw.chance(700):
+        data["protection"]["sample_blocks"] = draw.between(1, 16)
+    lies = {"kind": "tracker-lies", "machine": machines[draw.below(len(machines))]}
+    shares = (draw.between(5, 400), 0)
+    for share in shares if draw.chance(700) else shares[:1]:
+        moment = _moment(draw, machines, interval, slots, span)
+        data["happenings"].append({**lies, "per_mille": share, "on": moment})
 
 
 def _moment(draw: Stream, machines: list[str], interval: int, slots: int, span: Span) -> Table:
