@@ -20,7 +20,7 @@ from reference_engine.upkeep.repair import Repair, Repaired
 from reference_engine.verification.check import Check
 from reference_engine.verification.findings import EVERYTHING, Problem
 from tests.strategies.encrypted_repositories import chance, created, features, opened
-from tests.strategies.repositories import DISK, no_progress, point_of, restored, write
+from tests.strategies.repositories import DISK, block, no_progress, point_of, restored, write
 
 NOW: Final = Instant(1)
 DOMAINS: Final = ("", "red", "blue")
@@ -30,6 +30,22 @@ def domains_of(repository: Repository) -> Domains:
     """Return the domains of a repository that is encrypted."""
     assert repository.domains is not None, "it is encrypted"
     return repository.domains
+
+
+def image(*fills: int) -> bytes:
+    """Return a disk of these blocks."""
+    return b"".join(block(fill) for fill in fills)
+
+
+def packs(store: MemoryStore, domain: str) -> list[str]:
+    """Return the packs of a domain, by its id."""
+    return [n for n in sorted(store.objects) if n.startswith("packs/") and domain_of(n) == domain]
+
+
+async def id_of(repository: Repository, name: str) -> str:
+    """Return the id of a domain."""
+    [found] = [each for each in await domains_of(repository).listed() if each.name == name]
+    return found.domain
 
 
 async def put(
