@@ -47,7 +47,8 @@ def _judge_lies(evidence: Evidence, finding: Finding) -> None:
                 for record in records:
                     if record.transfer.reason is TransferReason.TRACKER_LIED:
                         _judge_lie(evidence, finding, record.disk, listed, doubted)
-                listed[fact.point.id] = fact.point
+                if fact.point.id not in evidence.lost:
+                    listed[fact.point.id] = fact.point
             case _:
                 pass
 
