@@ -166,7 +166,7 @@ async def _protect_one(
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         if not census.there(plan.machine):
             _miss(ports, plan, first=slot, last=plan.count - 1, cause="the cluster has it no more")
-            return
+            break  # no run of it comes any more, but nodes and volumes may hold what its last left
         async with permits:
             made = (
                 await run_job(ports, policy, ledger, plan.machine, slot=slot, keeper=keeper)
