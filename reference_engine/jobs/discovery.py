@@ -1,6 +1,6 @@
 """Machines that appear while the engine runs: a rule says which of them are protected, and when."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import msgspec
@@ -10,6 +10,9 @@ from reference_engine.jobs.surroundings import Policy, Ports
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.identity import MachineId
 from reference_engine.model.units import Duration, Instant
+from reference_engine.repository.codec import Entry, RunOpenedEntry
+from reference_engine.repository.history import REPACK
+from reference_engine.repository.renewal_entries import LogRenewedEntry
 from reference_engine.trace.engine import MachineDiscovered
 
 
@@ -42,6 +45,10 @@ class Census:
         self._there = dict.fromkeys(machines)
         return new
 
+    def unnamed(self, machines: Iterable[MachineId], /) -> tuple[MachineId, ...]:
+        """Return those of `machines` that no list named and that were never seen."""
+        return tuple(machine for machine in machines if machine not in self._known)
+
 
 async def discover(
     ports: Ports,
@@ -51,19 +58,30 @@ async def discover(
     begin: Callable[[MachineId], None],
     /,
     *,
+    clear: Callable[[MachineId], None],
     within: Duration,
 ) -> None:
     """Look for machines until the rule ends; `begin` is called once for each that is new.
 
+    `clear` is called once for each that an earlier engine had found and that is there no more: of
+    what that one left, no list and no cluster knows any longer, and only the log does.
+
     An engine that is started when that is over by the next look tries for as long as `within` to
     look once: a machine that an earlier engine had found may hold what that one left.
     """
+    asked = False
 
     async def look() -> None:
+        nonlocal asked
         machines = await ports.cluster.machines()
         for machine in census.take(machines):
             ports.tracer(MachineDiscovered(at=ports.runtime.now(), machine=machine))
             begin(machine)
+        if not asked:
+            bygone = census.unnamed(_backed_up(await ports.repository.entries()))
+            asked = True
+            for machine in bygone:
+                clear(machine)
 
     if ports.runtime.now() + rule.poll >= rule.until:
         await insist(ports, policy, look, within=within)
@@ -73,3 +91,18 @@ async def discover(
         with suppress(TwinshotError):
             async with ports.runtime.deadline(policy.step_limit):
                 await look()
+
+
+def _backed_up(entries: Iterable[Entry], /) -> tuple[MachineId, ...]:
+    """Return every machine of which a run was ever opened, as far as the log remembers."""
+    machines: dict[MachineId, None] = {}
+    for entry in entries:
+        match entry:
+            case RunOpenedEntry(machine=machine):
+                machines[machine] = None
+            case LogRenewedEntry(epochs=epochs):
+                machines.update((taken.machine, None) for taken in epochs)
+            case _:
+                pass
+    machines.pop(REPACK, None)
+    return tuple(machines)

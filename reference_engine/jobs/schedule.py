@@ -75,9 +75,11 @@ async def protect(
 ) -> None:
     """Run every slot that is still to come, after clearing up behind an earlier incarnation.
 
-    With a `rule`, machines that appear meanwhile are protected as well; with `upkeep`, points that
-    no rule keeps are removed, and space is given back when the repository is full.
+    With a `rule`, machines that appear meanwhile are protected as well, and what an earlier engine
+    left of machines that the cluster has no more is cleared; with `upkeep`, points that no rule
+    keeps are removed, and space is given back when the repository is full.
     """
+    began = ports.runtime.now()
     ledger = VolumeLedger()
     permits = ports.runtime.semaphore(policy.runs_at_once)
     for volume in volumes:
@@ -106,6 +108,9 @@ async def protect(
                 rule,
                 census,
                 lambda new: begin(_from_now(ports, rule, new)),
+                clear=lambda gone: group.spawn(
+                    _clear_at_last(ports, policy, gone, asked=began), name=f"{gone}/bygone"
+                ),
                 within=_AT_LAST,
             )
             group.spawn(found, name="discovery")
@@ -181,13 +186,22 @@ async def _protect_one(
         slot = following
     if not made:
         asked = ports.runtime.now()
+    await _clear_at_last(ports, policy, plan.machine, asked=asked)
+
+
+async def _clear_at_last(
+    ports: Ports, policy: Policy, machine: MachineId, /, *, asked: Instant
+) -> None:
+    """Clear what runs left of a machine of which no run comes any more that would meet it.
+
+    `asked`: when the last of what may be done late was asked of a host.
+    """
     rest = asked + policy.step_limit - ports.runtime.now()
     if rest > 0:
         # What was asked of a host may be done after it was given up, or after whoever asked has
         # died: it would be nobody's.
         await ports.runtime.sleep(Duration(rest))
-    # No run comes after the last slot that would meet what it left.
-    await insist(ports, policy, lambda: clear_behind(ports, plan.machine), within=_AT_LAST)
+    await insist(ports, policy, lambda: clear_behind(ports, machine), within=_AT_LAST)
 
 
 def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) -> None:
