@@ -55,8 +55,11 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
         except (TransientError, ConsistencyLostError) as failure:
             silent = failure
     if left.saved_by is not None and left.saved_by.epoch <= upto:
-        found.append("saved machine")
-        await resume_wherever(ports, machine, left.saved_by)
+        try:
+            await resume_wherever(ports, machine, left.saved_by)
+            found.append("saved machine")
+        except TransientError as failure:
+            silent = silent or failure
     for node, disk, run in left.frozen_maps:
         if run.epoch <= upto:
             try:
