@@ -66,8 +66,8 @@ async def discover(
     `clear` is called once for each that an earlier engine had found and that is there no more: of
     what that one left, no list and no cluster knows any longer, and only the log does.
 
-    An engine that is started when that is over by the next look tries for as long as `within` to
-    look once: a machine that an earlier engine had found may hold what that one left.
+    The first look is at once: a machine that an earlier engine had found may stand still for it, or
+    hold what it left. Where no other look comes, that one is tried for as long as `within`.
     """
     asked = False
 
@@ -83,8 +83,8 @@ async def discover(
             for machine in bygone:
                 clear(machine)
 
-    if ports.runtime.now() + rule.poll >= rule.until:
-        await insist(ports, policy, look, within=within)
+    over = ports.runtime.now() + rule.poll >= rule.until
+    await insist(ports, policy, look, within=within if over else rule.poll)
     while ports.runtime.now() + rule.poll < rule.until:
         await ports.runtime.sleep(rule.poll)
         # Nobody is new, and nobody gone, on the word of a cluster that is silent.
