@@ -1,9 +1,10 @@
 """Clearing what runs left on hosts and guests: after a run, before one, and after a restart."""
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Final
 
+from reference_engine.jobs.discovery import DiscoveryRule
 from reference_engine.jobs.saving import resume_wherever
 from reference_engine.jobs.surroundings import ClusterPorts, Ports
 from reference_engine.model.errors import (
@@ -133,11 +134,17 @@ async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:
 
 
 async def let_all_go_on(
-    ports: ClusterPorts, machines: Iterable[MachineId], /, *, limit: Duration
+    ports: ClusterPorts,
+    listed: tuple[MachineId, ...],
+    rule: DiscoveryRule | None,
+    /,
+    *,
+    limit: Duration,
 ) -> None:
     """Have every machine that stands still for a run go on, as far as nodes answer within `limit`.
 
-    An engine does this at its start while its repository cannot be opened.
+    With a `rule`, those that only the cluster names as well. An engine does this at its start while
+    its repository cannot be opened.
     """
 
     async def one(machine: MachineId) -> None:
@@ -145,9 +152,19 @@ async def let_all_go_on(
             async with ports.runtime.deadline(limit):
                 await let_go_on(ports, machine)
 
+    async def others() -> None:
+        with suppress(TwinshotError):
+            async with ports.runtime.deadline(limit):
+                machines = await ports.cluster.machines()
+            for machine in machines:
+                if machine not in listed:
+                    group.spawn(one(machine), name=f"{machine}/let-go-on")
+
     async with ports.runtime.task_group() as group:
-        for machine in machines:
+        for machine in listed:
             group.spawn(one(machine), name=f"{machine}/let-go-on")
+        if rule is not None:
+            group.spawn(others(), name="others/let-go-on")
 
 
 def may_freeze_late(ports: Ports, latest: RecoveryPoint | None, /, *, interrupted: bool) -> bool:

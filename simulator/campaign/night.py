@@ -374,8 +374,8 @@ class Night:
                             ),
                         )
             except TransientError:
-                machines = [plan.machine for plan in self.slots()]
-                await let_all_go_on(ports, machines, limit=_START_LIMIT)
+                machines = tuple(plan.machine for plan in self.slots())
+                await let_all_go_on(ports, machines, self._rule(), limit=_START_LIMIT)
                 await ports.runtime.sleep(_START_DELAY)
 
     def slots(self) -> tuple[Slots, ...]:
