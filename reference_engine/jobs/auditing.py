@@ -84,22 +84,24 @@ async def resting_on(
 
     One that was copied in full or by comparison looked at everything, and is none of them; those
     before it are, for it took the tracker's misses over in silence. Where the tracker was found to
-    lie before, the points up to there were named then. Points that have expired or cannot be read
-    are not named.
+    lie before, the points up to there were named then. Whether one looked at everything that can
+    not be read any more, nobody knows: it is named.
     """
     doubted: list[RecoveryPointId] = []
     for entry in reversed(await ports.repository.commits()):
         if entry.machine != machine:
             continue
         try:
-            point = await ports.repository.point(entry.point)
-        except (PointUnknownError, ManifestDamagedError):
-            continue  # expired meanwhile, or not to be restored anyhow
-        record = point.disk(disk)
+            record = (await ports.repository.point(entry.point)).disk(disk)
+        except ManifestDamagedError:
+            doubted.append(entry.point)
+            continue
+        except PointUnknownError:
+            continue  # it has expired meanwhile
         if record is None:
             continue
         if record.transfer.reason is TransferReason.TRACKER_LIED:
             break
         if record.transfer.kind is TransferKind.INCREMENTAL:
-            doubted.append(point.id)
+            doubted.append(entry.point)
     return tuple(doubted)
