@@ -27,6 +27,7 @@ from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import Duration, Instant
 from reference_engine.ports.host import Leftovers
 from reference_engine.reconcile.freeze import DEFAULT_LIMITS
+from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.trace.engine import LeftoversCleared, RunsFenced
 
 _THAW_TRIES: Final = 4
@@ -67,13 +68,14 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
                 found.append(await settle_map(ports, node, disk, run=run))
             except TransientError as failure:
                 silent = silent or failure
-    latest = await ports.repository.latest(machine)
-    keep = None if latest is None else latest.tracker
+    latest, legible = await _newest(ports, machine)
     remains: list[str] = []
     snapshots = release_snapshots(ports, machine, left, upto=upto)
     await _as_far_as_it_goes(snapshots, found, remains)
-    points = drop_reference_points(ports, machine, left, keep=keep, upto=upto)
-    await _as_far_as_it_goes(points, found, remains)
+    if legible:
+        keep = None if latest is None else latest.tracker
+        points = drop_reference_points(ports, machine, left, keep=keep, upto=upto)
+        await _as_far_as_it_goes(points, found, remains)
     if found:
         ports.tracer(LeftoversCleared(at=ports.runtime.now(), machine=machine, found=tuple(found)))
     if silent is not None:
@@ -94,7 +96,7 @@ async def _as_far_as_it_goes(
 async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | None:
     """After a restart, clear up behind whoever ran before, having fenced him off.
 
-    Returns the machine's newest point, if it has one.
+    Returns the machine's newest point, if it has one that can be read.
 
     An engine that was believed dead may live on: only once the repository refuses its commit may
     what it made be taken away.
@@ -104,9 +106,9 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | N
             something was not heard; the rest is cleared, and the next run clears that.
     """
     left = await let_go_on(ports, machine)
-    latest = await ports.repository.latest(machine)
+    latest, legible = await _newest(ports, machine)
     needed = None if latest is None else latest.tracker
-    spare = [point for point, _ in left.reference_points if point != needed]
+    spare = [point for point, _ in left.reference_points if legible and point != needed]
     held = (left.frozen_guest, left.saved_by) != (None, None)
     if left.snapshots or left.guest_snapshots or left.frozen_maps or spare or held:
         token = ports.runtime.random(f"fence/{machine}").token()
@@ -116,6 +118,18 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | N
     if left.unheard:
         raise HostUnreachableError(left.unheard[0])
     return latest
+
+
+async def _newest(ports: Ports, machine: MachineId, /) -> tuple[RecoveryPoint | None, bool]:
+    """Return the machine's newest point, None where it has none, and whether that can be told.
+
+    Of a damaged one nobody knows which reference point it needs, if it is mended some day: none is
+    dropped until the next point, for which the run copies in full, names its own.
+    """
+    try:
+        return await ports.repository.latest(machine), True
+    except ManifestDamagedError:
+        return None, False
 
 
 async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:
@@ -194,7 +208,11 @@ async def outlast_late_freeze(ports: Ports, run: RunTag, /) -> None:
 
 async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:
     """Drop a frozen map if its run committed, or else merge it back; return what was done."""
-    if await ports.repository.committed(run) is not None:
+    try:
+        committed = await ports.repository.committed(run) is not None
+    except ManifestDamagedError:
+        committed = True  # by the log's word; what became of the point since changes nothing
+    if committed:
         await ports.tracking.drop(node, disk, run=run)
         return f"map of {disk} on {node} of committed run {run}"
     await ports.tracking.merge_back(node, disk, run=run)

@@ -72,8 +72,9 @@ class KeptStore(MemoryStore):
 
     def damage(self, objects: str, damage: str, /) -> bool:
         """Flip a byte of the newest object of a kind, or lose it; return whether there was one."""
-        names = [name for name in self.objects if name.startswith(f"{objects}/")][-1:]
-        copies = [f"copies/{name}" for name in names if objects == "maps"]
+        place = "points" if objects == "manifests" else objects
+        names = [name for name in self.objects if name.startswith(f"{place}/")][-1:]
+        copies = [f"copies/{name}" for name in names if objects in {"maps", "manifests"}]
         for name in names + copies:
             content = self.objects.pop(name)
             if damage == "flipped":

@@ -249,11 +249,12 @@ class CallDisturbed(Strict):
 class ObjectDamaged(Timed):
     """The repository's newest object of a kind rots: it is lost, or its bytes change.
 
-    Of `maps`, of which everything is stored twice, both copies do.
+    Of `maps` and `manifests`, of which everything is stored twice, both copies do; of `points`, a
+    manifest as well, only one.
     """
 
     kind: Literal["object-damaged"]
-    objects: Literal["packs", "points", "maps"]
+    objects: Literal["packs", "points", "maps", "manifests"]
     damage: Literal["lost", "flipped"] = "lost"
 
 
