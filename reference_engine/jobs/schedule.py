@@ -170,16 +170,18 @@ async def _protect_one(
     while slot < plan.count:
         await ports.runtime.sleep(Duration(max(0, plan.instant(slot) - ports.runtime.now())))
         if not census.there(plan.machine):
-            _miss(ports, plan, first=slot, last=plan.count - 1, cause="the cluster has it no more")
-            break  # no run of it comes any more, but nodes and volumes may hold what its last left
-        async with permits:
-            made = (
-                await run_job(ports, policy, ledger, plan.machine, slot=slot, keeper=keeper)
-                is not None
-            )
-            if not made:
-                # Between attempts a volume stays where it was moved to, then it goes home.
-                await _bounded(ports, policy, give_back(ports, policy, ledger))
+            _miss(ports, plan, first=slot, last=slot, cause="the cluster has it no more")
+            # It may be restored in its place. Until then no run meets what its last one left.
+            await _bounded(ports, policy, clear_behind(ports, plan.machine))
+        else:
+            async with permits:
+                made = (
+                    await run_job(ports, policy, ledger, plan.machine, slot=slot, keeper=keeper)
+                    is not None
+                )
+                if not made:
+                    # Between attempts a volume stays where it was moved to, then it goes home.
+                    await _bounded(ports, policy, give_back(ports, policy, ledger))
         following = max(slot + 1, plan.due(ports.runtime.now()))
         if following > slot + 1:
             _miss(ports, plan, first=slot + 1, last=following - 1, cause="a run took too long")
