@@ -82,8 +82,7 @@ async def protect(
     began = ports.runtime.now()
     ledger = VolumeLedger()
     permits = ports.runtime.semaphore(policy.runs_at_once)
-    for volume in volumes:
-        await _bounded(ports, policy, ports.cluster.leave_redirected(volume))
+    silent = await _end_redirections(ports, policy, volumes)
     keeper = None
     if upkeep is not None:
         keeper = Upkeep(ports, policy, upkeep.retention, BelievedClock(ports))
@@ -98,6 +97,9 @@ async def protect(
     async with ports.runtime.task_group() as group:
         for plan in slots:
             begin(plan)
+        for volume in silent:
+            work = _insist_on_direct(ports, policy, ledger, volume)
+            group.spawn(work, name=f"{volume}/direct")
         if keeper is not None and upkeep is not None:
             work = keeper.keep_up(every=upkeep.every, until=upkeep.until)
             group.spawn(work, name="upkeep")
@@ -126,6 +128,34 @@ async def protect(
             lambda volume=volume: restore_preference(ports, policy, ledger, volume),  # type: ignore[misc]
             within=_AT_LAST,
         )
+
+
+async def _end_redirections(
+    ports: Ports, policy: Policy, volumes: tuple[VolumeName, ...]
+) -> tuple[VolumeName, ...]:
+    """End what an engine that died had redirected; return the volumes that got no answer soon.
+
+    Guests that stand still wait behind this: at the first silence it is left to whoever insists.
+    """
+    for number, volume in enumerate(volumes):
+        try:
+            async with ports.runtime.deadline(policy.freeze.thaw):
+                await ports.cluster.leave_redirected(volume)
+        except TwinshotError:
+            return volumes[number:]
+    return ()
+
+
+async def _insist_on_direct(
+    ports: Ports, policy: Policy, ledger: VolumeLedger, volume: VolumeName
+) -> None:
+    """Have a volume written directly, unless a run of this engine's needs it otherwise by now."""
+
+    async def end() -> None:
+        if not ledger.redirected(volume):
+            await ports.cluster.leave_redirected(volume)
+
+    await insist(ports, policy, end, within=_AT_LAST)
 
 
 def _from_now(ports: Ports, rule: DiscoveryRule, machine: MachineId) -> Slots:
