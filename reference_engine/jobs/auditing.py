@@ -11,7 +11,11 @@ from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, 
 from reference_engine.model.recovery_point import RecoveryPoint, TransferKind, TransferReason
 from reference_engine.model.units import ByteCount
 from reference_engine.reconcile.overlay import Overlay
-from reference_engine.repository.errors import ManifestDamagedError, PointUnknownError
+from reference_engine.repository.errors import (
+    ManifestDamagedError,
+    PointRemovedError,
+    PointUnknownError,
+)
 from reference_engine.repository.ordered import without
 from reference_engine.trace.engine import BlocksSampled
 from reference_engine.tracking.sampling import draw, miss_rate_bound
@@ -96,7 +100,7 @@ async def resting_on(
         except ManifestDamagedError:
             doubted.append(entry.point)
             continue
-        except PointUnknownError:
+        except (PointUnknownError, PointRemovedError):
             continue  # it has expired meanwhile
         if record is None:
             continue

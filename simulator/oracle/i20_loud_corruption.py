@@ -33,7 +33,10 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
 
 
 def _judge_lies(evidence: Evidence, finding: Finding) -> None:
-    """Once a tracker was found to lie, every wrong point that rests on its word is named."""
+    """Once a tracker was found to lie, every wrong point that rests on its word is named.
+
+    A lie may leave a point unreadable; but so may an object that rotted, which is no tracker's word.
+    """
     listed: dict[RecoveryPointId, RecoveryPoint] = {}
     doubted: set[tuple[RecoveryPointId, DiskId]] = set()
     for fact in evidence.facts:
@@ -64,7 +67,8 @@ def _judge_lie(
         proof = evidence.proofs.get(point.id)
         if proof is None or point.disk(disk) is None:
             continue
-        if proof.unreadable or any(each.wrong for each in proof.disks if each.disk == disk):
+        unreadable = bool(proof.unreadable) and not evidence.damaged
+        if unreadable or any(each.wrong for each in proof.disks if each.disk == disk):
             finding.check(
                 point.id,
                 f"{disk} is wrong, and nobody doubts it",
