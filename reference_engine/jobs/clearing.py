@@ -68,14 +68,12 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
                 found.append(await settle_map(ports, node, disk, run=run))
             except TransientError as failure:
                 silent = silent or failure
-    latest, legible = await _newest(ports, machine)
+    _, keep = await _needed(ports, machine, left)
     remains: list[str] = []
     snapshots = release_snapshots(ports, machine, left, upto=upto)
     await _as_far_as_it_goes(snapshots, found, remains)
-    if legible:
-        keep = None if latest is None else latest.tracker
-        points = drop_reference_points(ports, machine, left, keep=keep, upto=upto)
-        await _as_far_as_it_goes(points, found, remains)
+    points = drop_reference_points(ports, machine, left, keep=keep, upto=upto)
+    await _as_far_as_it_goes(points, found, remains)
     if found:
         ports.tracer(LeftoversCleared(at=ports.runtime.now(), machine=machine, found=tuple(found)))
     if silent is not None:
@@ -106,9 +104,8 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | N
             something was not heard; the rest is cleared, and the next run clears that.
     """
     left = await let_go_on(ports, machine)
-    latest, legible = await _newest(ports, machine)
-    needed = None if latest is None else latest.tracker
-    spare = [point for point, _ in left.reference_points if legible and point != needed]
+    latest, needed = await _needed(ports, machine, left)
+    spare = [point for point, _ in left.reference_points if point != needed]
     held = (left.frozen_guest, left.saved_by) != (None, None)
     if left.snapshots or left.guest_snapshots or left.frozen_maps or spare or held:
         token = ports.runtime.random(f"fence/{machine}").token()
@@ -120,16 +117,18 @@ async def clear_behind(ports: Ports, machine: MachineId, /) -> RecoveryPoint | N
     return latest
 
 
-async def _newest(ports: Ports, machine: MachineId, /) -> tuple[RecoveryPoint | None, bool]:
-    """Return the machine's newest point, None where it has none, and whether that can be told.
-
-    Of a damaged one nobody knows which reference point it needs, if it is mended some day: none is
-    dropped until the next point, for which the run copies in full, names its own.
-    """
+async def _needed(
+    ports: Ports, machine: MachineId, left: Leftovers, /
+) -> tuple[RecoveryPoint | None, ReferencePointId | None]:
+    """Return the machine's newest point, if it can be read, and the reference point it needs."""
     try:
-        return await ports.repository.latest(machine), True
+        latest = await ports.repository.latest(machine)
     except ManifestDamagedError:
-        return None, False
+        # Its own run made what it needs, and which run that was is in the log.
+        entries = [entry for entry in await ports.repository.commits() if entry.machine == machine]
+        made = [point for point, run in left.reference_points if run.epoch == entries[-1].epoch]
+        return None, made[0] if made else None
+    return latest, None if latest is None else latest.tracker
 
 
 async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:

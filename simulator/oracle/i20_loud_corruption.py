@@ -35,7 +35,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
 def _judge_lies(evidence: Evidence, finding: Finding) -> None:
     """Once a tracker was found to lie, every wrong point that rests on its word is named.
 
-    A lie may leave a point unreadable; but so may an object that rotted, which is no tracker's word.
+    A lie may leave a point unreadable. So may an object that rotted, which is no tracker's word.
     """
     listed: dict[RecoveryPointId, RecoveryPoint] = {}
     doubted: set[tuple[RecoveryPointId, DiskId]] = set()
