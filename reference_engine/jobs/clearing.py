@@ -60,7 +60,7 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
         try:
             await resume_wherever(ports, machine, left.saved_by)
             found.append("saved machine")
-        except TransientError as failure:
+        except (TransientError, ConsistencyLostError) as failure:
             silent = silent or failure
     for node, disk, run in left.frozen_maps:
         if run.epoch <= upto:

@@ -35,37 +35,41 @@ class Saving:
         if self._asked is None or self.downtime is not None:
             return ""
         failure = await resume_somewhere(self._ports, self._node, run=self._run)
-        if failure:
-            return failure
+        if failure is not None:
+            return str(failure)
         self.downtime = Duration(self._ports.runtime.now() - self._asked)
         return ""
 
 
-async def resume_somewhere(ports: ClusterPorts, first: NodeName, /, *, run: RunTag) -> str:
+async def resume_somewhere(
+    ports: ClusterPorts, first: NodeName, /, *, run: RunTag
+) -> TransientError | ConsistencyLostError | None:
     """Have a saved machine go on, on `first` or on another node; return why it does not."""
     failure = await _resume_on(ports, (first,), run=run)
-    if not failure:
-        return ""
+    if failure is None:
+        return None
     try:
         others = [node for node in await ports.cluster.nodes() if node != first]
     except TransientError as silence:
-        return str(silence)
+        return silence
     if others:
         failure = await _resume_on(ports, others, run=run)
-    if failure:
-        ports.tracer(MachineStaysSaved(at=ports.runtime.now(), run=run, cause=failure))
+    if failure is not None:
+        ports.tracer(MachineStaysSaved(at=ports.runtime.now(), run=run, cause=str(failure)))
     return failure
 
 
-async def _resume_on(ports: ClusterPorts, nodes: Sequence[NodeName], *, run: RunTag) -> str:
-    failure = ""
+async def _resume_on(
+    ports: ClusterPorts, nodes: Sequence[NodeName], *, run: RunTag
+) -> TransientError | ConsistencyLostError | None:
+    failure: TransientError | ConsistencyLostError | None = None
     for node in nodes:
         try:
             await ports.host.resume(node, run=run)
         except (TransientError, ConsistencyLostError) as refusal:
-            failure = str(refusal)
+            failure = refusal
         else:
-            return ""
+            return None
     return failure
 
 
@@ -73,7 +77,8 @@ async def resume_wherever(ports: ClusterPorts, machine: MachineId, run: RunTag, 
     """Have a machine that a dead run saved go on, wherever there is room for it.
 
     Raises:
-        TransientError: nobody says where it is; the next look may find it.
+        TransientError, ConsistencyLostError: nobody says where it is, or no node takes it; it
+            stands still yet, and another attempt may find room.
     """
     try:
         placement = await ports.cluster.locate(machine)
@@ -82,4 +87,7 @@ async def resume_wherever(ports: ClusterPorts, machine: MachineId, run: RunTag, 
     except TwinshotError:
         return  # the machine is gone: nothing waits to go on
     # Where a copy claims its identity, any of the nodes may hold the one that was saved.
-    await resume_somewhere(ports, (placement.others or (placement.owner,))[0], run=run)
+    first = (placement.others or (placement.owner,))[0]
+    failure = await resume_somewhere(ports, first, run=run)
+    if failure is not None:
+        raise failure

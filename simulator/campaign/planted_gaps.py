@@ -44,7 +44,7 @@ def saved_machine_forgotten() -> list[Patch]:
 def only_first_node_resumes() -> list[Patch]:
     """A saved machine is resumed on its own node or not at all."""
 
-    async def first(ports: Any, node: Any, /, *, run: Any) -> str:
+    async def first(ports: Any, node: Any, /, *, run: Any) -> Exception | None:
         return await saving._resume_on(ports, (node,), run=run)  # noqa: SLF001 - a planted bug
 
     return [(saving, "resume_somewhere", first)]
