@@ -70,13 +70,18 @@ class KeptStore(MemoryStore):
         """Return the names that start with `prefix`, ascending."""
         return self._sorted.named(prefix)
 
-    def damage(self, objects: str, damage: str, /) -> bool:
-        """Flip a byte of the newest object of a kind, or lose it; return whether there was one."""
-        place = "points" if objects == "manifests" else objects
-        names = [name for name in self.objects if name.startswith(f"{place}/")][-1:]
+    def damage(self, objects: str, damage: str, /, *, listed: tuple[str, ...]) -> bool:
+        """Flip a byte of the newest object of a kind, or lose it; return whether there was one.
+
+        `listed`: the manifests of points that there are. One that nobody lists yet is no point's.
+        """
+        names = [name for name in self.objects if name.startswith(f"{objects}/")]
+        names = [*(listed if objects == "manifests" else names)][-1:]
         copies = [f"copies/{name}" for name in names if objects in {"maps", "manifests"}]
         for name in names + copies:
-            content = self.objects.pop(name)
+            content = self.objects.pop(name, None)
+            if content is None:
+                continue  # a power cut has taken it before
             if damage == "flipped":
                 middle = len(content) // 2
                 flipped = bytes([content[middle] ^ 1])

@@ -269,7 +269,8 @@ class Night:
 
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the newest object of a kind, on the repository's own disks."""
-        self.damaged = self.kept.damage(objects, damage) or self.damaged
+        listed = self.restorer.manifests()
+        self.damaged = self.kept.damage(objects, damage, listed=listed) or self.damaged
 
     def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
         """Have the engine do what an administrator orders."""

@@ -81,6 +81,10 @@ class Restorer:
         """Return the points that the repository lists, in commit order."""
         return tuple(entry.point for entry in settled(self.repository().commits()))
 
+    def manifests(self) -> tuple[str, ...]:
+        """Return the name of each visible point's manifest, in commit order."""
+        return tuple(entry.manifest for entry in settled(self.repository().commits()))
+
     def opened(self) -> dict[MachineId, Epoch]:
         """Return the newest run of each machine that the repository knows of."""
         found: dict[MachineId, Epoch] = {}

@@ -249,8 +249,8 @@ class CallDisturbed(Strict):
 class ObjectDamaged(Timed):
     """The repository's newest object of a kind rots: it is lost, or its bytes change.
 
-    Of `maps` and `manifests`, of which everything is stored twice, both copies do; of `points`, a
-    manifest as well, only one.
+    Of `maps` and `manifests`, of which everything is stored twice, both copies do: those of the
+    newest point's manifest. Of `points`, the newest manifest as well, only one does.
     """
 
     kind: Literal["object-damaged"]
