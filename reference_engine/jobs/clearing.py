@@ -180,18 +180,18 @@ async def let_all_go_on(
             group.spawn(others(), name="others/let-go-on")
 
 
-def may_freeze_late(ports: Ports, latest: RecoveryPoint | None, /, *, interrupted: bool) -> bool:
+def may_freeze_late(latest: RecoveryPoint | None, /, *, interrupted: bool) -> bool:
     """Return whether the guest may yet come to rest, and stay so, for a run of a lost engine.
 
     Whether that run was `interrupted` or `latest` came of it without the guest's answer: for a
-    while its engine would have gone on telling the guest to thaw.
+    while its engine would have gone on telling the guest to thaw. How long ago that was is not
+    asked: only wall clocks know, and that of another engine's machine may be wrong.
     """
     if latest is None:
         return True  # nobody knows what kind of guest it is
     if latest.machine.guest is not GuestKind.FSFREEZE:
         return False
-    ago = ports.wall_clock() - latest.made
-    return interrupted or (latest.guest_snapshot is None and ago < DEFAULT_LIMITS.late_answer)
+    return interrupted or latest.guest_snapshot is None
 
 
 async def outlast_late_freeze(ports: Ports, run: RunTag, /) -> None:

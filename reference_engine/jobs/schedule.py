@@ -188,7 +188,7 @@ async def _protect_one(
     asked = ports.runtime.now()  # of a host, at the latest, by an engine that has died since
     last, interrupted = await _last_run(ports, policy, plan.machine)
     latest = await _bounded(ports, policy, clear_behind(ports, plan.machine))
-    if last > 0 and may_freeze_late(ports, latest, interrupted=interrupted):
+    if last > 0 and may_freeze_late(latest, interrupted=interrupted):
         run = RunTag(machine=plan.machine, epoch=last)
         beside.spawn(outlast_late_freeze(ports, run), name=f"{plan.machine}/late-freeze")
     slot = plan.due(ports.runtime.now())
@@ -228,12 +228,19 @@ async def _clear_at_last(
 
     `asked`: when the last of what may be done late was asked of a host.
     """
-    rest = asked + policy.step_limit - ports.runtime.now()
-    if rest > 0:
-        # What was asked of a host may be done after it was given up, or after whoever asked has
-        # died: it would be nobody's.
-        await ports.runtime.sleep(Duration(rest))
+    await _outlast_late_orders(ports, policy, since=asked)
     await insist(ports, policy, lambda: clear_behind(ports, machine), within=_AT_LAST)
+
+
+async def _outlast_late_orders(ports: Ports, policy: Policy, /, *, since: Instant) -> None:
+    """Return once a host does nothing more that was asked of it until `since`.
+
+    What was asked may be done after it was given up, or after whoever asked has died: it would be
+    nobody's.
+    """
+    rest = since + policy.step_limit - ports.runtime.now()
+    if rest > 0:
+        await ports.runtime.sleep(Duration(rest))
 
 
 def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) -> None:
