@@ -1,6 +1,6 @@
 """Clearing what runs left on hosts and guests: after a run, before one, and after a restart."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -222,32 +222,40 @@ async def thaw_wherever(ports: ClusterPorts, run: RunTag, /) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now.
 
     Raises:
-        TransientError, ConsistencyLostError: no node did, or says that it did; look again.
+        TransientError, ConsistencyLostError: no node did, and one may have it that did not answer,
+            or none has it; look again.
     """
     placement = await ports.cluster.locate(run.machine)
     named = (placement.owner, *placement.others)
-    failure = await _thaw_on(ports, named, run=run)
-    if failure is None:
+    failures: list[TransientError | ConsistencyLostError] = []
+    if await _thaw_on(ports, named, failures, run=run):
         return
-    # It moved in between, or the cluster names the wrong node: the right one may be any other.
-    for node in await ports.cluster.nodes():
-        if node not in named and await _thaw_on(ports, (node,), run=run) is None:
-            return
-    raise failure
+    # It moved in between, or the cluster names the wrong node, where a copy of it may answer that
+    # it does not stand still: the right one may be any other.
+    rest = [node for node in await ports.cluster.nodes() if node not in named]
+    if await _thaw_on(ports, rest, failures, run=run):
+        return
+    silent = [failure for failure in failures if isinstance(failure, TransientError)]
+    if silent or len(failures) == len(named) + len(rest):
+        raise (silent or failures)[0]
 
 
 async def _thaw_on(
-    ports: ClusterPorts, nodes: tuple[NodeName, ...], /, *, run: RunTag
-) -> TransientError | ConsistencyLostError | None:
-    """Thaw the guest on whichever of `nodes` has it; return why it may stand still yet."""
-    failure: TransientError | ConsistencyLostError | None = None
+    ports: ClusterPorts,
+    nodes: Sequence[NodeName],
+    failures: list[TransientError | ConsistencyLostError],
+    /,
+    *,
+    run: RunTag,
+) -> bool:
+    """Thaw the guest on whichever of `nodes` it stood still; note why others did not answer."""
     for node in nodes:
         try:
             if await _thaw_soon(ports, node, run=run):
-                return None
-        except (TransientError, ConsistencyLostError) as refusal:
-            failure = failure or refusal
-    return failure
+                return True
+        except (TransientError, ConsistencyLostError) as failure:
+            failures.append(failure)
+    return False
 
 
 async def _thaw_soon(ports: ClusterPorts, node: NodeName, /, *, run: RunTag) -> bool:
