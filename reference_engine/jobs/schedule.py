@@ -1,7 +1,7 @@
 """Slots of a schedule, attempts within a slot, and what comes first after a restart."""
 
 from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, TypeVar
 
 import msgspec
@@ -34,13 +34,16 @@ from reference_engine.model.errors import (
 from reference_engine.model.identity import Epoch, MachineId, RunTag, VolumeName
 from reference_engine.model.outcome import Outcome
 from reference_engine.model.recovery_point import RecoveryPoint
-from reference_engine.model.units import HOUR, Duration, Instant
+from reference_engine.model.units import HOUR, SECOND, Duration, Instant
 from reference_engine.ports.runtime import TaskGroup
 from reference_engine.trace.engine import JobEnded, SlotsMissed
 
 _AT_LAST: Final = Duration(HOUR)
 """How long it is tried to leave nothing behind: a diff area and a frozen map go on growing, and a
 volume stays slow, until somebody ends that."""
+
+_UNSEEN_AT_MOST: Final = Duration(30 * SECOND)
+"""How long nobody looks at a guest while an engine that starts waits for its repository."""
 
 Permits = AbstractAsyncContextManager[None]
 _Answer = TypeVar("_Answer")
@@ -255,14 +258,24 @@ def _miss(ports: Ports, plan: Slots, /, *, first: int, last: int, cause: str) ->
 
 
 async def _last_run(ports: Ports, policy: Policy, machine: MachineId) -> tuple[Epoch, bool]:
-    """Return the machine's newest epoch, 0 with none, and whether its run came to no point."""
-    for limit in (policy.freeze.thaw, policy.step_limit):
-        try:
+    """Return the machine's newest epoch, 0 with none, and whether its run came to no point.
+
+    For as long as a guest may freeze late for that run, it is looked at between two questions: a
+    guest that stands still must not wait until the repository answers.
+    """
+    until, limit = ports.runtime.now() + policy.freeze.late_answer, policy.freeze.thaw
+    while ports.runtime.now() < until:
+        asked = ports.runtime.now()
+        with suppress(TwinshotError):
             async with ports.runtime.deadline(limit):
                 return await ports.repository.last_run(machine)
-        except TwinshotError:
-            # A guest that stands still must not wait until the repository answers.
-            await _bounded(ports, policy, let_go_on(ports, machine))
+        await _bounded(ports, policy, let_go_on(ports, machine))
+        rest = asked + limit - ports.runtime.now()
+        await ports.runtime.sleep(Duration(max(0, rest)))
+        limit = min(Duration(2 * limit), _UNSEEN_AT_MOST)
+    with suppress(TwinshotError):
+        async with ports.runtime.deadline(policy.step_limit):
+            return await ports.repository.last_run(machine)
     return Epoch(0), False
 
 
