@@ -27,7 +27,7 @@ from reference_engine.trace.cluster import (
     PointsBecameInvisible,
     ReferencePointDropped,
 )
-from reference_engine.trace.engine import JobEnded, RunEnded, RunsFenced
+from reference_engine.trace.engine import JobEnded, RunEnded, RunsFenced, SlotsMissed
 from simulator.oracle.evidence import Evidence, Limits
 from tests.strategies.altered_evidence import (
     difference,
@@ -338,6 +338,13 @@ def skip_slot(evidence: Evidence) -> Evidence:
     return replace(evidence, slots={**evidence.slots, MachineId("z"): (Instant(0),)})
 
 
+def give_up_slot(evidence: Evidence) -> Evidence:
+    """A slot is given up before its time, for a machine that was there all along."""
+    last = len(evidence.slots[X]) - 1
+    missed = SlotsMissed(at=Instant(0), machine=X, first=last, last=last, cause="it is gone")
+    return replace(evidence, facts=(missed, *evidence.facts))
+
+
 def infect(evidence: Evidence) -> Evidence:
     """A machine fails although something happened to another one only."""
     ended = next(f for f in evidence.facts if isinstance(f, JobEnded) and f.machine == X)
@@ -411,6 +418,7 @@ DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
     ("E3", pile_up, frozenset({"I17"})),
     ("E1", restore_damage, frozenset({"I1", "I13", "I20"})),
     ("E1", skip_slot, frozenset({"I21"})),
+    ("E1", give_up_slot, frozenset({"I21"})),
     ("E1", infect, frozenset({"I22"})),
     ("E1", damage_ledger, frozenset({"I23"})),
     ("E1", lose_transaction, frozenset({"I23"})),
