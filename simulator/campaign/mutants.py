@@ -15,6 +15,7 @@ from simulator.campaign import planted_bugs as bugs
 from simulator.campaign import planted_faults as faults
 from simulator.campaign import planted_gaps as gaps
 from simulator.campaign import planted_restores as restores
+from simulator.campaign import planted_takeovers as takeovers
 from simulator.campaign.naming import named
 from simulator.campaign.planted_bugs import Patch
 
@@ -41,6 +42,12 @@ def planted(mutant: Mutant, /) -> Iterator[None]:
     finally:
         for owner, name, original in kept:
             setattr(owner, name, original)
+
+
+def _sentence(patches: Callable[[], list[Patch]], /) -> str:
+    """Return what a bug's own words say of it, as the other bugs are told of."""
+    said = (patches.__doc__ or "").rstrip(".")
+    return said[:1].lower() + said[1:]
 
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
@@ -355,6 +362,10 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=gaps.full_repository_given_up,
     ),
     *(Mutant(name=name, what=what, patches=patches) for name, what, patches in restores.PLANTED),
+    *(
+        Mutant(name=name, what=_sentence(patches), patches=patches)
+        for name, patches in takeovers.PLANTED
+    ),
 )
 
 
