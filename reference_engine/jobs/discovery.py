@@ -67,30 +67,33 @@ async def discover(
     what that one left, no list and no cluster knows any longer, and only the log does.
 
     The first look is at once: a machine that an earlier engine had found may stand still for it, or
-    hold what it left. Where no other look comes, that one is tried for as long as `within`.
+    hold what it left. Where none was answered until the rule ends, it is tried for as long as
+    `within`.
     """
-    asked = False
+    answered = False
 
     async def look() -> None:
-        nonlocal asked
+        nonlocal answered
         machines = await ports.cluster.machines()
         for machine in census.take(machines):
             ports.tracer(MachineDiscovered(at=ports.runtime.now(), machine=machine))
             begin(machine)
-        if not asked:
+        if not answered:
             bygone = census.unnamed(_backed_up(await ports.repository.entries()))
-            asked = True
+            answered = True
             for machine in bygone:
                 clear(machine)
 
-    over = ports.runtime.now() + rule.poll >= rule.until
-    await insist(ports, policy, look, within=within if over else rule.poll)
+    if ports.runtime.now() + rule.poll < rule.until:
+        await insist(ports, policy, look, within=rule.poll)
     while ports.runtime.now() + rule.poll < rule.until:
         await ports.runtime.sleep(rule.poll)
         # Nobody is new, and nobody gone, on the word of a cluster that is silent.
         with suppress(TwinshotError):
             async with ports.runtime.deadline(policy.step_limit):
                 await look()
+    if not answered:
+        await insist(ports, policy, look, within=within)
 
 
 def _backed_up(entries: Iterable[Entry], /) -> tuple[MachineId, ...]:
