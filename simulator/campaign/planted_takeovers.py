@@ -29,6 +29,28 @@ class _Cluster:
         return getattr(self._cluster, name)
 
 
+def first_look_put_off() -> list[Patch]:
+    """An engine that starts looks for machines when it would look again, not at once."""
+    original = discovery.discover
+
+    async def late(ports: Any, policy: Any, rule: Any, *args: Any, **kwargs: Any) -> None:
+        if ports.runtime.now() + rule.poll < rule.until:
+            await ports.runtime.sleep(rule.poll)
+        await original(ports, policy, rule, *args, **kwargs)
+
+    return [(schedule, "discover", late)]
+
+
+def found_machines_stay_frozen() -> list[Patch]:
+    """Without its repository an engine has only those machines go on that it has a list of."""
+
+    async def listed(ports: Any, known: Any, /, **_: object) -> Any:
+        del ports
+        return known
+
+    return [(night, "with_discovered", listed)]
+
+
 def last_look_left_out() -> list[Patch]:
     """An engine that starts behind the rule's end looks for no machines."""
     return [(discovery, "insist", _nothing)]
@@ -278,6 +300,8 @@ def last_look_too_early() -> list[Patch]:
 
 
 PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
+    ("first-look-put-off", first_look_put_off),
+    ("found-machines-stay-frozen", found_machines_stay_frozen),
     ("last-look-left-out", last_look_left_out),
     ("last-look-not-repeated", last_look_not_repeated),
     ("found-machines-left-alone", found_machines_left_alone),

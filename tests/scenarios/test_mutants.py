@@ -83,6 +83,8 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "overlay-filled-over": ("d81_instant_recovery[undisturbed]", "I13"),
     "any-owners-accepted": ("d45_shared_disks[two]", "expect:set slot 2"),
     "order-files-left": ("d78_restore_dies_midway[host-stays-dead]", "I11"),
+    "first-look-put-off": ("discovered_and_frozen_for_a_lost_engine", "I18"),
+    "found-machines-stay-frozen": ("discovered_and_frozen_without_a_repository", "I18"),
     "last-look-left-out": ("left_on_a_machine_found_behind_the_end", "I11"),
     "last-look-not-repeated": ("cluster_silent_behind_the_end", "I11"),
     "found-machines-left-alone": ("found_before_the_engine_died", "I11"),
