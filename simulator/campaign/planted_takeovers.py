@@ -7,6 +7,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from reference_engine.jobs import backup, clearing, discovery, owner, schedule
+from reference_engine.jobs.insisting import insist
 from reference_engine.model.errors import ConsistencyLostError, TransientError, TwinshotError
 from reference_engine.model.identity import Epoch
 from reference_engine.model.units import HOUR, Duration, Instant
@@ -54,6 +55,22 @@ def found_machines_stay_frozen() -> list[Patch]:
 def last_look_left_out() -> list[Patch]:
     """An engine that starts behind the rule's end looks for no machines."""
     return [(discovery, "insist", _nothing)]
+
+
+def silence_until_the_end() -> list[Patch]:
+    """An engine that looked for machines in vain until the rule ended looks no more."""
+    original = discovery.discover
+
+    async def looked(ports: Any, policy: Any, rule: Any, *args: Any, within: Any) -> None:
+        if ports.runtime.now() + rule.poll < rule.until:
+            within = Duration(0)
+        await original(ports, policy, rule, *args, within=within)
+
+    async def while_there_is_time(*args: Any, within: Any) -> None:
+        if within:
+            await insist(*args, within=within)
+
+    return [(schedule, "discover", looked), (discovery, "insist", while_there_is_time)]
 
 
 def last_look_not_repeated() -> list[Patch]:
@@ -303,6 +320,7 @@ PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
     ("first-look-put-off", first_look_put_off),
     ("found-machines-stay-frozen", found_machines_stay_frozen),
     ("last-look-left-out", last_look_left_out),
+    ("silence-until-the-end", silence_until_the_end),
     ("last-look-not-repeated", last_look_not_repeated),
     ("found-machines-left-alone", found_machines_left_alone),
     ("silence-empties-the-census", silence_empties_the_census),

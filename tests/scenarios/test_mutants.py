@@ -86,6 +86,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "first-look-put-off": ("discovered_and_frozen_for_a_lost_engine", "I18"),
     "found-machines-stay-frozen": ("discovered_and_frozen_without_a_repository", "I18"),
     "last-look-left-out": ("left_on_a_machine_found_behind_the_end", "I11"),
+    "silence-until-the-end": ("cluster_silent_until_the_end", "I11"),
     "last-look-not-repeated": ("cluster_silent_behind_the_end", "I11"),
     "found-machines-left-alone": ("found_before_the_engine_died", "I11"),
     "silence-empties-the-census": ("cluster_silent_while_machines_are_looked_for", "I21"),
