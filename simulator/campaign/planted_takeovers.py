@@ -44,12 +44,13 @@ def first_look_put_off() -> list[Patch]:
 
 def found_machines_stay_frozen() -> list[Patch]:
     """Without its repository an engine has only those machines go on that it has a list of."""
+    original = clearing.let_all_go_on
 
-    async def listed(ports: Any, known: Any, /, **_: object) -> Any:
-        del ports
-        return known
+    async def listed(ports: Any, known: Any, rule: Any, /, *, limit: Any) -> None:
+        del rule
+        await original(ports, known, None, limit=limit)
 
-    return [(night, "with_discovered", listed)]
+    return [(night, "let_all_go_on", listed)]
 
 
 def last_look_left_out() -> list[Patch]:
@@ -61,10 +62,12 @@ def silence_until_the_end() -> list[Patch]:
     """An engine that looked for machines in vain until the rule ended looks no more."""
     original = discovery.discover
 
-    async def looked(ports: Any, policy: Any, rule: Any, *args: Any, within: Any) -> None:
+    async def looked(
+        ports: Any, policy: Any, rule: Any, *args: Any, clear: Any, within: Any
+    ) -> None:
         if ports.runtime.now() + rule.poll < rule.until:
             within = Duration(0)
-        await original(ports, policy, rule, *args, within=within)
+        await original(ports, policy, rule, *args, clear=clear, within=within)
 
     async def while_there_is_time(*args: Any, within: Any) -> None:
         if within:

@@ -89,7 +89,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "silence-until-the-end": ("cluster_silent_until_the_end", "I11"),
     "last-look-not-repeated": ("cluster_silent_behind_the_end", "I11"),
     "found-machines-left-alone": ("found_before_the_engine_died", "I11"),
-    "silence-empties-the-census": ("cluster_silent_while_machines_are_looked_for", "I21"),
+    "silence-empties-the-census": ("cluster_silent_while_machines_are_looked_for", "expect:vm1"),
     "copy-taken-unasked": ("imported_where_the_stale_view_points", "I2"),
     "identity-by-disk-names": ("imported_where_the_stale_view_points", "I2"),
     "one-node-asked-for-identity": ("imported_beside_a_third_node", "I2"),
