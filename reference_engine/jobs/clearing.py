@@ -125,8 +125,9 @@ async def _needed(
         latest = await ports.repository.latest(machine)
     except ManifestDamagedError:
         # Its own run made what it needs, and which run that was is in the log.
-        entries = [entry for entry in await ports.repository.commits() if entry.machine == machine]
-        made = [point for point, run in left.reference_points if run.epoch == entries[-1].epoch]
+        commits = await ports.repository.commits()
+        newest = [entry.epoch for entry in commits if entry.machine == machine][-1:]
+        made = [point for point, run in left.reference_points if run.epoch in newest]
         return None, made[0] if made else None
     return latest, None if latest is None else latest.tracker
 
