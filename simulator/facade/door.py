@@ -92,7 +92,8 @@ class Door:
             raise TaskCancelledError(self)
         if self._cut_off:
             await self._reach()
-        key = (address.subject, operation)
+        subject = address.subject
+        key = (subject, operation)
         latencies, before = self._calls.get(key) or (
             NumberedStreams(sim.seed, "latency", *key),
             0,
@@ -100,10 +101,10 @@ class Door:
         occurrence = before + 1
         self._calls[key] = latencies, occurrence
         self._digest.add(
-            f"{sim.now()} {port}.{operation} {address.subject} {occurrence} {address.node}".encode()
+            f"{sim.now()} {port}.{operation} {subject} {occurrence} {address.node}".encode()
         )
         there, back = latencies.pair_between(_LATENCY_LEAST, _LATENCY_MOST, number=occurrence)
-        answer = self._plan.consult(address.subject, operation, occurrence)
+        answer = self._plan.consult(subject, operation, occurrence)
         if answer.kind is not AnswerKind.TRUE or answer.delay:
             self._tell(f"call-disturbed/{port}", f"{operation} {occurrence}", address, answer)
         if answer.before:
@@ -201,8 +202,8 @@ class Door:
             raise
         place = None if node is None else self._world.nodes[node]
         task = sim.adopt(far, waits_for, name=f"far/{port}.{operation}", node=place)
-        task.joined = True
-        self._far[task] = None
+        if place is not None:
+            self._far[task] = None
         try:
             return await task
         finally:

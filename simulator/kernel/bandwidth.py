@@ -19,7 +19,8 @@ class SharedLink:
         self._sim, self.rate = sim, rate
         self._left: dict[Event, int] = {}  # bytes scaled by SECOND, so that division stays exact
         self._since = sim.now()
-        self._round = 0
+        self._planned: Event | None = None
+        """What wakes the link up when the next transfer is over."""
 
     @property
     def busy(self) -> int:
@@ -28,16 +29,20 @@ class SharedLink:
 
     async def transfer(self, amount: ByteCount, /) -> None:
         """Return once `amount` bytes have passed; a cancelled transfer frees its part."""
-        self._settle()
+        left = self._left
+        if left:
+            self._settle()
+        else:
+            self._since = self._sim.now()
         done = self._sim.event()
-        self._left[done] = amount * SECOND
+        left[done] = amount * SECOND
         self._plan()
         try:
             await wait(done)
         finally:
-            if not self._sim.closed and done in self._left:
+            if done in left and not self._sim.closed:
                 self._settle()
-                self._left.pop(done, None)
+                left.pop(done, None)
                 self._plan()
 
     def change_rate(self, rate: ByteCount, /) -> None:
@@ -66,24 +71,26 @@ class SharedLink:
         return over
 
     def _plan(self) -> None:
-        self._round += 1
-        if not self._left:
+        """Wake up when the next transfer is over, and at no instant planned before."""
+        left = self._left
+        if not left:
+            self._planned = None
             return
-        planned = self._round
-        shortest = min(self._left.values())
-        wait = max(_SHORTEST, -(-shortest * len(self._left) // self.rate))
+        shortest = min(left.values()) if len(left) > 1 else next(iter(left.values()))
+        due = max(_SHORTEST, -(-shortest * len(left) // self.rate))
+        self._planned = self._sim.timer(Duration(due))
+        self._planned.callbacks.append(self._wake)
 
-        def wake(_: Event) -> None:
-            if planned == self._round and not self._sim.closed:
-                over = self._finished()
-                if len(over) != 1:
-                    # In which order they are told is drawn.
-                    for transfer in over:
-                        transfer.succeed()
-                    self._plan()
-                    return
-                tie = self._sim.tie()
-                self._plan()
-                self._sim.happen(over[0], tie)
-
-        self._sim.timer(Duration(wait)).callbacks.append(wake)
+    def _wake(self, timer: Event) -> None:
+        if timer is not self._planned or self._sim.closed:
+            return
+        over = self._finished()
+        if len(over) != 1:
+            # In which order they are told is drawn.
+            for transfer in over:
+                transfer.succeed()
+            self._plan()
+            return
+        tie = self._sim.tie()
+        self._plan()
+        self._sim.happen(over[0], tie)

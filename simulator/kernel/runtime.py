@@ -37,10 +37,10 @@ class _Deadline:
     async def __aenter__(self) -> None:
         _refuse_when_closed(self._sim, self)
         self._task = self._sim.current
-        timer = self._sim.timer(self._limit)
-        timer.callbacks.append(self._fire)
+        self._sim.limit(self._limit, self)
 
-    def _fire(self, _: Event) -> None:
+    def reach(self) -> None:
+        """Cancel the task, if it is still inside."""
         if self._task is not None:
             self._task.cancel(self)
 

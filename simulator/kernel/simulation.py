@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Coroutine
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final, Protocol
 
 import simpy
 from simpy.events import NORMAL, Event
@@ -11,9 +11,22 @@ from reference_engine.model.units import Duration, Instant
 from simulator.kernel.streams import Stream, seeded_ties
 from simulator.kernel.task import SimNode, SimTask, wait
 
+_NEVER: Final = 1 << 62
+
 
 class StalledError(AssertionError):
     """Nothing is left to happen, but the main task is not done: it waits for ever."""
+
+
+class TimeLimit(Protocol):
+    """What ends something else when its time has come, unless it is over before."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing happens any more when it is reached."""
+
+    def reach(self) -> None:
+        """Do what it is there for, unless it is over."""
 
 
 class Simulation:
@@ -23,6 +36,11 @@ class Simulation:
         self.seed = seed
         self.env = simpy.Environment()
         self._ties = self.env._eid = seeded_ties(seed)  # type: ignore[assignment]  # noqa: SLF001 - see package docstring
+        self._queue = self.env._queue  # noqa: SLF001 - as the loop in `run`
+        self._limits: list[tuple[int, int, int, TimeLimit]] = []
+        """A heap like SimPy's: nearly all of them are over before their time has come, and would
+        make every other event dearer."""
+
         self.tasks: dict[SimTask, None] = {}
         self.graveyard: list[SimTask] = []
         self.current: SimTask | None = None
@@ -36,7 +54,7 @@ class Simulation:
 
     def now(self) -> Instant:
         """Return virtual time."""
-        return Instant(self.env._now)  # type: ignore[arg-type]  # noqa: SLF001 - the property costs as much as the step
+        return self.env._now  # type: ignore[return-value]  # noqa: SLF001 - the property costs as much as the step
 
     def stream(self, *name: str | int) -> Stream:
         """Return the stream of chance with this name."""
@@ -51,8 +69,14 @@ class Simulation:
         assert duration >= 0, duration
         event = Event(env := self.env)
         event._ok, event._value = True, None  # noqa: SLF001 - as SimPy's Timeout, at half its cost
-        heappush(env._queue, (env._now + duration, NORMAL, next(self._ties), event))  # noqa: SLF001
+        heappush(self._queue, (env._now + duration, NORMAL, next(self._ties), event))  # noqa: SLF001
         return event
+
+    def limit(self, duration: Duration, limit: TimeLimit, /) -> None:
+        """Let a limit be reached `duration` later."""
+        assert duration >= 0, duration
+        at = self.env._now + duration  # noqa: SLF001 - as `now`
+        heappush(self._limits, (int(at), NORMAL, next(self._ties), limit))
 
     def event(self) -> Event:
         """Return an event that somebody will trigger."""
@@ -67,11 +91,11 @@ class Simulation:
 
         Where nothing else is due in this instant it happens at once: it would be the next anyway.
         """
-        env = self.env
         event._ok, event._value = True, None  # noqa: SLF001 - as Event.succeed
-        queue, callbacks = env._queue, event.callbacks  # noqa: SLF001 - as the loop in `run`
-        if self._others or len(callbacks) > 1 or (queue and queue[0][0] <= env._now):  # noqa: SLF001
-            heappush(queue, (env._now, NORMAL, tie, event))  # noqa: SLF001
+        queue, callbacks, now = self._queue, event.callbacks, self.env._now  # noqa: SLF001 - as in `run`
+        due = (queue and queue[0][0] <= now) or (self._limits and self._limits[0][0] <= now)
+        if due or self._others or len(callbacks) > 1:
+            heappush(queue, (now, NORMAL, tie, event))
             return
         event.callbacks = None  # type: ignore[assignment]
         for callback in callbacks:
@@ -103,14 +127,14 @@ class Simulation:
 
     def pending(self) -> list[tuple[int, str]]:
         """Return what is bound to happen: when, and to whom; ascending."""
-        found: list[tuple[int, str]] = []
-        for at, _, _, event in self.env._queue:  # noqa: SLF001 - as the loop in `run`
+        found = [
+            (at, type(limit).__qualname__) for at, _, _, limit in self._limits if not limit.over
+        ]
+        for at, _, _, event in self._queue:
             for callback in event.callbacks or ():
                 owner = getattr(callback, "__self__", None)
-                if isinstance(owner, SimTask):
-                    found.append((int(at), owner.name))
-                elif not getattr(owner, "over", False):
-                    found.append((int(at), callback.__qualname__))
+                name = owner.name if isinstance(owner, SimTask) else callback.__qualname__
+                found.append((int(at), name))
         return sorted(found)
 
     def fail(self, task: SimTask, error: BaseException, /) -> None:
@@ -126,11 +150,20 @@ class Simulation:
         """
         task = self.spawn(main, name="main")
         task.joined = True
-        env = self.env
-        queue = env._queue  # noqa: SLF001 - the loop of Environment.step without its calls
+        env, queue, limits = self.env, self._queue, self._limits
+        end = _NEVER if limit is None else limit
         steps = 0
-        while queue and not task.done and self._failure is None:
-            if limit is not None and queue[0][0] > limit:
+        # What follows is the loop of Environment.step without its calls.
+        while not task.done and self._failure is None:
+            # Ties are unique, so what happens is never compared itself.
+            if limits and (not queue or limits[0] < queue[0]):  # type: ignore[operator]
+                if limits[0][0] > end:
+                    break
+                env._now, _, _, reached = heappop(limits)  # noqa: SLF001
+                reached.reach()
+                steps += 1
+                continue
+            if not queue or queue[0][0] > end:
                 break
             env._now, _, _, event = heappop(queue)  # noqa: SLF001
             callbacks, event.callbacks = event.callbacks, None  # type: ignore[assignment]

@@ -11,6 +11,7 @@ import numpy as np
 
 _MASK: Final = (1 << 64) - 1
 _STRIDE: Final = 0xD1342543DE82EF95
+_SECOND: Final = 2 * _STRIDE & _MASK
 _TIES_DRAWN: Final = 512
 """So many tie-breakers are mixed at once, because one costs as much as an event."""
 
@@ -77,17 +78,16 @@ class NumberedStreams:
         named = self._begun.copy()
         named.update(b"int:%d\0" % number)
         key, span = int.from_bytes(named.digest(), "little"), high - low + 1
-        first, second = mix(key ^ _STRIDE), mix(key ^ (2 * _STRIDE & _MASK))
+        first, second = mix(key ^ _STRIDE), mix(key ^ _SECOND)
         return low + ((first * span) >> 64), low + ((second * span) >> 64)
 
 
 def _mixed(values: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> list[int]:
-    """Return `mix` of each value."""
-    with np.errstate(over="ignore"):
-        values = values + np.uint64(0x9E3779B97F4A7C15)
-        values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed: list[int] = (values ^ (values >> np.uint64(31))).tolist()
+    """Return `mix` of each value; numpy says nothing of arrays that overflow."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: list[int] = (values ^ (values >> np.uint64(31))).tolist()
     return mixed
 
 
@@ -96,8 +96,7 @@ def seeded_ties(seed: int, /) -> Iterator[int]:
     key = np.uint64(key_of("ties", seed))
     count = 0
     while True:
-        with np.errstate(over="ignore"):
-            drawn = _mixed(np.arange(count + 1, count + 1 + _TIES_DRAWN, dtype=np.uint64) + key)
+        drawn = _mixed(np.arange(count + 1, count + 1 + _TIES_DRAWN, dtype=np.uint64) + key)
         for value in drawn:
             count += 1
             yield ((value >> 24) << 48) | count

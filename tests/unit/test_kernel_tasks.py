@@ -364,3 +364,40 @@ def test_the_cleaning_up_of_a_group_is_waited_for() -> None:
     sim.run(main())
 
     assert seen == ["task tidied up", "group left"]
+
+
+def test_a_deadline_and_what_it_bounds_race_by_seed() -> None:
+    """Where both are due in one instant, a draw says which comes first, and a seed repeats it."""
+
+    def in_time(seed: int) -> bool:
+        sim = Simulation(seed)
+        runtime = SimRuntime(sim, node=SimNode("engine"))
+
+        async def main() -> bool:
+            try:
+                async with runtime.deadline(SECOND):
+                    await runtime.sleep(SECOND)
+            except DeadlineExceededError:
+                return False
+            return True
+
+        return bool(sim.run(main()))
+
+    outcomes = [in_time(seed) for seed in range(32)]
+
+    assert {*outcomes} == {True, False}
+    assert outcomes == [in_time(seed) for seed in range(32)]
+
+
+def test_only_deadlines_that_may_still_be_missed_are_pending() -> None:
+    """One that is kept is of no concern from then on, though its time has not come."""
+    sim = Simulation(1)
+    runtime = SimRuntime(sim, node=SimNode("engine"))
+
+    async def main() -> list[int]:
+        async with runtime.deadline(MINUTE):
+            pass
+        async with runtime.deadline(HOUR):
+            return [at for at, _ in sim.pending()]
+
+    assert sim.run(main()) == [HOUR]
