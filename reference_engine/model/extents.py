@@ -51,12 +51,14 @@ class ExtentSet:
         listed = [(start, end) for start, end in ranges if end > start]
         if not listed:
             return EMPTY
+        if len(listed) <= _FEW:
+            return cls(_joined(listed))
         return cls(_coalesce(np.array(listed, np.int64)))
 
     @classmethod
     def whole(cls, size: ByteCount, /) -> "ExtentSet":
         """Return every byte of a disk of `size`."""
-        return cls.of([(0, size)])
+        return cls(np.array([(0, size)], np.int64)) if size > 0 else EMPTY
 
     @classmethod
     def of_pieces(
@@ -68,12 +70,14 @@ class ExtentSet:
         """
         if len(pieces) == 0:
             return EMPTY
-        breaks = np.flatnonzero(np.diff(pieces) != 1)
-        starts = pieces[np.concatenate(([0], breaks + 1))] * piece
-        ends = (pieces[np.concatenate((breaks, [len(pieces) - 1]))] + 1) * piece
-        bounds = np.empty((len(starts), 2), np.int64)
-        bounds[:, 0] = starts
-        np.minimum(ends, size, out=bounds[:, 1])
+        breaks = (pieces[1:] - pieces[:-1] != 1).nonzero()[0]
+        bounds = np.empty((len(breaks) + 1, 2), np.int64)
+        starts, ends = bounds[:, 0], bounds[:, 1]
+        starts[0], ends[-1] = pieces[0], pieces[-1]
+        starts[1:], ends[:-1] = pieces[breaks + 1], pieces[breaks]
+        ends += 1
+        bounds *= piece
+        np.minimum(ends, size, out=ends)
         return cls(bounds)
 
     @property
@@ -84,7 +88,7 @@ class ExtentSet:
     @property
     def total(self) -> ByteCount:
         """How many bytes the set holds."""
-        return ByteCount(int((self._bounds[:, 1] - self._bounds[:, 0]).sum()))
+        return ByteCount(int(np.add.reduce(self._bounds[:, 1] - self._bounds[:, 0])))
 
     def __iter__(self) -> Iterator[Extent]:
         for start, end in self._bounds.tolist():
@@ -131,6 +135,9 @@ class ExtentSet:
         return self & other.complement(ByteCount(end))
 
     def __le__(self, other: "ExtentSet") -> bool:
+        if len(self._bounds) and len(other._bounds) == 1:
+            [(low, high)] = other._bounds.tolist()
+            return bool(low <= self._bounds[0, 0] and self._bounds[-1, 1] <= high)
         return not self - other
 
     def complement(self, size: ByteCount, /) -> "ExtentSet":
@@ -155,13 +162,17 @@ class ExtentSet:
         """Return the ascending numbers of the pieces of `piece` bytes that the set touches."""
         if not self:
             return np.empty(0, np.int64)
+        if len(self._bounds) == 1:
+            [(start, end)] = self._bounds.tolist()
+            return np.arange(start // piece, -(-end // piece))
         first = self._bounds[:, 0] // piece
         counts = -(-self._bounds[:, 1] // piece) - first
-        ends = np.cumsum(counts)
-        found = np.repeat(first - ends + counts, counts) + np.arange(ends[-1])
+        ends = counts.cumsum()
+        found = (first - ends + counts).repeat(counts)
+        found += np.arange(len(found))
         # Ranges are disjoint, so only neighbours can share a piece.
-        fresh = np.concatenate(([True], found[1:] != found[:-1]))
-        return found if fresh.all() else found[fresh]
+        again = (found[1:] == found[:-1]).nonzero()[0]
+        return np.delete(found, again) if len(again) else found
 
     def windows(self, most: ByteCount, /) -> Iterator["ExtentSet"]:
         """Yield the set in ascending parts of at most `most` bytes each."""
@@ -181,15 +192,20 @@ class ExtentSet:
             yield ExtentSet(np.array(gathered, np.int64))
 
 
+def _joined(ranges: Iterable[tuple[int, int]]) -> Bounds:
+    """Return the union of a few ranges."""
+    joined: list[list[int]] = []
+    for start, end in sorted(ranges):
+        if joined and start <= joined[-1][1]:
+            joined[-1][1] = max(joined[-1][1], end)
+        else:
+            joined.append([start, end])
+    return np.array(joined, np.int64).reshape(-1, 2)
+
+
 def _coalesce(ranges: npt.NDArray[np.int64]) -> Bounds:
     if len(ranges) <= _FEW:
-        joined: list[list[int]] = []
-        for start, end in sorted(ranges.tolist()):
-            if joined and start <= joined[-1][1]:
-                joined[-1][1] = max(joined[-1][1], end)
-            else:
-                joined.append([start, end])
-        return np.array(joined, np.int64).reshape(-1, 2)
+        return _joined(ranges.tolist())
     ordered = ranges[np.argsort(ranges[:, 0], kind="stable")]
     reach = np.maximum.accumulate(ordered[:, 1])
     opens = np.concatenate(([True], ordered[1:, 0] > reach[:-1]))
@@ -254,6 +270,8 @@ def decode_extents(kind: type, value: Any, /) -> Any:
     """
     if kind is not ExtentSet:
         raise NotImplementedError(f"cannot decode {kind.__name__}")
+    if isinstance(value, list) and not value:
+        return EMPTY
     edges = np.array(value, np.int64)
     if len(edges) % 2 or (len(edges) and edges[0] < 0) or (edges[1:] <= edges[:-1]).any():
         raise ValueError("byte ranges are not ascending and disjoint")
