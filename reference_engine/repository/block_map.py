@@ -95,7 +95,7 @@ class Page:
 
     def numbers(self) -> Numbers:
         """Return which of the page's blocks are no holes, counted within the page."""
-        return np.flatnonzero(self.places[:, 0])
+        return self.places[:, 0].nonzero()[0]
 
     def assign(self, numbers: Numbers, digests: Digests, places: Places, /) -> None:
         """Let these blocks of the page be whole at `places`."""
@@ -317,7 +317,7 @@ class BlockMap:
     def spans(self, numbers: Numbers, /) -> Iterator[tuple[int, slice, Numbers]]:
         """Yield page by page: its number, which of `numbers` it has, and those within the page."""
         pages = numbers // PAGE_BLOCKS
-        cuts = np.flatnonzero(np.diff(pages)) + 1
+        cuts = (pages[1:] != pages[:-1]).nonzero()[0] + 1
         starts, ends = [0, *cuts.tolist()], [*cuts.tolist(), len(numbers)]
         for start, end in zip(starts, ends, strict=True):
             if start < end:

@@ -129,35 +129,53 @@ def described(
 
     `start` is the page's first block, `size` the disk's.
     """
-    places = page.places[inside].tolist()
+    if not len(inside):
+        return []
     digests = page.digests[inside].tobytes()
-    overlaid = page.overlaid[inside].tolist()
-    edges = np.stack((inside, inside + 1)) * PIECES
-    found = np.searchsorted(page.piece_keys, edges)
-    # Of a whole page's pieces a few blocks need few.
-    first, last = (int(found[0, 0]), int(found[1, -1])) if len(inside) else (0, 0)
-    keys = (page.piece_keys[first:last] % PIECES).tolist()
-    rows = page.piece_places[first:last].tolist()
-    lows, highs = (found - first).tolist()
+    over = _pieces_over(page, inside)
     wanted: list[Wanted] = []
-    for index, (number, place) in enumerate(zip(inside.tolist(), places, strict=True)):
-        pieces: tuple[tuple[int, Frame, int], ...] = ()
-        if overlaid[index]:
-            part = slice(lows[index], highs[index])
-            pieces = tuple(
-                (k, (r[0], r[1], r[2]), r[3]) for k, r in zip(keys[part], rows[part], strict=True)
-            )
+    at = 0
+    for number, (pack, offset, stored, place) in zip(
+        inside.tolist(), page.places[inside].tolist(), strict=True
+    ):
         wanted.append(
             Wanted(
                 start + number,
                 min(block_size, size - (start + number) * block_size),
-                digests[index * DIGEST_SIZE : (index + 1) * DIGEST_SIZE],
-                (place[0], place[1], place[2]),
-                place[3],
-                pieces,
+                digests[at : at + DIGEST_SIZE],
+                (pack, offset, stored),
+                place,
+                over.get(number, ()),
             )
         )
+        at += DIGEST_SIZE
     return wanted
+
+
+def _pieces_over(page: Page, inside: Numbers) -> dict[int, tuple[tuple[int, Frame, int], ...]]:
+    """Return the pieces that lie over those of these blocks that have any."""
+    overlaid = inside[page.overlaid[inside] != 0]
+    if not len(overlaid):
+        return {}
+    keys = page.piece_keys
+    lows = keys.searchsorted(overlaid * PIECES)
+    highs = keys.searchsorted((overlaid + 1) * PIECES)
+    # Of a whole page's pieces a few blocks need few.
+    first, last = int(lows[0]), int(highs[-1])
+    pieces = [
+        (piece, (pack, offset, stored), at)
+        for piece, (pack, offset, stored, at) in zip(
+            (keys[first:last] % PIECES).tolist(),
+            page.piece_places[first:last].tolist(),
+            strict=True,
+        )
+    ]
+    return {
+        number: tuple(pieces[low:high])
+        for number, low, high in zip(
+            overlaid.tolist(), (lows - first).tolist(), (highs - first).tolist(), strict=True
+        )
+    }
 
 
 class Batches:

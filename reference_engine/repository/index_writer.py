@@ -14,7 +14,7 @@ from reference_engine.model.errors import RefusedError, TransientError
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import Digests, NameTable, Places
 from reference_engine.repository.codec import COMMITTED_PORTION, INDEX, index_name
-from reference_engine.repository.ordered import distinct
+from reference_engine.repository.ordered import absent, distinct
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
 
@@ -67,7 +67,7 @@ class IndexWriter:
             return
         digests = np.concatenate([digests for digests, _ in self._added])
         places = np.concatenate([places for _, places in self._added])
-        told = np.isin(places[:, 0], durable)
+        told = ~absent(places[:, 0], np.sort(durable))
         self._added = [(digests[~told], places[~told])] if not told.all() else []
         if not told.any():
             return

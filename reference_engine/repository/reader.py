@@ -120,19 +120,21 @@ class PointReader:
         """
         assert extents <= ExtentSet.whole(self.size(disk)), extents
         content = bytearray(extents.total)
-        starts, ends = extents.bounds[:, 0], extents.bounds[:, 1]
-        before = np.concatenate(([0], np.cumsum(ends - starts)))
+        ranges = extents.bounds.tolist()
+        index = before = 0
         async for stretch in self.stretches(disk, extents):
             low, high = stretch.offset, stretch.offset + len(stretch.content)
-            first = max(0, int(np.searchsorted(starts, low, side="right")) - 1)
-            for index in range(first, len(starts)):
-                start, end = int(starts[index]), int(ends[index])
-                if start >= high:
-                    break
+            # Stretches ascend as the ranges do, and one may end inside a range.
+            while index < len(ranges):
+                start, end = ranges[index]
                 a, b = max(start, low), min(end, high)
                 if a < b:
-                    at = int(before[index]) + a - start
+                    at = before + a - start
                     content[at : at + b - a] = stretch.content[a - low : b - low]
+                if end > high:
+                    break
+                before += end - start
+                index += 1
         return bytes(content)
 
     async def stretches(self, disk: DiskId, window: ExtentSet, /) -> AsyncIterator[Stretch]:

@@ -105,27 +105,29 @@ class Usage:
         unit = self._header.block_size // PIECES
         places = page.places[page.numbers()]
         spread = (places[:, 3].astype(np.int64)[:, None] // unit + np.arange(PIECES)).reshape(-1)
-        at = np.repeat(self._rows_of(places), PIECES)
+        at = self._rows_of(places).repeat(PIECES)
         self._mark(at, spread)
-        self._mark(
-            self._rows_of(page.piece_places), page.piece_places[:, 3].astype(np.int64) // unit
-        )
+        pieces = page.piece_places
+        if len(pieces):
+            self._mark(self._rows_of(pieces), pieces[:, 3].astype(np.int64) // unit)
 
     def _rows_of(self, places: Places) -> npt.NDArray[np.int64]:
         """Return for each place the row of its frame."""
-        keys, first, back = np.unique(frame_keys(places), return_index=True, return_inverse=True)
-        rows = np.empty(len(keys), np.int64)
-        for n, key in enumerate(keys.tolist()):
-            row = self._rows.get(key)
-            if row is None:
-                row = self._rows[key] = len(self._rows)
-                if row == len(self._stored):
-                    self._stored = np.concatenate((self._stored, np.zeros_like(self._stored)))
-                    self._bits = np.concatenate((self._bits, np.zeros_like(self._bits)))
-                self._stored[row] = places[first[n], 2]
-            rows[n] = row
-        found: npt.NDArray[np.int64] = rows[back]
-        return found
+        known, keys = self._rows, frame_keys(places).tolist()
+        lengths = places[:, 2].tolist()
+        # What is said of a frame first counts.
+        fresh = {
+            key: stored
+            for key, stored in zip(reversed(keys), reversed(lengths), strict=True)
+            if key not in known
+        }
+        for key in sorted(fresh):
+            row = known[key] = len(known)
+            if row == len(self._stored):
+                self._stored = np.concatenate((self._stored, np.zeros_like(self._stored)))
+                self._bits = np.concatenate((self._bits, np.zeros_like(self._bits)))
+            self._stored[row] = fresh[key]
+        return np.array([known[key] for key in keys], np.int64)
 
     def _mark(self, rows: npt.NDArray[np.int64], units: npt.NDArray[np.int64]) -> None:
         if not len(rows):
