@@ -7,7 +7,7 @@ from typing import Final, get_args
 
 import msgspec
 import numpy as np
-from backports.zstd import ZstdError, compress, decompress
+from backports.zstd import ZstdError, decompress
 from blake3 import blake3
 
 from reference_engine.model.extents import decode_extents, encode_extents
@@ -20,6 +20,7 @@ from reference_engine.repository.block_map import (
     Root,
 )
 from reference_engine.repository.columns import Columns
+from reference_engine.repository.compression import METADATA
 from reference_engine.repository.domain_entries import DomainAddedEntry, DomainShreddedEntry
 from reference_engine.repository.domain_names import bare, domain_of_session, in_domain
 from reference_engine.repository.errors import (
@@ -42,7 +43,6 @@ from reference_engine.repository.renewal_entries import EntryLostEntry, LogRenew
 
 MANIFEST_MAGIC: Final = b"TWINPNT2"
 SEAL_SIZE: Final = 32
-METADATA_LEVEL: Final = 1
 _ROOT_COLUMNS: Final = (("<u4", 1), ("u1", DIGEST_SIZE), ("u1", DIGEST_SIZE)) + (("<u4", 1),) * 3
 """Page numbers, content digests, seals, object numbers, offsets, stored lengths."""
 
@@ -255,7 +255,7 @@ def encode_manifest(key: bytes, manifest: Manifest, /) -> tuple[bytes, str]:
     )
     head = _json.encode(index)
     length = len(head).to_bytes(8, "little")
-    return sealed(key, MANIFEST_MAGIC + length + head + compress(plain, level=METADATA_LEVEL))
+    return sealed(key, MANIFEST_MAGIC + length + head + METADATA.compressed(plain))
 
 
 def sealed(key: bytes, body: bytes, /) -> tuple[bytes, str]:

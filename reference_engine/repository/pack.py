@@ -10,7 +10,6 @@ from typing import Final
 
 from backports.zstd import (
     CompressionParameter,
-    ZstdCompressor,
     ZstdError,
     decompress,
     get_frame_info,
@@ -21,6 +20,7 @@ from reference_engine.model.units import MIB, ByteCount
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.repository.block_map import NameTable
 from reference_engine.repository.codec import FRAME_MAX, pack_name
+from reference_engine.repository.compression import Compressor
 from reference_engine.repository.publish import discard, publish_own
 
 PACK_MAX: Final = ByteCount(12 * MIB)
@@ -38,41 +38,30 @@ class Level(enum.Enum):
     BEST = "best"
 
 
-_PARAMETERS: Final[dict[Level, dict[int, int]]] = {
+_COMPRESSORS: Final[dict[Level, Compressor]] = {
     # Zstandard's own levels 1 and 2 look for matches of seven and six bytes. A larger table and
     # shorter matches make the frames of disks 2 % smaller in the same time, as long as the tables
     # fit into a core's caches.
-    Level.FAST: {
-        CompressionParameter.compression_level: 1,
-        CompressionParameter.hash_log: 15,
-        CompressionParameter.window_log: 18,
-    },
-    Level.DEFAULT: {
-        CompressionParameter.compression_level: 2,
-        CompressionParameter.min_match: 5,
-    },
-    Level.BEST: {CompressionParameter.compression_level: 6},
+    Level.FAST: Compressor(
+        {
+            CompressionParameter.compression_level: 1,
+            CompressionParameter.hash_log: 15,
+            CompressionParameter.window_log: 18,
+        }
+    ),
+    Level.DEFAULT: Compressor(
+        {
+            CompressionParameter.compression_level: 2,
+            CompressionParameter.min_match: 5,
+        }
+    ),
+    Level.BEST: Compressor({CompressionParameter.compression_level: 6}),
 }
 
 
-class Frames:
-    """Compresses and decompresses; any number of threads may use it at once."""
-
-    def __init__(self, level: Level, /) -> None:
-        self._level = level
-        self._idle: list[ZstdCompressor] = []
-
-    def compressed(self, content: bytes | memoryview, /) -> bytes:
-        """Return `content` as one frame; equal bytes make equal frames."""
-        # A list's pop and append are atomic, and a compressor's tables are worth keeping.
-        try:
-            compressor = self._idle.pop()
-        except IndexError:
-            compressor = ZstdCompressor(options=_PARAMETERS[self._level])
-        compressor.set_pledged_input_size(len(content))
-        frame = compressor.compress(content, ZstdCompressor.FLUSH_FRAME)
-        self._idle.append(compressor)
-        return frame
+def compressor(level: Level, /) -> Compressor:
+    """Return what compresses so hard."""
+    return _COMPRESSORS[level]
 
 
 FRAME_HEAD: Final = 18

@@ -26,7 +26,8 @@ from reference_engine.repository.block_map import (
 )
 from reference_engine.repository.fetching import FrameKeys, Wanted, described, frame_keys
 from reference_engine.repository.header import Header
-from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
+from reference_engine.repository.ordered import absent, distinct
+from reference_engine.repository.pack import FRAME_SIZE, Level, PackWriter, compressor
 from reference_engine.repository.verified_blocks import VerifiedBlocks
 
 _NOWHERE: Final = -1
@@ -87,7 +88,7 @@ class PageMover:
         self._block_size = header.block_size
         self._unit = header.block_size // PIECES
         self._blocks = VerifiedBlocks(store, header, packs, executor=executor)
-        self._compressor = Frames(Level.DEFAULT)
+        self._compressor = compressor(Level.DEFAULT)
         self._places: Places = np.zeros((1024, 4), np.uint32)
         self._right = np.zeros(1024, np.uint32)
         """For each copy of a base a bit for each piece of it that is right; else `_PIECE_SHOWN`."""
@@ -127,11 +128,13 @@ class PageMover:
             return False
         lacking = self._lacks(slots, shown)
         # One copy of a whole base serves every block of which it is a part, too.
-        whole = slots[lacking & (shown == _ALL)]
-        served = lacking & (shown != _ALL) & np.isin(slots, whole)
+        served = lacking & (shown != _ALL)
+        if served.any():
+            whole = np.sort(slots[lacking & (shown == _ALL)])
+            served[served] = ~absent(slots[served], whole)
         owners = rows[lacking & ~served]
         piece_owners = page.piece_keys[self._lacks(piece_slots, _PIECE_SHOWN)] // PIECES
-        needed = np.unique(np.concatenate((owners, piece_owners)))
+        needed = distinct(np.concatenate((owners, piece_owners)))
         start = of[1] * PAGE_BLOCKS
         where = np.full(PAGE_BLOCKS, _NOWHERE, np.int64)
         where[rows[~served]] = slots[~served]
@@ -164,15 +167,14 @@ class PageMover:
 
     def _slots(self, places: Places) -> Numbers:
         """Return for each place its number among all that are to go; -1 where it stays."""
-        found = np.full(len(places), _NOWHERE, np.int64)
         if not len(self._frames) or not len(places):
-            return found
+            return np.full(len(places), _NOWHERE, np.int64)
         keys = frame_keys(places)
-        row = np.minimum(np.searchsorted(self._frames, keys), len(self._frames) - 1)
+        row = np.minimum(self._frames.searchsorted(keys), len(self._frames) - 1)
         slot = self._starts[row] + places[:, 3] // self._unit
         going = (self._frames[row] == keys) & (slot < self._starts[row + 1])
-        found[going] = slot[going]
-        return found
+        slot[~going] = _NOWHERE
+        return slot
 
     def _copied(self, slots: Numbers, shown: Numbers | int) -> Numbers:
         """Return for each slot its copy, if it is of the same kind, and right where it is shown."""
@@ -182,6 +184,11 @@ class PageMover:
         fits = (shown & ~right) == 0
         copies[(copies >= 0) & ~fits] = _NOWHERE
         return copies
+
+    def _copy_at(self, slot: int, shown: int) -> int:
+        """Return the copy of one slot, as `_copied` does."""
+        copy = int(self._copy_of[slot])
+        return _NOWHERE if copy >= 0 and shown & ~int(self._right[copy]) else copy
 
     def _lacks(self, slots: Numbers, shown: Numbers | int) -> npt.NDArray[np.bool_]:
         lacking = slots >= 0
@@ -199,7 +206,7 @@ class PageMover:
         unit, shown = self._unit, _ALL
         for piece, _, _ in block.pieces:
             shown &= ~(1 << piece)
-        copy = int(self._copied(np.array([slot]), np.array([shown]))[0]) if slot >= 0 else _NOWHERE
+        copy = self._copy_at(slot, shown) if slot >= 0 else _NOWHERE
         if slot >= 0 and copy < 0:
             visible = bytearray(content)
             for piece, _, _ in block.pieces:
@@ -209,7 +216,7 @@ class PageMover:
                 self._indexed.append((copy, block.digest))
             await self._put(_OVERLAID if block.pieces else _WHOLE, copy, visible)
         for (piece, _, _), at in zip(block.pieces, piece_slots, strict=True):
-            if at >= 0 and self._copied(np.array([at]), _PIECE_SHOWN)[0] < 0:
+            if at >= 0 and self._copy_at(at, _PIECE_SHOWN) < 0:
                 part = content[piece * unit : (piece + 1) * unit]
                 await self._put(_PIECE, self._new(at, _PIECE_SHOWN), part)
         return copy

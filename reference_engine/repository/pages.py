@@ -2,7 +2,7 @@
 
 import numpy as np
 import numpy.typing as npt
-from backports.zstd import ZstdError, compress, decompress
+from backports.zstd import ZstdError, decompress
 from blake3 import blake3
 
 from reference_engine.repository.block_map import (
@@ -14,8 +14,10 @@ from reference_engine.repository.block_map import (
     Page,
     Places,
 )
-from reference_engine.repository.codec import METADATA_LEVEL, SEAL_SIZE, sealed
+from reference_engine.repository.codec import SEAL_SIZE, sealed
 from reference_engine.repository.columns import Columns
+from reference_engine.repository.compression import METADATA
+from reference_engine.repository.ordered import distinct
 
 
 def _packed_places(places: Places) -> list[bytes]:
@@ -23,25 +25,28 @@ def _packed_places(places: Places) -> list[bytes]:
 
 
 def _taken_places(columns: Columns, count: int) -> Places:
-    rows = columns.take("<u4", 4 * count).reshape(4, count)
-    return np.array(rows.T, np.uint32, order="C")
+    places = np.empty((count, 4), np.uint32)
+    places.T[:] = columns.take("<u4", 4 * count).reshape(4, count)
+    return places
 
 
 def _local(places: Places, packs: NameTable) -> tuple[Places, tuple[str, ...]]:
     """Return `places` with packs numbered by their position among the names returned."""
-    used, numbers = np.unique(places[:, 0], return_inverse=True)
+    used = distinct(places[:, 0])
     local = places.copy()
-    local[:, 0] = numbers + 1
-    return local, tuple(packs.name(number) for number in used.tolist())
+    local[:, 0] = used.searchsorted(places[:, 0]) + 1
+    return local, tuple(map(packs.name, used.tolist()))
 
 
 def _global(places: Places, names: list[str] | tuple[str, ...], packs: NameTable) -> Places:
     """Undo `_local`, into the numbers of another table."""
-    if len(places) and not 1 <= int(places[:, 0].min()) <= int(places[:, 0].max()) <= len(names):
+    if not len(places):
+        return places
+    local = places[:, 0]
+    if not 1 <= int(np.minimum.reduce(local)) <= int(np.maximum.reduce(local)) <= len(names):
         raise ValueError("it names a pack that it does not list")
-    if len(places):
-        numbers = np.array([0, *(packs.number(name) for name in names)], np.uint32)
-        places[:, 0] = numbers[places[:, 0]]
+    numbers = np.array([0, *map(packs.number, names)], np.uint32)
+    places[:, 0] = numbers[local]
     return places
 
 
@@ -60,7 +65,7 @@ def encode_page(page: Page, packs: NameTable, /) -> bytes:
         page.piece_keys.astype("<u2").tobytes(),
         *_packed_places(places[count:]),
     ]
-    return compress(b"".join(columns), level=METADATA_LEVEL)
+    return METADATA.compressed(b"".join(columns))
 
 
 def page_seal(key: bytes, content: bytes, /) -> bytes:
@@ -87,14 +92,16 @@ def decode_page(key: bytes, content: bytes, packs: NameTable, /, *, seal: bytes)
     digests = columns.take("u1", count, DIGEST_SIZE)
     places = _taken_places(columns, count)
     page = Page()
-    page.piece_keys = columns.take("<u2", pieces).astype(np.int64)
+    piece_keys = columns.take("<u2", pieces).astype(np.int64)
+    page.piece_keys = piece_keys
     page.piece_places = _global(_taken_places(columns, pieces), names, packs)
-    if count and int(numbers.max()) >= PAGE_BLOCKS:
+    if count and int(np.maximum.reduce(numbers)) >= PAGE_BLOCKS:
         raise ValueError("it has too many blocks")
     page.digests[numbers] = digests
     page.places[numbers] = _global(places, names, packs)
-    bits = np.left_shift(1, page.piece_keys % PIECES).astype(np.uint16)
-    np.bitwise_or.at(page.overlaid, page.piece_keys // PIECES, bits)
+    if pieces:
+        bits = np.left_shift(1, piece_keys % PIECES).astype(np.uint16)
+        np.bitwise_or.at(page.overlaid, piece_keys // PIECES, bits)
     return page
 
 
@@ -126,7 +133,7 @@ def encode_segment(
         digests.tobytes(),
         *_packed_places(local),
     ]
-    return sealed(key, compress(b"".join(columns), level=METADATA_LEVEL))[0]
+    return sealed(key, METADATA.compressed(b"".join(columns)))[0]
 
 
 def decode_segment(key: bytes, content: bytes, packs: NameTable, /) -> tuple[Digests, Places]:

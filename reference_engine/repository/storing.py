@@ -40,7 +40,7 @@ from reference_engine.repository.mending import (
     outstanding,
 )
 from reference_engine.repository.ordered import distinct
-from reference_engine.repository.pack import FRAME_SIZE, Frames, Level, PackWriter
+from reference_engine.repository.pack import FRAME_SIZE, Level, PackWriter, compressor
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
 
@@ -101,7 +101,7 @@ class BlockStorer:
         self._key, self._block_size = header.key, header.block_size
         self._piece = ByteCount(header.block_size // PIECES)
         self._session, self._domain = session, domain_of_session(session)
-        self._frames = Frames(level)
+        self._compressor = compressor(level)
         self._is_index_known = False
         self._own = KnownBlocks()
         """Whole blocks of this run, which others may not know before they are durable."""
@@ -237,7 +237,7 @@ class BlockStorer:
         step = max(FRAME_SIZE // each, 1) * each
         parts = [content[at : at + step] for at in range(0, len(content), step)]
         frames = await self._executor.offload_all(
-            [lambda part=part: self._frames.compressed(part) for part in parts]  # type: ignore[misc]
+            [lambda part=part: self._compressor.compressed(part) for part in parts]  # type: ignore[misc]
         )
         rows = np.array(self.packs.add(frames), np.uint32)
         self.bytes_sent += len(content)
@@ -274,9 +274,9 @@ class BlockStorer:
 
     def _lasting(self, places: Places) -> npt.NDArray[np.bool_]:
         """Return which places are in packs that are neither swept nor condemned."""
-        packs, rows = np.unique(places[:, 0], return_inverse=True)
+        packs = distinct(places[:, 0])
         lasting = [n and not self._history.is_doomed(self._names.name(n)) for n in packs.tolist()]
-        kept: npt.NDArray[np.bool_] = np.array(lasting, np.bool_)[rows]
+        kept: npt.NDArray[np.bool_] = np.array(lasting, np.bool_)[packs.searchsorted(places[:, 0])]
         return kept
 
     async def _all_lost(self) -> tuple[Listed, Digests]:
@@ -324,7 +324,7 @@ class BlockStorer:
             ]
         )
         digests = np.frombuffer(b"".join(raw), np.uint8).reshape(-1, DIGEST_SIZE)
-        zero: npt.NDArray[np.bool_] = (digests == self._zero_digest(size)).all(axis=1)
+        zero = equal(digests, self._zero_digest(size))
         zero[-1] = bool((digests[-1] == self._zero_digest(tail)).all())
         return BlockBatch(numbers, view, digests, zero)
 

@@ -22,7 +22,7 @@ from reference_engine.repository.mending import (
     outstanding,
     segment,
 )
-from reference_engine.repository.pack import Frames, Level, PackWriter
+from reference_engine.repository.pack import Level, PackWriter, compressor
 from reference_engine.repository.repository import Repository
 from reference_engine.repository.write_session import WriteSession
 from reference_engine.verification.findings import PointDamage
@@ -46,7 +46,7 @@ class BlockMending:
         """Open from the first pack to the list that names it, so that no reclaim takes the packs,
         and the next one does if this process dies."""
 
-        self._frames = Frames(Level.DEFAULT)
+        self._compressor = compressor(Level.DEFAULT)
         self._rows: list[tuple[bytes, PlaceName]] = []
 
     @property
@@ -98,7 +98,7 @@ class BlockMending:
             digest = blake3(content, key=self._key).digest(length=DIGEST_SIZE)
             if digest in self.lost:
                 await self._open_run()
-                [(pack, offset, stored)] = self._packs.add([self._frames.compressed(content)])
+                [(pack, offset, stored)] = self._packs.add([self._compressor.compressed(content)])
                 await self._packs.publish_full()
                 self._rows.append((digest, (self._names.name(pack), offset, stored, 0)))
                 del self.lost[digest]
