@@ -28,7 +28,7 @@ from reference_engine.trace.cluster import (
     RunsForgotten,
 )
 from reference_engine.trace.engine import PointCommitted, RestoreEnded
-from simulator.campaign.allocation import keep_freed_memory
+from simulator.campaign.allocation import collect_seldom, keep_freed_memory
 from simulator.campaign.kept import KeptStore
 from simulator.campaign.ordering import Engine, Orders, last_order
 from simulator.campaign.restoring import Restorer
@@ -177,6 +177,7 @@ class Night:
     def run(self) -> None:
         """Run the scenario to its end."""
         keep_freed_memory()
+        collect_seldom()
         limit = Instant(self.scenario.duration + _GRACE)
         try:
             self.sim.run(self._main(), limit=limit)

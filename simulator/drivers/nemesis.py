@@ -84,7 +84,9 @@ class Nemesis:
 
     def __init__(self, world: World, plan: FaultPlan, engine: EnginePower, /) -> None:
         self._world, self._plan, self._engine = world, plan, engine
-        self._at_step: list[tuple[AtStep, Happening]] = []
+        self._at_step: dict[tuple[str, int, str], list[tuple[AtStep, Happening]]] = {}
+        """What happens as a machine's backup enters or leaves a step, by these three."""
+
         self._steps: dict[tuple[str, int, str], int] = {}
 
     def expect(self, happenings: Sequence[Happening], /) -> None:
@@ -117,7 +119,8 @@ class Nemesis:
             case AtTime(at=at):
                 self._later(happening, Duration(at))
             case AtStep():
-                self._at_step.append((on, happening))
+                key = (on.machine, on.step, on.when)
+                self._at_step.setdefault(key, []).append((on, happening))
             case AtCall():
                 what = (lambda: self._in(Duration(on.delay), happening),)
                 answer = Answer(before=what) if on.when == "before" else Answer(after=what)
@@ -128,10 +131,10 @@ class Nemesis:
         if not isinstance(fact, _STEPS):
             return
         when = "before" if isinstance(fact, StepEntered) else "after"
-        key = (str(fact.run.machine), int(fact.step), when)
-        self._steps[key] = self._steps.get(key, 0) + 1
-        for on, happening in self._at_step:
-            if (on.machine, on.step, on.when) == key and on.occurrence == self._steps[key]:
+        key = (fact.run.machine, fact.step, when)
+        occurrence = self._steps[key] = self._steps.get(key, 0) + 1
+        for on, happening in self._at_step.get(key, ()):
+            if on.occurrence == occurrence:
                 if on.delay:
                     self._later(happening, Duration(on.delay))
                 else:

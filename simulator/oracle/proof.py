@@ -15,6 +15,8 @@ from simulator.world.stamps import StampImage
 
 WINDOW: Final = 4 * MIB
 
+Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
 ReadRestored = Callable[[int, int], bytes | memoryview]
 """Returns the restored bytes `[start, end)`."""
 
@@ -45,7 +47,7 @@ def compare_disk(
         here = mask & ExtentSet.of([(start, start + len(raw))]) if len(raw) else EMPTY
         for first, last in here.bounds.tolist():
             truth[first - start : last - start] = 0
-        if np.array_equal(raw, truth):
+        if _same(raw, truth):
             continue
         masked = np.zeros(len(raw), bool)
         for first, last in here.bounds.tolist():
@@ -78,7 +80,7 @@ def compare_bytes(
     wrong: list[tuple[int, int]] = []
     at = 0
     read = np.frombuffer(raw, np.uint8)
-    if not mask and np.array_equal(read, truth):
+    if not mask and raw == truth.tobytes():  # memory is compared at once
         return EMPTY
     for start, end in extents.bounds.tolist():
         here, whole = read[at:][: end - start], truth[at:][: end - start]
@@ -89,6 +91,13 @@ def compare_bytes(
     return ExtentSet.of(wrong)
 
 
+def _same(raw: Bytes, truth: Bytes) -> bool:
+    """Return whether as many bytes are equal: eight at a time where that is possible."""
+    if len(raw) % 8 == 0:
+        return bool((raw.view(np.uint64) == truth.view(np.uint64)).all())
+    return bool((raw == truth).all())
+
+
 def fingerprint(size: ByteCount, read: ReadRestored, /) -> str:
     """Return the digest of a whole restored disk, as `compare_disk` makes it."""
     print_of = blake3()
@@ -97,17 +106,13 @@ def fingerprint(size: ByteCount, read: ReadRestored, /) -> str:
     return print_of.hexdigest(length=16)
 
 
-def _truth(
-    content: DiskContent, expected: StampImage, start: int, end: int
-) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _truth(content: DiskContent, expected: StampImage, start: int, end: int) -> Bytes:
     if end <= start:
         return np.empty(0, np.uint8)
     first = start // content.cell
     assert start % content.cell == 0, start
     cells = np.arange(first, -(-end // content.cell))
-    flat: np.ndarray[tuple[int], np.dtype[np.uint8]] = content.expand(
-        cells, expected.read(cells)
-    ).reshape(-1)[: end - start]
+    flat: Bytes = content.expand(cells, expected.read(cells)).reshape(-1)[: end - start]
     return flat
 
 

@@ -21,12 +21,18 @@ class Underlay(Protocol):
         """Return exactly `length` bytes from `offset`."""
 
 
+_STEPS: Final = np.arange(1, _WORDS, dtype=_U) * _U(0x9E3779B97F4A7C15)
+
+
 def _mixed(words: Stamps) -> Stamps:
-    with np.errstate(over="ignore"):
-        words = words + _U(0x9E3779B97F4A7C15)
-        words = (words ^ (words >> _U(30))) * _U(0xBF58476D1CE4E5B9)
-        words = (words ^ (words >> _U(27))) * _U(0x94D049BB133111EB)
-        return words ^ (words >> _U(31))
+    """Return `mix` of each word; numpy says nothing of arrays that overflow."""
+    words = words + _U(0x9E3779B97F4A7C15)
+    words ^= words >> _U(30)
+    words *= _U(0xBF58476D1CE4E5B9)
+    words ^= words >> _U(27)
+    words *= _U(0x94D049BB133111EB)
+    words ^= words >> _U(31)
+    return words
 
 
 class DiskContent:
@@ -49,24 +55,20 @@ class DiskContent:
         return other
 
     def _veil(self, cells: Cells) -> Stamps:
-        with np.errstate(over="ignore"):
-            return _mixed(cells.astype(_U) * _U(0xD1342543DE82EF95) ^ _U(self.key))
+        return _mixed(cells.astype(_U) * _U(0xD1342543DE82EF95) ^ _U(self.key))
 
     def expand(self, cells: Cells, stamps: Stamps, /) -> npt.NDArray[np.uint8]:
         """Return the bytes of whole cells, shape (number of cells, cell size)."""
         heads = self._veil(cells) ^ stamps
-        with np.errstate(over="ignore"):
-            steps = np.arange(1, _WORDS, dtype=_U) * _U(0x9E3779B97F4A7C15)
-            pattern = np.empty((len(cells), _WORDS), _U)
-            pattern[:, 0] = heads
-            pattern[:, 1:] = _mixed(heads[:, None] + steps)
         repeats = -(-self.cell // (8 * _WORDS))
-        words = np.repeat(pattern[:, None, :], repeats, axis=1).reshape(
-            len(cells), repeats * _WORDS
-        )
-        out = words.view(np.uint8)[:, : self.cell]
-        out[(stamps & _U(TRIMMED)) != 0] = 0
-        bare = np.flatnonzero(stamps == NEVER_WRITTEN)
+        words = np.empty((len(cells), repeats, _WORDS), _U)
+        words[:, :, 0] = heads[:, None]
+        words[:, :, 1:] = _mixed(heads[:, None] + _STEPS)[:, None, :]
+        out = words.reshape(len(cells), repeats * _WORDS).view(np.uint8)[:, : self.cell]
+        trimmed = (stamps >= _U(TRIMMED)).nonzero()[0]
+        if len(trimmed):
+            out[trimmed] = 0
+        bare = (stamps == NEVER_WRITTEN).nonzero()[0]
         if len(bare):
             if self.underlay is None:
                 out[bare] = 0

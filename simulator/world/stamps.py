@@ -49,7 +49,7 @@ class StampImage:
     def written(self) -> Cells:
         """Return the cells that were ever written, ascending."""
         parts = [
-            np.flatnonzero(self.pages[number]) + number * self.page for number in sorted(self.pages)
+            self.pages[number].nonzero()[0] + number * self.page for number in sorted(self.pages)
         ]
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 

@@ -192,5 +192,8 @@ def rct_changes(
         changed &= (stamps < np.uint64(first)) | (stamps > np.uint64(last))
     if disk.id in point.everything:
         changed[:] = True
-    granules = np.unique(np.flatnonzero(changed) // granule)
+    granules = changed.nonzero()[0] // granule
+    fresh = np.ones(len(granules), np.bool_)
+    fresh[1:] = granules[1:] != granules[:-1]
+    granules = granules[fresh]
     return ExtentSet.of_pieces(granules, piece=ByteCount(granule * disk.cell), size=size)
