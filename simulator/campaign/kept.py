@@ -7,14 +7,15 @@ from reference_engine.adapters.memory_store import MemoryStore
 
 
 def _folder(name: str) -> str:
-    """Return the first part of a name, with its slash; nothing where it has none."""
-    return name[: name.find("/") + 1]
+    """Return a name without its last part, ended by a slash; nothing where it has one part only."""
+    return name[: name.rfind("/") + 1]
 
 
 class _Objects(dict[str, bytes]):
     """Objects by name, and beside them the names of each folder, ascending.
 
-    One folder is listed at every run, and must not cost more because there are others.
+    One folder is listed at every run, and must not cost more because there are others; nor must
+    what is stored cost more because there are a million copies of log entries already.
     """
 
     def __init__(self) -> None:
@@ -41,13 +42,15 @@ class _Objects(dict[str, bytes]):
 
     def named(self, prefix: str, /) -> tuple[str, ...]:
         """Return the names that start with `prefix`, ascending."""
-        folder = _folder(prefix)
-        if not folder:
-            return tuple(sorted(name for name in self if name.startswith(prefix)))
-        names = self._folders.get(folder, [])
-        if prefix != folder:
-            names = [name for name in names if name.startswith(prefix)]
-        return tuple(names)
+        inside = [folder for folder in self._folders if folder.startswith(prefix)]
+        if inside == [prefix]:
+            return tuple(self._folders[prefix])
+        found = [name for folder in inside for name in self._folders[folder]]
+        if prefix not in self._folders:
+            # The prefix ends within the names of its own folder.
+            names = self._folders.get(_folder(prefix), [])
+            found += [name for name in names if name.startswith(prefix)]
+        return tuple(sorted(found))
 
 
 class KeptStore(MemoryStore):

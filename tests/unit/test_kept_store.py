@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from simulator.campaign.kept import KeptStore
 
 NAMES = st.sampled_from(
-    [f"{folder}{name}" for folder in ("", "log/", "copies/log/", "packs/") for name in "abcd"]
+    [
+        f"{folder}{name}"
+        for folder in ("", "log/", "copies/", "copies/log/", "packs/")
+        for name in ("a", "b", "lo")
+    ]
 )
 
 
@@ -30,7 +34,7 @@ def test_a_listing_is_what_a_search_finds(steps: list[tuple[str, str]]) -> None:
             elif name in store.objects:
                 del store.objects[name]
 
-        for prefix in ("", "log/", "log/a", "copies/", "copies/log/", "packs/", "p", "none/"):
+        for prefix in ("", "log/", "log/a", "copies/", "copies/lo", "copies/log/", "p", "none/"):
             found = sorted(name for name in store.objects if name.startswith(prefix))
             assert list(await store.names(prefix)) == found
 
