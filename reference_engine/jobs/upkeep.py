@@ -98,7 +98,7 @@ class Upkeep:
             return reclaimed
         chance = ports.runtime.random("repack")
         try:
-            async with ports.runtime.deadline(self._policy.step_limit):
+            async with ports.runtime.deadline(self._policy.copy_limit):
                 plan = await repack.plan(RepackRule(), at=now)
                 self._has_expired = False
                 if not plan.choice.objects:
