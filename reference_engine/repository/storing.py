@@ -40,6 +40,7 @@ from reference_engine.repository.mending import (
     outstanding,
 )
 from reference_engine.repository.ordered import distinct
+from reference_engine.repository.overlaid_blocks import OverlaidBlocks
 from reference_engine.repository.pack import FRAME_SIZE, Level, PackWriter, compressor
 from reference_engine.repository.pages import encode_segment
 from reference_engine.repository.publish import publish_own
@@ -117,6 +118,7 @@ class BlockStorer:
             usable=self._usable,
             domain=self._domain,
         )
+        self._overlaid = OverlaidBlocks(store, header, names, executor=executor)
         self._zero_digests: dict[int, bytes] = {}
         self._lost: tuple[Listed, Digests] | None = None
         self._healed: list[tuple[Digests, Places]] = []
@@ -128,13 +130,18 @@ class BlockStorer:
     ) -> npt.NDArray[np.bool_]:
         """Let the draft hold the blocks; return for each whether new bytes were stored.
 
-        Given `changed`, the blocks are as the disk has them outside of it.
+        Given `changed`, the blocks are as the disk has them outside of it; else nothing that stands
+        there is relied on before it was read back, where a tracker's word is in it.
         """
         numbers, view, digests, zero = batch
         blocks = draft.blocks
         standing = await blocks.standing(numbers)
         lost = standing.stored & await self.is_lost(standing.digests)
         same = standing.stored & equal(standing.digests, digests) & ~lost
+        if changed is None:
+            doubted = np.flatnonzero(same & (standing.overlaid != 0))
+            if len(doubted):
+                same[doubted] = ~await self._overlaid.wrong(blocks, numbers[doubted])
         await blocks.clear(numbers[zero & standing.stored])
         wanted = ~(zero | same)
         fresh = np.zeros(len(numbers), np.bool_)

@@ -101,8 +101,8 @@ def _another_disk(
 def after_lie(transfer: Transfer, /) -> Transfer:
     """Return what becomes of a transfer whose tracker was found to have missed something.
 
-    The base is no help any more: where a piece of a block was copied and a lie hid another one,
-    its digest is that of the disk, and its stored pieces are not.
+    Nothing of the base is asked any more. A comparison would read back what it cannot trust, which
+    after a lie may be most of the disk.
     """
     assert transfer.kind is TransferKind.INCREMENTAL, transfer
     return Transfer(kind=TransferKind.FULL, reason=TransferReason.TRACKER_LIED)

@@ -332,9 +332,9 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         patches=gaps.lies_overlooked,
     ),
     Mutant(
-        name="lie-healed-by-comparison",
-        what="after a lie the disk is only compared with the base",
-        patches=gaps.lie_healed_by_comparison,
+        name="overlays-trusted-by-comparison",
+        what="a comparison takes a block for present whose pieces were laid on a tracker's word",
+        patches=gaps.overlays_trusted_by_comparison,
     ),
     Mutant(
         name="doubt-unsaid",

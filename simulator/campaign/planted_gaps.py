@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from msgspec.structs import replace
 
 from reference_engine.catalogue.retention import RetentionPolicy
@@ -12,7 +13,8 @@ from reference_engine.jobs.saving import Saving
 from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.upkeep import BelievedClock, Upkeep
 from reference_engine.model.machine import GuestKind
-from reference_engine.model.recovery_point import TransferKind, TransferReason
+from reference_engine.model.recovery_point import TransferReason
+from reference_engine.repository.overlaid_blocks import OverlaidBlocks
 from reference_engine.tracking import trust
 from simulator.campaign.planted_bugs import Patch
 
@@ -101,14 +103,14 @@ def lies_overlooked() -> list[Patch]:
     return [(copying, "audit", clean)]
 
 
-def lie_healed_by_comparison() -> list[Patch]:
-    """After a lie the disk is compared with a base whose stored pieces are wrong."""
-    original = trust.after_lie
+def overlays_trusted_by_comparison() -> list[Patch]:
+    """A comparison takes what was laid together on a tracker's word for what its digest says."""
 
-    def compare(transfer: Any, /) -> Any:
-        return replace(original(transfer), kind=TransferKind.COMPARE)
+    async def nothing(self: Any, blocks: Any, numbers: Any, /) -> Any:
+        del self, blocks
+        return np.zeros(len(numbers), np.bool_)
 
-    return [(trust, "after_lie", compare)]
+    return [(OverlaidBlocks, "wrong", nothing)]
 
 
 def doubt_unsaid() -> list[Patch]:

@@ -68,7 +68,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "first-claimant-believed": ("d57_duplicate_identity_reference_points[between-runs]", "I16"),
     "protected-twice": ("d61_auto_protect_race", "expect:new~2 slot 1"),
     "lies-overlooked": ("d47_every_block_sampled", "expect:x slot 4"),
-    "lie-healed-by-comparison": ("d47_tracker_lies_reference_points", "I2"),
+    "overlays-trusted-by-comparison": ("compared_behind_a_lie", "I2"),
     "doubt-unsaid": ("d47_tracker_lies", "I20"),
     "tracker-ahead-believed": ("d68_lost_flush[loses-3-s14]", "I5"),
     "wall-clock-believed": ("d71_time_shift_against_immutability[ahead]", "I14"),

@@ -124,6 +124,31 @@ def test_every_history_restores_what_was_written(
     asyncio.run(scenario())
 
 
+def test_a_comparison_reads_back_what_stands_on_a_word() -> None:
+    """Of which block a delta left a change out is stored anew, and nothing else."""
+
+    async def scenario() -> None:
+        repository = await new_repository(MemoryStore())
+        image = b"".join(block(fill) for fill in (1, 2, 3))
+        await back_up(repository, None, image, Way.FULL, "p0")
+        last = 2 * len(block(3))
+        after = edited(image, [(0, b"seen"), (2 * PIECE, b"hidden"), (last, b"told")], None)
+        session = await repository.open_run(VM, token="session-p1")
+        await session.begin_disk(DISK, ByteCount(len(after)), inherit=DISK)
+        await put(session, after, ExtentSet.of([(0, 4), (last, last + 4)]), Way.DELTA)
+        await session.stage(point_of(session, {DISK: len(after)}, "p1"))
+        await session.commit()
+        with pytest.raises(CorruptionError):
+            await restored(repository, "p1")
+
+        compared = await back_up(repository, after, after, Way.COMPARE, "p2")
+
+        assert await restored(repository, "p2") == after
+        assert compared.bytes_sent == len(block(1))
+
+    asyncio.run(scenario())
+
+
 def test_a_delta_stores_the_pieces_that_changed() -> None:
     """One changed byte stores one piece, and once half of a block is overlaid the whole block."""
 
