@@ -44,8 +44,9 @@ class VirtualDisk(msgspec.Struct, frozen=True, kw_only=True):
     size: ByteCount
     volume: VolumeName
     lineage: str = ""
-    """Differs once the content was changed past every tracker: detached and changed elsewhere, or
-    reverted. Empty where nothing can tell. Source: MS-VHDX, DataWriteGuid."""
+    """Differs once the content was changed past every tracker: detached and changed elsewhere,
+    reverted, or cut off as the disk became smaller. Empty where nothing can tell. Source: MS-VHDX,
+    DataWriteGuid."""
 
 
 class NetworkAdapter(msgspec.Struct, frozen=True, kw_only=True):

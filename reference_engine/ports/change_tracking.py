@@ -44,7 +44,7 @@ class ChangeTracking(Protocol):
         """Have the node switch its map inside the hold of this run's host snapshot."""
 
     async def frozen(self, node: NodeName, disk: DiskId, /, *, run: RunTag) -> ExtentSet:
-        """Return the map that `switch` froze.
+        """Return the map that `switch` froze, of the disk as large as it was then.
 
         Raises:
             TrackerUnusableError: there is none under this tag, or it was lost, or another run's was

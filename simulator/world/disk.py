@@ -64,8 +64,12 @@ class SimDisk:
         """The stamps, from and to, of writes that no tracker saw."""
 
     def resize(self, size: ByteCount, /) -> None:
-        """Be of another size; what is new was never written, what is cut off is gone."""
+        """Be of another size; what is new was never written, what is cut off is gone.
+
+        Nothing but its lineage tells a disk that became smaller and grew again from what it was.
+        """
         before, stamps = self.cells, self.stamps
+        self.generation += size < self.size
         self.size = size
         self.content = self.content.resized(size)
         self.cells = self.content.cells

@@ -39,8 +39,8 @@ async def save(world: World, machine: SimMachine, node: NodeName, /, *, run: Run
     world.emit(MachinePlaced(at=now, machine=machine.id, node=None, why="saved for a backup"))
 
 
-async def resume(world: World, machine: SimMachine, node: NodeName, /, *, run: RunTag) -> None:
-    """Have a machine that was saved up to this run go on, on this node.
+async def resume(world: World, machine: SimMachine, node: NodeName, /, *, run: RunTag) -> bool:
+    """Have a machine that was saved up to this run go on, on this node; return whether it was.
 
     Raises:
         OperationFailedError: the node lacks memory, or the cluster its quorum, or it is deleted.
@@ -50,7 +50,7 @@ async def resume(world: World, machine: SimMachine, node: NodeName, /, *, run: R
         raise OperationFailedError("resume", "the machine is deleted")
     saved = machine.saved
     if saved is None or saved.run.epoch > run.epoch:
-        return
+        return False
     if node in world.full or not world.quorate:
         reason = f"{node} lacks memory" if node in world.full else "the cluster has lost its quorum"
         raise OperationFailedError("resume", reason)
@@ -59,10 +59,11 @@ async def resume(world: World, machine: SimMachine, node: NodeName, /, *, run: R
     if machine.deleted:
         raise OperationFailedError("resume", "the machine was deleted")
     if machine.saved is not saved:
-        return
+        return False
     machine.saved = None
     machine.skip()
     # Its clock stood still as well; some guests are told the time afterwards, some are not.
     world.guest_clocks[machine.id].jump(Duration(saved.since - world.sim.now()))
     world.place(machine, node, why="resumed")
     machine.canary()
+    return True

@@ -29,6 +29,9 @@ class FilterMap:
         self._began: dict[RunTag, RunTag | None] = {}
         """With which run's switch each frozen map began."""
 
+        self._sizes: dict[RunTag, ByteCount] = {}
+        """How large the disk was as each was frozen: the map tells of no other disk."""
+
         self.deaf = False
         """No driver runs on this node: it writes, and does not know what."""
 
@@ -61,6 +64,7 @@ class FilterMap:
         # While another run's map is frozen, the running one does not begin with the base.
         self.frozen[run] = None if self.frozen else self._running
         self._began[run], self.since = self.since, run
+        self._sizes[run] = self._disk.size
         self._running = self._blank()
         self.armed = None
 
@@ -70,14 +74,12 @@ class FilterMap:
         if frozen is None or self._running is None:
             self._running = None
         else:
-            self._running |= frozen
+            self._running |= _fitted(frozen, self._running)
 
     def resize(self) -> None:
-        """Go on for the disk as large as it is now."""
-        blank = self._blank()
-        kept = [self._running, *self.frozen.values()]
-        self._running, *frozen = [each if each is None else _fitted(each, blank) for each in kept]
-        self.frozen = dict(zip(self.frozen, frozen, strict=True))
+        """Go on for the disk as large as it is now; what was frozen is of the disk as it was."""
+        if self._running is not None:
+            self._running = _fitted(self._running, self._blank())
 
     def mark_everything(self) -> None:
         """Say of every piece that it was written."""
@@ -104,11 +106,12 @@ class FilterMap:
         if frozen is None:
             raise TrackerUnusableError(str(self._disk.id), "its map was lost")
         granule = ByteCount(self._granule * self._disk.cell)
-        return ExtentSet.of_pieces(np.flatnonzero(frozen), piece=granule, size=self._disk.size)
+        return ExtentSet.of_pieces(np.flatnonzero(frozen), piece=granule, size=self._sizes[run])
 
 
-def _fitted(old: Map, blank: Map) -> Map:
-    new = blank.copy()
+def _fitted(old: Map, other: Map) -> Map:
+    """Return a map as long as another one that has what the old one has there."""
+    new = np.zeros(len(other), np.bool_)
     new[: len(old)] = old[: len(new)]
     return new
 

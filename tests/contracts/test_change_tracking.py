@@ -7,7 +7,8 @@ import pytest
 from reference_engine.model.errors import TrackerUnusableError
 from reference_engine.model.extents import EMPTY, ExtentSet
 from reference_engine.model.identity import ReferencePointId
-from reference_engine.model.units import MINUTE, SECOND
+from reference_engine.model.units import MINUTE, SECOND, ByteCount
+from simulator.world.sizes import resize
 from simulator.world.stamps import StampImage
 from tests.strategies.protected_machines import EVERY_KIND, ProtectedMachine
 from tests.strategies.simulated_clusters import A, B, SimulatedCluster, X, run_number, scenario_text
@@ -115,6 +116,29 @@ def test_a_frozen_map_covers_every_write_between_two_switches() -> None:
         assert differing(cluster, second, first)
         assert differing(cluster, second, first) <= told
         assert told == told.clipped(disk.size)
+
+    cluster.run(story)
+
+
+def test_a_frozen_map_is_of_the_disk_as_it_was() -> None:
+    """A disk that becomes smaller takes nothing from a map that was frozen before."""
+    cluster = SimulatedCluster(scenario_text(back_end="E1", guest="fsfreeze"))
+    machine = cluster.world.machines[X]
+    disk = machine.disks[0]
+    large = ByteCount(disk.size + 16 * disk.cell)
+
+    async def story() -> None:
+        await resize(cluster.world, machine, disk, large)
+        await cluster.tracking.switch(A, disk.id, run=RUN)
+        told = await cluster.tracking.frozen(A, disk.id, run=RUN)
+        assert told != told.clipped(disk.first_size)
+        await resize(cluster.world, machine, disk, disk.first_size)
+        assert await cluster.tracking.frozen(A, disk.id, run=RUN) == told
+        await cluster.tracking.merge_back(A, disk.id, run=RUN)
+        await cluster.tracking.switch(A, disk.id, run=LATER)
+        merged = await cluster.tracking.frozen(A, disk.id, run=LATER)
+        assert told.clipped(disk.first_size) <= merged
+        assert merged == merged.clipped(disk.first_size)
 
     cluster.run(story)
 
