@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from reference_engine.jobs.clearing import (
     clear_leftovers,
     drop_reference_points,
+    let_run_on,
     release_snapshots,
 )
 from reference_engine.jobs.copying import (
@@ -298,6 +299,8 @@ class BackupRun:
         async with self._step(Step.THAW):
             if self._saving is not None:
                 cause = "; ".join(filter(None, (cause, await self._saving.resume())))
+                if not self._saving.held:
+                    raise MachineChangedError(machine.id, "it went on before it was told to")
                 snapshots = replace(snapshots, saved=True, cause=cause)
             await self._freeze.thaw()
             if stands and machine.back_end is BackEnd.HOST_SNAPSHOT and not self._freeze.held:
@@ -341,20 +344,14 @@ class BackupRun:
 
     async def _undo(self, session: WriteSession | None) -> None:
         """Leave the machine as it was; what cannot be undone now is cleared by the next run."""
-        ports = self._ports
-        try:
-            async with ports.runtime.deadline(self._policy.step_limit):
-                if self._saving is not None:
-                    await self._saving.resume()
-                if self._freeze is not None:
-                    await self._freeze.thaw()
-        except TwinshotError:
-            pass  # `clear_leftovers` looks for a frozen guest wherever it runs by now
+        ports, limit = self._ports, self._policy.step_limit
+        if self._run is not None:
+            await let_run_on(ports, self._run, self._saving, self._freeze, limit=limit)
         if self._freeze is not None:
             await self._freeze.outlast_late_answer()
         await self._clear_up()
         try:
-            async with ports.runtime.deadline(self._policy.step_limit):
+            async with ports.runtime.deadline(limit):
                 if session is not None and not self._committed:
                     await session.abandon()
         except TwinshotError:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from reference_engine.jobs.discovery import DiscoveryRule
-from reference_engine.jobs.saving import resume_wherever
+from reference_engine.jobs.saving import Saving, resume_wherever
 from reference_engine.jobs.surroundings import ClusterPorts, Ports
 from reference_engine.model.errors import (
     ConsistencyLostError,
@@ -26,7 +26,7 @@ from reference_engine.model.machine import GuestKind
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import Duration, Instant
 from reference_engine.ports.host import Leftovers
-from reference_engine.reconcile.freeze import DEFAULT_LIMITS
+from reference_engine.reconcile.freeze import DEFAULT_LIMITS, FreezeDriver
 from reference_engine.repository.errors import ManifestDamagedError
 from reference_engine.trace.engine import LeftoversCleared, RunsFenced
 
@@ -132,6 +132,32 @@ async def _needed(
     return latest, None if latest is None else latest.tracker
 
 
+async def let_run_on(
+    ports: Ports,
+    run: RunTag,
+    saving: Saving | None,
+    freeze: FreezeDriver | None,
+    /,
+    *,
+    limit: Duration,
+) -> None:
+    """Have the machine of a failed run go on, as far as nodes answer within `limit`.
+
+    Nothing is asked first of what it left: who tells that may answer late.
+    """
+    try:
+        async with ports.runtime.deadline(limit):
+            if saving is not None:
+                await saving.resume()
+            if freeze is not None:
+                await freeze.thaw()
+    except TwinshotError:
+        if freeze is not None:
+            with suppress(TwinshotError):  # `clear_leftovers` looks again
+                async with ports.runtime.deadline(limit):
+                    await thaw_wherever(ports, run)
+
+
 async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:
     """Have a machine that stands still for a run go on, and return what hosts and guests hold.
 
@@ -201,9 +227,7 @@ async def outlast_late_freeze(ports: Ports, run: RunTag, /) -> None:
     while ports.runtime.now() < until:
         await ports.runtime.sleep(DEFAULT_LIMITS.thaw_again)
         with suppress(TwinshotError):  # the next one may be delivered
-            # Whom the cluster names may never be answered.
-            async with ports.runtime.deadline(DEFAULT_LIMITS.late_answer):
-                await thaw_wherever(ports, run)
+            await thaw_wherever(ports, run)
 
 
 async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunTag) -> str:
@@ -222,20 +246,32 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
 async def thaw_wherever(ports: ClusterPorts, run: RunTag, /) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now.
 
+    No answer is waited for longer than a thaw may take.
+
     Raises:
         TransientError, ConsistencyLostError: no node did, and one may have it that did not answer,
             or none has it; look again.
     """
-    placement = await ports.cluster.locate(run.machine)
-    named = (placement.owner, *placement.others)
+    named: tuple[NodeName, ...] = ()
+    unnamed: TransientError | None = None
+    try:
+        # Whoever knows where it runs may answer late, or never; it may be found without him.
+        async with ports.runtime.deadline(DEFAULT_LIMITS.thaw):
+            placement = await ports.cluster.locate(run.machine)
+            named = (placement.owner, *placement.others)
+    except TransientError as failure:
+        unnamed = failure
     failures: list[TransientError | ConsistencyLostError] = []
     if await _thaw_on(ports, named, failures, run=run):
         return
     # It moved in between, or the cluster names the wrong node, where a copy of it may answer that
     # it does not stand still: the right one may be any other.
-    rest = [node for node in await ports.cluster.nodes() if node not in named]
+    async with ports.runtime.deadline(DEFAULT_LIMITS.thaw):
+        rest = [node for node in await ports.cluster.nodes() if node not in named]
     if await _thaw_on(ports, rest, failures, run=run):
         return
+    if unnamed is not None:
+        raise unnamed
     silent = [failure for failure in failures if isinstance(failure, TransientError)]
     if silent or len(failures) == len(named) + len(rest):
         raise (silent or failures)[0]

@@ -113,8 +113,10 @@ class Host(Protocol):
             OperationFailedError: it could not be saved, or `resume` was called for this run.
         """
 
-    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Have a machine that was saved up to this run go on, on this node; true also if it runs.
+
+        Return whether it stood still until now.
 
         A node of the same cluster that did not save it takes its saved state over.
 

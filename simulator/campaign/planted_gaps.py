@@ -9,7 +9,7 @@ from reference_engine.catalogue.retention import RetentionPolicy
 from reference_engine.jobs import auditing, backup, copying, owner, saving
 from reference_engine.jobs.discovery import Census
 from reference_engine.jobs.eligibility import Method, MethodKind
-from reference_engine.jobs.saving import Saving
+from reference_engine.jobs.saving import Resumed, Saving
 from reference_engine.jobs.space import RoomWatch
 from reference_engine.jobs.upkeep import BelievedClock, Upkeep
 from reference_engine.model.machine import GuestKind
@@ -37,16 +37,20 @@ def obstacles_ignored() -> list[Patch]:
 def saved_machine_forgotten() -> list[Patch]:
     """A machine that was saved for its snapshot is not resumed."""
 
-    async def forget(*_: object) -> str:
+    async def forget(self: Any) -> str:
+        self.held = True
         return ""
 
-    return [(Saving, "resume", forget), (saving, "resume_somewhere", _nothing)]
+    async def nowhere(*_: object, **__: object) -> Resumed:
+        return Resumed(stood=True, failure=None)
+
+    return [(Saving, "resume", forget), (saving, "resume_somewhere", nowhere)]
 
 
 def only_first_node_resumes() -> list[Patch]:
     """A saved machine is resumed on its own node or not at all."""
 
-    async def first(ports: Any, node: Any, /, *, run: Any) -> Exception | None:
+    async def first(ports: Any, node: Any, /, *, run: Any) -> Resumed:
         return await saving._resume_on(ports, (node,), run=run)  # noqa: SLF001 - a planted bug
 
     return [(saving, "resume_somewhere", first)]

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from reference_engine.jobs import backup, clearing, discovery, owner, schedule
 from reference_engine.jobs.insisting import insist
+from reference_engine.jobs.saving import Saving
 from reference_engine.model.errors import ConsistencyLostError, TransientError, TwinshotError
 from reference_engine.model.identity import Epoch
 from reference_engine.model.units import HOUR, Duration, Instant
@@ -252,19 +253,6 @@ def late_freeze_thawed_once() -> list[Patch]:
     return [(schedule, "outlast_late_freeze", once)]
 
 
-def late_thaw_without_limit() -> list[Patch]:
-    """Whoever outlasts a late freeze waits without a limit for where the machine is."""
-
-    async def patient(ports: Any, run: Any, /) -> None:
-        until = Instant(ports.runtime.now() + DEFAULT_LIMITS.late_answer)
-        while ports.runtime.now() < until:
-            await ports.runtime.sleep(DEFAULT_LIMITS.thaw_again)
-            with suppress(TwinshotError):
-                await clearing.thaw_wherever(ports, run)
-
-    return [(schedule, "outlast_late_freeze", patient)]
-
-
 def point_ends_late_freezes() -> list[Patch]:
     """A run that came to a point leaves no freeze behind, though its guest never answered."""
     original = clearing.may_freeze_late
@@ -319,6 +307,43 @@ def last_look_too_early() -> list[Patch]:
     return [(schedule, "_outlast_late_orders", _nothing)]
 
 
+def moved_guest_left_to_the_clearing() -> list[Patch]:
+    """A failed run thaws its guest where it froze it, and leaves the rest to whoever clears up."""
+
+    async def there(ports: Any, run: Any, saving: Any, freeze: Any, /, *, limit: Any) -> None:
+        del run
+        with suppress(TwinshotError):
+            async with ports.runtime.deadline(limit):
+                if saving is not None:
+                    await saving.resume()
+                if freeze is not None:
+                    await freeze.thaw()
+
+    return [(backup, "let_run_on", there)]
+
+
+def thaw_behind_a_late_cluster() -> list[Patch]:
+    """No guest is thawed before the cluster has said where it runs."""
+    original = clearing.thaw_wherever
+
+    async def told_first(ports: Any, run: Any, /) -> None:
+        await ports.cluster.locate(run.machine)
+        await original(ports, run)
+
+    return [(clearing, "thaw_wherever", told_first)]
+
+
+def saved_machine_not_looked_at() -> list[Patch]:
+    """A machine that was saved is taken to have stood still until it was told to go on."""
+    original = Saving.resume
+
+    async def believed(self: Any) -> str:
+        self.held = True
+        return await original(self)
+
+    return [(Saving, "resume", believed)]
+
+
 PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
     ("first-look-put-off", first_look_put_off),
     ("found-machines-stay-frozen", found_machines_stay_frozen),
@@ -342,11 +367,13 @@ PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
     ("last-run-not-asked", last_run_not_asked),
     ("late-freeze-not-outlasted", late_freeze_not_outlasted),
     ("late-freeze-thawed-once", late_freeze_thawed_once),
-    ("late-thaw-without-limit", late_thaw_without_limit),
     ("point-ends-late-freezes", point_ends_late_freezes),
     ("interrupted-run-froze-nothing", interrupted_run_froze_nothing),
     ("first-run-froze-nothing", first_run_froze_nothing),
     ("late-freeze-timed-by-wall-clock", late_freeze_timed_by_wall_clock),
     ("last-look-too-early", last_look_too_early),
+    ("moved-guest-left-to-the-clearing", moved_guest_left_to_the_clearing),
+    ("thaw-behind-a-late-cluster", thaw_behind_a_late_cluster),
+    ("saved-machine-not-looked-at", saved_machine_not_looked_at),
 )
 """The name and the patches of each; what the engine does wrong then is said where it is planted."""

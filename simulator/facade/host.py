@@ -276,9 +276,9 @@ class HostFacade:
         """Have the machine stand still with its memory saved."""
         await saving.save(self._world, self._owned(node, run.machine), node, run=run)
 
-    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Have a saved machine go on, on this node."""
-        await saving.resume(self._world, self._world.machines[run.machine], node, run=run)
+        return await saving.resume(self._world, self._world.machines[run.machine], node, run=run)
 
     async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
         """Return what the host's path for the disk shows."""

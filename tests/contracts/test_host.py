@@ -310,8 +310,8 @@ def test_a_saved_machine_stands_still_until_it_is_resumed(older: SimulatedCluste
         older.world.full.add(A)
         with pytest.raises(OperationFailedError, match="lacks memory"):
             await older.host.resume(A, run=RUN)
-        for _ in range(2):
-            await older.host.resume(B, run=RUN)
+        assert await older.host.resume(B, run=RUN)
+        assert not await older.host.resume(B, run=RUN)
         assert (await older.host.leftovers(X)).saved_by is None
         assert await older.host.confirms(B, X)
 
@@ -335,7 +335,7 @@ def test_nobody_saves_for_a_run_that_was_resumed(older: SimulatedCluster) -> Non
     """A request that comes late, after its run has given up, is refused."""
 
     async def story() -> None:
-        await older.host.resume(A, run=RUN)
+        assert not await older.host.resume(A, run=RUN)
         with pytest.raises(OperationFailedError):
             await older.host.save(A, run=RUN)
         assert older.world.machines[X].node == A

@@ -105,12 +105,14 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "last-run-not-asked": ("late_freeze_of_a_lost_engine", "I18"),
     "late-freeze-not-outlasted": ("late_freeze_of_a_lost_engine", "I18"),
     "late-freeze-thawed-once": ("late_freeze_of_an_interrupted_run", "I18"),
-    "late-thaw-without-limit": ("whereabouts_never_told_to_a_late_thaw", "I18"),
     "point-ends-late-freezes": ("late_freeze_of_a_lost_engine", "I18"),
     "interrupted-run-froze-nothing": ("late_freeze_of_an_interrupted_run", "I18"),
     "first-run-froze-nothing": ("late_freeze_of_a_first_run", "I18"),
     "late-freeze-timed-by-wall-clock": ("late_freeze_behind_a_clock_set_forward", "I18"),
     "last-look-too-early": ("late_cut_of_a_dead_engine", "I11"),
+    "moved-guest-left-to-the-clearing": ("frozen_guest_moved_behind_late_leftovers", "I18"),
+    "thaw-behind-a-late-cluster": ("whereabouts_never_told_to_a_late_thaw", "I18"),
+    "saved-machine-not-looked-at": ("resumed_before_the_cut", "I4"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
 

@@ -84,8 +84,10 @@ class FileHost(Host):
         del node
         raise OperationFailedError(f"saving {run.machine}", "disk files do not run")
 
-    async def resume(self, node: NodeName, /, *, run: RunTag) -> None:
+    async def resume(self, node: NodeName, /, *, run: RunTag) -> bool:
         """Change nothing: nothing was ever saved."""
+        del node, run
+        return False
 
     async def expose(self, snapshot: SnapshotId, disk: DiskId, /) -> Exposure:
         """Return the file itself, which is only ever read."""
