@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 
-from reference_engine.model.identity import MachineId, RecoveryPointId
+from reference_engine.model.identity import MachineId, RecoveryPointId, RunTag
+from reference_engine.model.outcome import Step
 from reference_engine.model.units import Instant
 from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
-from reference_engine.trace.engine import SpaceReclaimed
+from reference_engine.trace.engine import SpaceReclaimed, StepEntered
 from simulator.oracle.evidence import Evidence
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -13,10 +14,15 @@ from simulator.oracle.verdict import Finding, Invariant
 def _judge(evidence: Evidence, finding: Finding) -> None:
     listed: dict[MachineId, list[RecoveryPointId]] = defaultdict(list)
     made: dict[RecoveryPointId, tuple[Instant, MachineId]] = {}
+    staged: dict[RunTag, Instant] = {}
     for fact in evidence.facts:
         match fact:
+            case StepEntered(step=Step.STAGE):
+                # What the point says of its age is written down before it is committed.
+                staged[fact.run] = fact.at
             case PointBecameVisible():
-                made[fact.point.id] = fact.at, fact.point.machine.id
+                at = staged.get(fact.point.run, fact.at)
+                made[fact.point.id] = at, fact.point.machine.id
                 listed[fact.point.machine.id].append(fact.point.id)
             case PointsBecameInvisible():
                 # Behind a disk that lost an entry, the same points may go once more.
@@ -60,7 +66,7 @@ def _judge_expiry(
     )
     finding.check(
         point,
-        f"has expired {age / 1e6:g} s after its commit, before it may",
+        f"has expired {age / 1e6:g} s after it was made, before it may",
         holds=age >= evidence.immutable_for,
     )
 
