@@ -288,14 +288,13 @@ class World:
             for machine in self.machines.values():
                 if machine.guest.at_rest and machine.guest.session != self.session:
                     machine.guest.go_on("session-lost")
-                self._resume_orphan(machine)
+                if machine.saved is not None and machine.saved.session != self.session:
+                    self.resume_orphan(machine)
 
-    def _resume_orphan(self, machine: SimMachine) -> None:
-        """Have a machine go on whose saver is gone, on the node that saved it if it can."""
-        saved, node = machine.saved, machine.last_node
-        if saved is None or saved.session == self.session or node is None:
-            return
-        if self.running(node) and node not in self.full and self.quorate:
+    def resume_orphan(self, machine: SimMachine, /) -> None:
+        """Have a saved machine go on whose saver is gone, on the node that saved it if it can."""
+        node = machine.last_node
+        if node is not None and self.running(node) and node not in self.full and self.quorate:
             machine.saved = None
             machine.skip()
             self.place(machine, node, why="resumed")

@@ -15,7 +15,7 @@ GUEST: Final = "consistency"
 TRACKER: Final = "change_tracking"
 STORE: Final = "blob_store"
 _SESSION_TIMEOUT: Final = Duration(20 * SECOND)
-"""When a host takes a requestor that is silent for gone, and lets its guests go on."""
+"""When a host takes a requestor that is silent for gone, and lets what stands still go on."""
 
 _ISOLATED_FOR: Final = Duration(10 * SECOND)
 """When the cluster gives a node up that does not answer. Source: SameSubnetThreshold, 10 beats."""
@@ -33,6 +33,8 @@ async def cut_off(world: World, side: str, /, *, lasts: Duration) -> None:
             for machine in world.machines.values():
                 if machine.node == side and machine.guest.at_rest:
                     machine.guest.go_on("session-lost")
+                if machine.last_node == side and machine.saved is not None:
+                    world.resume_orphan(machine)
     _end(world.cut_off, side)
 
 
