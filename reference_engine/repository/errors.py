@@ -3,6 +3,7 @@
 from reference_engine.model.errors import ConsistencyLostError, CorruptionError, RefusedError
 from reference_engine.model.identity import DiskId, MachineId, RecoveryPointId, RunTag
 from reference_engine.model.units import HOUR, Duration
+from reference_engine.repository.domain_names import key_name
 
 
 class RepositoryAbsentError(RefusedError):
@@ -114,6 +115,20 @@ class ManifestDamagedError(CorruptionError):
 
     def __str__(self) -> str:
         return f"the manifest of point {self.point} is damaged: {self.cause}"
+
+
+class PointSealedError(ManifestDamagedError):
+    """A committed point is sealed under the key of a domain that can be read nowhere."""
+
+    def __init__(self, point: RecoveryPointId, domain: str, /) -> None:
+        name = key_name(domain)
+        super().__init__(point, f"the key of its domain is neither in {name} nor in copies/{name}")
+
+    def __str__(self) -> str:
+        return (
+            f"point {self.point} cannot be opened: {self.cause}; "
+            "bring one of them back from a copy of the repository"
+        )
 
 
 class BlockDamagedError(CorruptionError):

@@ -19,7 +19,9 @@ from reference_engine.repository.codec import (
     manifest_copy_name,
     staged_record,
 )
-from reference_engine.repository.errors import ManifestDamagedError
+from reference_engine.repository.domain_keys import DomainKeys
+from reference_engine.repository.domain_names import domain_of
+from reference_engine.repository.errors import ManifestDamagedError, PointSealedError
 from reference_engine.repository.header import Header
 from reference_engine.repository.ordered import distinct
 
@@ -71,11 +73,18 @@ class ManifestReader:
                 manifest = self._manifest(entry, content)
             except ManifestDamagedError as error:
                 damage = damage if isinstance(damage, TransientError) else error
+                if not content and await self._is_locked_out(name):
+                    raise PointSealedError(entry.point, domain_of(name)) from error
                 continue
             if manifest.record.id == entry.point:
                 return manifest
             damage = ManifestDamagedError(entry.point, f"it is {manifest.record.id}'s")
         raise damage
+
+    async def _is_locked_out(self, name: str) -> bool:
+        """Return whether what cannot be opened is of a domain whose key can be read nowhere."""
+        domain = domain_of(name)
+        return bool(domain) and await DomainKeys().learn(domain, self._store.read) is None
 
     def _manifest(self, entry: PointCommittedEntry, content: bytes) -> Manifest:
         key, size = self._header.key, self._header.block_size

@@ -75,6 +75,26 @@ def test_without_domains_nothing_is_said_of_them(bare_place: Tenants) -> None:
     assert bare_place.records("repo", "info", *bare_place.own)[-1]["domains"] == []
 
 
+def test_a_lost_key_is_named(tenants: Tenants) -> None:
+    """Where both objects of a domain's key are gone, each sentence says which to bring back."""
+    [green] = tenants.add("green")
+    point, other = tenants.store("one", "--domain", "green"), tenants.store("two")
+    keys = [tenants.repo / "domains" / green, tenants.repo / "copies" / "domains" / green]
+    contents = [each.read_bytes() for each in keys]
+    for each in keys:
+        each.unlink()
+
+    to = ("--to", tenants.root / "back.raw")
+    for code, words in ((1, ("restore", point, *to)), (2, ("backup", tenants.sources["one"]))):
+        sentence = tenants.refused(code, *words, *tenants.by)
+        assert f"domains/{green}" in sentence
+        assert "copy of the repository" in sentence
+    assert tenants.restores(other, "two")
+
+    keys[1].write_bytes(contents[1])
+    assert tenants.restores(point, "one")
+
+
 BAD_NAMES = ("", "  ", " red", "red ", "x" * 65, "x" * 200, "a\nb", "\x1b[31m", "tab\there", "\0")
 
 

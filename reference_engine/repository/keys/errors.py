@@ -74,7 +74,10 @@ class DomainKeyMissingError(RefusedError):
         self.domain = domain
 
     def __str__(self) -> str:
-        return f"the key of domain {self.domain} is gone, so nothing can be written in it"
+        return (
+            f"the key of domain {self.domain} is gone, so nothing can be written in it; bring "
+            f"domains/{self.domain} back from a copy of the repository, or name another --domain"
+        )
 
 
 class SlotUnknownError(RefusedError):
