@@ -10,14 +10,10 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.model.errors import CorruptionError
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.domain_names import domain_of
-from reference_engine.repository.errors import PointRemovedError, PointUnknownError
-from reference_engine.repository.repository import Repository
 
 
 def points(
@@ -43,14 +39,13 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
     damaged = gone = 0
     entries = await repository.commits()
     domains = repository.reclaim.history.domains
-    for entry in entries:
-        try:
-            point, cause = await _read(repository, entry)
-        except (PointRemovedError, PointUnknownError):
+    async for entry, point, damage in repository.manifests.each(entries):
+        if point is None and damage is None:
             gone += 1
             continue  # it was removed a moment ago
         if point is None:
             damaged += 1
+            cause = str(damage)
             output.record("damaged-point", id=entry.point, vm=entry.machine, message=cause)
             rows.append((entry.point, entry.machine, "damaged", cause, "", "", "", ""))
             continue
@@ -78,15 +73,6 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
     code = ExitCode.FINDING if damaged else ExitCode.OK
     output.summary(points=len(entries) - damaged - gone, damaged=damaged, exit_code=int(code))
     return code
-
-
-async def _read(
-    repository: Repository, entry: PointCommittedEntry
-) -> tuple[RecoveryPoint | None, str]:
-    try:
-        return await repository.point(entry.point), ""
-    except CorruptionError as error:
-        return None, str(error)
 
 
 def _described(point: RecoveryPoint) -> dict[str, object]:

@@ -18,7 +18,7 @@ from reference_engine.app.restoring.holes import Holes
 from reference_engine.app.restoring.images import image_directory, image_paths, image_writer
 from reference_engine.app.restoring.onto import described, restore_onto
 from reference_engine.app.restoring.request import Manner, Request, window_of
-from reference_engine.catalogue.points import PointLabel, point_labels, select_point
+from reference_engine.catalogue.points import PointLabel, chosen_point
 from reference_engine.formats.output_file import Existing
 from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import DiskId
@@ -85,7 +85,7 @@ async def _restore(request: Request, runtime: Runtime, output: Output) -> ExitCo
     repository = await open_to_read(
         request.repository, runtime, Keyholder(request.keys), output, store=store
     )
-    label = select_point(await point_labels(repository), request.point)
+    label = await chosen_point(repository, request.point)
     try:
         return await _write(repository, store, label, request, runtime, output)
     except CorruptionError as error:

@@ -9,7 +9,7 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
-from reference_engine.catalogue.points import NoPointError, point_labels, select_point
+from reference_engine.catalogue.points import NoPointError, chosen_point, point_labels
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.ports.runtime import Runtime
@@ -42,10 +42,13 @@ async def _verify(
     wanted: str | None, place: str, keys: KeyOptions, runtime: Runtime, output: Output
 ) -> ExitCode:
     repository = await open_to_read(place, runtime, Keyholder(keys), output)
-    labels = await point_labels(repository)
-    if not labels:
+    chosen = (
+        await point_labels(repository)
+        if wanted is None
+        else (await chosen_point(repository, wanted),)
+    )
+    if not chosen:
         raise NoPointError
-    chosen = labels if wanted is None else (select_point(labels, wanted),)
     names = {label.point: label.name for label in chosen}
     total = sum([await _allocated(repository, point) for point in names])
     with output.progress("verifying", total) as advance:

@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from reference_engine.model.errors import CorruptionError, RefusedError
+from reference_engine.model.errors import RefusedError
 from reference_engine.model.identity import MachineId, RecoveryPointId
-from reference_engine.repository.errors import PointRemovedError, PointUnknownError
+from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.repository import Repository
 
 LATEST: Final = "latest"
@@ -62,14 +62,31 @@ class PointAmbiguousError(RefusedError):
 
 async def point_labels(repository: Repository, /) -> tuple[PointLabel, ...]:
     """Return the label of every committed point in commit order, damaged ones included."""
+    return await _labels(repository, await repository.commits())
+
+
+async def chosen_point(repository: Repository, wanted: str, /) -> PointLabel:
+    """Return the point that `wanted` names, as `select_point` does.
+
+    Raises:
+        NoPointError, PointNotFoundError, PointAmbiguousError: as `select_point`.
+    """
+    if wanted == LATEST:
+        # Of the newest one no other one need be read.
+        newest = await _labels(repository, (await repository.commits())[-1:])
+        if newest:
+            return newest[-1]
+    return select_point(await point_labels(repository), wanted)
+
+
+async def _labels(
+    repository: Repository, entries: Sequence[PointCommittedEntry]
+) -> tuple[PointLabel, ...]:
     labels: list[PointLabel] = []
-    for entry in await repository.commits():
-        try:
-            name = (await repository.point(entry.point)).machine.name
-        except CorruptionError:
-            name = str(entry.machine)
-        except (PointRemovedError, PointUnknownError):
+    async for entry, record, damage in repository.manifests.each(entries):
+        if record is None and damage is None:
             continue  # it was removed a moment ago
+        name = str(entry.machine) if record is None else record.machine.name
         labels.append(PointLabel(point=entry.point, machine=entry.machine, name=name))
     return tuple(labels)
 

@@ -91,7 +91,7 @@ class Repository:
 
         self._missing, self._known, self._header, self._log = missing, known, header, log
         self._manifest_reader = reader = ManifestReader(store, header)
-        self.manifests = Manifests(reader, log)
+        self.manifests = Manifests(reader, log, executor=executor)
         """Reads what the log's entries speak of."""
 
         self.reclaim = Reclaim(store, header, log, manifests=reader, keys=keys, domains=domains)

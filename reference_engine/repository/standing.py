@@ -4,11 +4,13 @@ A repack gives a point another manifest, and what only the old one referred to i
 later. Whoever reads takes no lock: where something is missing, the log says what became of it.
 """
 
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.recovery_point import RecoveryPoint
+from reference_engine.ports.runtime import Executor
 from reference_engine.repository.codec import Manifest, PointCommittedEntry
 from reference_engine.repository.errors import (
     ManifestDamagedError,
@@ -17,6 +19,7 @@ from reference_engine.repository.errors import (
 )
 from reference_engine.repository.log import Log
 from reference_engine.repository.manifests import ManifestReader
+from reference_engine.repository.together import AT_ONCE
 
 
 class Standing(NamedTuple):
@@ -26,11 +29,20 @@ class Standing(NamedTuple):
     manifest: Manifest
 
 
+class Recorded(NamedTuple):
+    """A point of the log, and what its manifest says."""
+
+    entry: PointCommittedEntry
+    record: RecoveryPoint | None
+    damage: CorruptionError | None
+    """Why there is no record; None for a point that was removed a moment ago."""
+
+
 class Manifests:
     """Reads manifests of points that exist."""
 
-    def __init__(self, reader: ManifestReader, log: Log, /) -> None:
-        self._reader, self._log = reader, log
+    def __init__(self, reader: ManifestReader, log: Log, /, *, executor: Executor) -> None:
+        self._reader, self._log, self._executor = reader, log, executor
         self._records: dict[RecoveryPointId, RecoveryPoint] = {}
 
     async def entry(self, point: RecoveryPointId, /) -> PointCommittedEntry:
@@ -73,6 +85,27 @@ class Manifests:
         """
         known = self._records.get(entry.point)
         return known or (await self.read(entry)).manifest.record
+
+    async def each(self, entries: Sequence[PointCommittedEntry], /) -> AsyncIterator[Recorded]:
+        """Yield each of the points with its record, in this order, having read several at once.
+
+        Raises:
+            TransientError: the store failed.
+        """
+        for start in range(0, len(entries), AT_ONCE):
+            part = entries[start : start + AT_ONCE]
+            for found in await self._executor.ask_all(
+                [lambda entry=entry: self._recorded(entry) for entry in part]  # type: ignore[misc]
+            ):
+                yield found
+
+    async def _recorded(self, entry: PointCommittedEntry) -> Recorded:
+        try:
+            return Recorded(entry, await self.record(entry), None)
+        except CorruptionError as error:
+            return Recorded(entry, None, error)
+        except PointRemovedError:
+            return Recorded(entry, None, None)
 
     def _remember(self, record: RecoveryPoint) -> None:
         live = self._log.history.live

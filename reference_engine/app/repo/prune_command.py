@@ -33,11 +33,15 @@ from reference_engine.catalogue.retention import (
     Verdict,
     choose_kept,
 )
-from reference_engine.model.errors import CorruptionError, InputRefusedError
+from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import Duration, Instant
 from reference_engine.ports.runtime import Runtime
-from reference_engine.repository.errors import AppendOnlyError, ReclaimRefusedError
+from reference_engine.repository.errors import (
+    AppendOnlyError,
+    PointRemovedError,
+    ReclaimRefusedError,
+)
 from reference_engine.repository.reclaim import Reclaimed
 from reference_engine.repository.repack_rule import RepackRule
 
@@ -183,15 +187,15 @@ async def _read(
     """
     labels: dict[RecoveryPointId, PointLabel] = {}
     dates: dict[RecoveryPointId, Instant] = {}
-    for entry in await opened.repository.commits():
+    repository = opened.repository
+    async for entry, record, damage in repository.manifests.each(await repository.commits()):
         name, dates[entry.point] = str(entry.machine), request.now
-        try:
-            record = await opened.repository.point(entry.point)
-        except CorruptionError as error:
-            if not any(wanted and entry.point.startswith(wanted) for wanted in request.remove):
-                raise ReclaimRefusedError(entry.point, str(error)) from error
-        else:
+        if record is not None:
             name, dates[entry.point] = record.machine.name, record.made
+        elif damage is None:
+            raise PointRemovedError(entry.point)
+        elif not any(wanted and entry.point.startswith(wanted) for wanted in request.remove):
+            raise ReclaimRefusedError(entry.point, str(damage)) from damage
         labels[entry.point] = PointLabel(point=entry.point, machine=entry.machine, name=name)
     return labels, dates
 
