@@ -262,7 +262,10 @@ def _able(night: Night, machine: SimMachine) -> bool:
     cuts = {disk.volume for disk in machine.disks}
     protection = night.scenario.protection
     saves = protection.without_guest == "save" and machine.back_end is not BackEnd.REFERENCE_POINT
-    one_cut = len(cuts) == 1 or machine.back_end is not BackEnd.HOST_SNAPSHOT or saves
+    # Only a guest that cannot be asked is saved: one that is asked and fails is not.
+    one_cut = (
+        len(cuts) == 1 or machine.back_end is not BackEnd.HOST_SNAPSHOT or (saves and not speaks)
+    )
     if machine.deleted or machine.off or night.world.store_refused:
         return False
     if machine.unprotected and protection.physical_disks == "refuse":
