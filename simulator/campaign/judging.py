@@ -183,6 +183,7 @@ def gather(
             for plan in night.slots()
         },
         damaged=night.damaged,
+        healed=_healed(night, visible) if night.damaged else (),
         foreign_harmed=tuple(foreign_harmed(night.world)),
         redirected=tuple(v.name for v in night.world.volumes.values() if v.redirected),
         astray=tuple(
@@ -205,6 +206,14 @@ def gather(
             if machine.saved is not None and not night.world.full.issuperset(night.world.nodes)
         ),
         able=frozenset(machine.id for machine in machines if _able(night, machine)),
+    )
+
+
+def _healed(night: Night, visible: tuple[RecoveryPointId, ...]) -> tuple[LaterRestore, ...]:
+    """Return what is restored where everything that was damaged is as it was."""
+    restorer = Restorer(night.kept.healed())
+    return tuple(
+        replace(restorer.again(point), target="where nothing is damaged") for point in visible
     )
 
 

@@ -60,6 +60,9 @@ class KeptStore(MemoryStore):
         super().__init__()
         self._sorted = _Objects()
         self.objects = self._sorted
+        self._rotten: dict[str, bytes] = {}
+        """What was damaged, as it was before."""
+
         self._log_grew = log_grew
 
     async def create(self, name: str, content: bytes | bytearray, /) -> bool:
@@ -85,11 +88,18 @@ class KeptStore(MemoryStore):
             content = self.objects.pop(name, None)
             if content is None:
                 continue  # a power cut has taken it before
+            self._rotten.setdefault(name, content)
             if damage == "flipped":
                 middle = len(content) // 2
                 flipped = bytes([content[middle] ^ 1])
                 self.objects[name] = content[:middle] + flipped + content[middle + 1 :]
         return bool(names)
+
+    def healed(self) -> MemoryStore:
+        """Return a store with everything that is here now, and what was damaged as it was."""
+        store = MemoryStore()
+        store.objects = {**self.objects, **self._rotten}
+        return store
 
     def lose(self, count: int, /, *, torn: bool) -> None:
         """Lose the newest objects; of the oldest one of them a half may stay."""

@@ -140,6 +140,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     damaged: bool
     """Whether the repository's own objects were damaged."""
 
+    healed: tuple[LaterRestore, ...]
+    """The visible points as they are where everything that was damaged is put back."""
+
     foreign_harmed: tuple[str, ...]
     """Another product's things that are gone."""
 
@@ -216,7 +219,11 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
 
         Unreadable is what such a point may be; what it must never be is wrong without a word.
         """
-        return self.damaged or any(
+        return self.damaged or self.rests_on_a_lie(point)
+
+    def rests_on_a_lie(self, point: RecoveryPoint, /) -> bool:
+        """Return whether a tracker that lied was believed for one of the point's disks."""
+        return any(
             record.disk in self.truth.lied and record.transfer.kind is TransferKind.INCREMENTAL
             for record in point.disks
         )

@@ -19,7 +19,15 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                 "is damaged, and a check of everything does not say so",
                 holds=not restore.unreadable or restore.point in evidence.scrubbed,
             )
-    for restore in evidence.later:
+    for restore in evidence.healed:
+        proof = evidence.proofs.get(restore.point)
+        finding.check(
+            restore.point,
+            f"cannot be restored where all damage is undone: {restore.unreadable}",
+            holds=not restore.unreadable
+            or (proof is not None and evidence.rests_on_a_lie(proof.point)),
+        )
+    for restore in (*evidence.later, *evidence.healed):
         proof = evidence.proofs.get(restore.point)
         if proof is None or proof.unreadable:
             continue

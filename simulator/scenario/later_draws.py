@@ -19,6 +19,10 @@ _SHARE: Final = 350
 _LIARS: Final = 150
 """Of a thousand seeds whose blocks are as small as what trackers tell apart."""
 
+_ROTTEN: Final = 40
+"""Of a thousand seeds."""
+
+_OBJECTS: Final = ("packs", "points", "maps", "manifests")
 _OBSTACLES: Final = ("fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller")
 
 
@@ -63,6 +67,22 @@ def make_trackers_lie(data: Table, seed: int, interval: int, slots: int, /, *, s
     for share in shares if draw.chance(700) else shares[:1]:
         moment = _moment(draw, machines, interval, slots, span)
         data["happenings"].append({**lies, "per_mille": share, "on": moment})
+
+
+def let_objects_rot(data: Table, seed: int, interval: int, slots: int, /, *, span: Span) -> None:
+    """Damage objects of the repository at some moments; nothing for most seeds."""
+    draw = Stream(seed, "swarm/rot")
+    if not draw.chance(_ROTTEN):
+        return
+    machines = [machine["name"] for machine in data["machines"]]
+    for _ in range(draw.between(1, 3)):
+        rot = {
+            "kind": "object-damaged",
+            "objects": _OBJECTS[draw.below(len(_OBJECTS))],
+            "damage": ("lost", "flipped")[draw.below(2)],
+        }
+        moment = _moment(draw, machines, interval, slots, span)
+        data["happenings"].append({**rot, "on": moment})
 
 
 def _moment(draw: Stream, machines: list[str], interval: int, slots: int, span: Span) -> Table:

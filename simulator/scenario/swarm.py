@@ -12,7 +12,7 @@ from typing import Any, Final
 from reference_engine.model.units import MINUTE, SECOND
 from simulator.kernel.streams import Stream
 from simulator.scenario.happenings import HappeningDraw, microseconds
-from simulator.scenario.later_draws import enlarge, make_trackers_lie
+from simulator.scenario.later_draws import enlarge, let_objects_rot, make_trackers_lie
 from simulator.scenario.schema import Scenario
 from simulator.world.applications.application import LEAST_CELLS
 
@@ -74,6 +74,7 @@ def draw_scenario(seed: int, /) -> Scenario:
     _host_application(Stream(seed, "swarm", "application"), machines)
     enlarge(data, seed, interval, slots, span=microseconds)
     make_trackers_lie(data, seed, interval, slots, span=microseconds)
+    let_objects_rot(data, seed, interval, slots, span=microseconds)
     return Scenario.model_validate(data)
 
 

@@ -333,6 +333,13 @@ def restore_damage(evidence: Evidence) -> Evidence:
     return replace(spoil_later_restore(evidence), damaged=True)
 
 
+def blame_damage(evidence: Evidence) -> Evidence:
+    """A point cannot be read where something was damaged, nor would it be if nothing were."""
+    [first, *_] = evidence.later
+    broken = replace(first, unreadable="its digest is wrong")
+    return replace(evidence, damaged=True, healed=(broken,))
+
+
 def skip_slot(evidence: Evidence) -> Evidence:
     """A slot of the schedule is neither run nor missed."""
     return replace(evidence, slots={**evidence.slots, MachineId("z"): (Instant(0),)})
@@ -417,6 +424,7 @@ DECEPTIONS: Final[tuple[tuple[str, Deception, frozenset[str]], ...]] = (
     ("E1", exceed_limit, frozenset({"I17"})),
     ("E3", pile_up, frozenset({"I17"})),
     ("E1", restore_damage, frozenset({"I1", "I13", "I20"})),
+    ("E1", blame_damage, frozenset({"I20"})),
     ("E1", skip_slot, frozenset({"I21"})),
     ("E1", give_up_slot, frozenset({"I21"})),
     ("E1", infect, frozenset({"I22"})),

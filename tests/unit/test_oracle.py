@@ -186,6 +186,7 @@ def night_of_nothing() -> Evidence:
         limits=Limits(at_once=1, per_volume=1, per_node=1),
         slots={},
         damaged=False,
+        healed=(),
         foreign_harmed=(),
         redirected=(),
         astray=(),
