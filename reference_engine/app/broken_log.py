@@ -5,6 +5,7 @@ from typing import Final
 from reference_engine.adapters.asyncio_runtime import wall_clock
 from reference_engine.app.credentials import Keyholder
 from reference_engine.app.exit_codes import ExitCode
+from reference_engine.app.local_cache import local_cache
 from reference_engine.app.output import Output
 from reference_engine.app.repositories import naming, open_in, open_store
 from reference_engine.ports.blob_store import BlobStore
@@ -45,7 +46,8 @@ async def open_to_read(
     asked: list[Credential] = []
     with naming(place):
         try:
-            return await open_in(store, runtime, _Asked(holder, asked))
+            cache = local_cache(is_wanted=True)
+            return await open_in(store, runtime, _Asked(holder, asked), cache=cache)
         except LogDamagedError as damage:
             dry = DryStore(store)
             keys = _Asked(holder, asked)

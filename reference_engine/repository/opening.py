@@ -9,6 +9,7 @@ import msgspec
 from reference_engine.model.errors import TwinshotError
 from reference_engine.model.units import ByteCount
 from reference_engine.ports.blob_store import BlobStore
+from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Executor, RandomStream
 from reference_engine.repository.access import Keys
 from reference_engine.repository.domain_keys import DomainKeys
@@ -23,6 +24,7 @@ from reference_engine.repository.header import (
     encode_header,
     plain_header,
 )
+from reference_engine.repository.kept_log import KeptLog
 from reference_engine.repository.keys import derivation
 from reference_engine.repository.keys.errors import (
     KeyNeededError,
@@ -186,9 +188,18 @@ class Entered(NamedTuple):
 
 
 async def entered(
-    store: BlobStore, stored: StoredHeader, content: bytes, /, *, executor: Executor, unlock: Unlock
+    store: BlobStore,
+    stored: StoredHeader,
+    content: bytes,
+    /,
+    *,
+    executor: Executor,
+    unlock: Unlock,
+    cache: LocalCache | None = None,
 ) -> Entered:
     """Return what is behind the header, opened by the first of its key slots that counts.
+
+    What of the log is kept in `cache` is not asked of the store.
 
     A credential may open several: whoever changed keys, and died, has left slots that the log does
     not count, or not any more.
@@ -199,6 +210,9 @@ async def entered(
         PackageMissingError: what its features need is not installed.
         LogDamagedError: its history is not what was written.
     """
+    kept: KeptLog | None = None
+    if cache is not None:
+        store = kept = await KeptLog.opened(store, cache, repository=stored.repository)
 
     async def look(found: Opened) -> Entered:
         header, through, keyring, sealing = found
@@ -212,9 +226,12 @@ async def entered(
 
     # To an old master key what was sealed by a newer one looks damaged.
     passing = (WrongKeyError, KeyRetiredError, LogDamagedError)
-    return await by_first_slot(
+    through = await by_first_slot(
         store, stored, look, passing=passing, executor=executor, unlock=unlock
     )
+    if kept is not None:
+        kept.done()
+    return through
 
 
 async def by_first_slot(

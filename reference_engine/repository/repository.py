@@ -172,7 +172,7 @@ class Repository:
         """
         found = await read_header(store)
         header, through, sealing, log, keys, domains = await entered(
-            store, found.stored, found.content, executor=executor, unlock=unlock
+            store, found.stored, found.content, executor=executor, unlock=unlock, cache=cache
         )
         return cls(
             through,
