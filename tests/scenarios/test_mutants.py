@@ -113,6 +113,12 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "moved-guest-left-to-the-clearing": ("frozen_guest_moved_behind_late_leftovers", "I18"),
     "thaw-behind-a-late-cluster": ("whereabouts_never_told_to_a_late_thaw", "I18"),
     "saved-machine-not-looked-at": ("resumed_before_the_cut", "I4"),
+    "doubt-ends-at-a-comparison": ("wrong_point_before_a_comparison", "I20"),
+    "lost-points-asked-for": ("lie_found_behind_a_rotten_manifest", "I18"),
+    "expired-points-asked-for": ("lie_found_behind_expired_points", "I18"),
+    "saved-machine-keeps-its-snapshots": ("snapshot_of_a_machine_that_stays_saved", "I11"),
+    "lost-manifest-ends-the-clearing": ("reference_point_behind_a_damaged_point", "I11"),
+    "gone-machine-not-cleared": ("left_on_a_deleted_machine_that_was_found", "I7"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""
 
