@@ -135,15 +135,17 @@ def run_trial(
         second_digest=second_digest(),
         sources_unchanged=sources_unchanged(),
     )
-    expectations = subject.scenario.expect
-    if subject.variant is not None:
-        expectations += subject.variant.expect
+    expected = [_expected(each, evidence) for each in _expectations(subject)]
     return Trial(
-        subject=subject,
-        night=night,
-        evidence=evidence,
-        verdicts=(*judge(evidence), *(_expected(each, evidence) for each in expectations)),
+        subject=subject, night=night, evidence=evidence, verdicts=(*judge(evidence), *expected)
     )
+
+
+def _expectations(subject: Subject) -> list[Expectation]:
+    """Return what must come of the run under its seed."""
+    scenario, variant = subject.scenario, subject.variant
+    named = (*scenario.expect, *(() if variant is None else variant.expect))
+    return [each for each in named if subject.seed == scenario.seed or not each.own_seed_only]
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):

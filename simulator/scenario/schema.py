@@ -189,6 +189,8 @@ class Expectation(Strict):
     disks: int | None = Field(default=None, ge=1)
     sent_at_most: Size | None = None
     attempts_at_most: int | None = Field(default=None, ge=1)
+    own_seed_only: bool = False
+    """Whether chance decides this: under another seed than the scenario's it is not asked."""
 
 
 class Variant(Strict):

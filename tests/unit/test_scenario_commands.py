@@ -194,6 +194,28 @@ expect = [{ machine = "x", slot = 1, outcome = ["REFUSED"] }]
     assert (summary["runs"], summary["broken"]) == (4, 2)
 
 
+def test_what_chance_decides_is_asked_under_the_own_seed_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under any other seed the run has to keep the invariants, and nothing more."""
+    impossible = (
+        '[[expect]]\nmachine = "x"\nslot = 1\noutcome = ["REFUSED"]\nown_seed_only = true\n'
+    )
+    file = tmp_path / "mine.toml"
+    file.write_text(f"{scenario_text()}\n{impossible}", encoding="utf-8")
+    own = parse_scenario(file.read_text(encoding="utf-8"), name=file.name).seed
+
+    assert run(["scenario", "check", str(file), "--seeds", f"{own}..{own + 2}", "--json"]) == 1
+    assert run(["simulate", str(file), "--out", str(tmp_path / "own"), "--quiet"]) == 1
+    assert run(["scenario", "show", str(file)]) == 0
+
+    said = capsys.readouterr().out
+    told = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    seeds = [breach["seed"] for each in told for breach in each.get("breaches", ())]
+    assert seeds == [own]
+    assert "outcome REFUSED (under its own seed)" in said
+
+
 @pytest.mark.parametrize("seeds", ["", "5", "9..1", "1..2000000", "a..b", "-1..2", "1..2..3"])
 def test_what_is_no_range_of_seeds_is_refused(
     seeds: str, capsys: pytest.CaptureFixture[str]

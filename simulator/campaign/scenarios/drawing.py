@@ -113,10 +113,12 @@ def _expectations(expectations: tuple[Expectation, ...], indent: str = "") -> It
         yield ""
         yield f"{indent}must come of it:"
     for each in expectations:
-        said = each.model_dump(mode="json", exclude_none=True, exclude={"machine", "slot"})
+        left_out = {"machine", "slot", "own_seed_only"}
+        said = each.model_dump(mode="json", exclude_none=True, exclude=left_out)
         slot = "every slot" if each.slot is None else f"slot {each.slot}"
         words = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in said.items())
-        yield f"{indent}  {each.machine} {slot}: {words or 'runs'}"
+        seed = " (under its own seed)" if each.own_seed_only else ""
+        yield f"{indent}  {each.machine} {slot}: {words or 'runs'}{seed}"
 
 
 def _variant(variant: Variant) -> Iterator[str]:
