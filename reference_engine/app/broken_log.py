@@ -6,7 +6,7 @@ from reference_engine.adapters.asyncio_runtime import wall_clock
 from reference_engine.app.credentials import Keyholder
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.local_cache import local_cache
-from reference_engine.app.output import Output
+from reference_engine.app.output import Output, counted
 from reference_engine.app.repositories import naming, open_in, open_store
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Runtime
@@ -133,7 +133,7 @@ def _report(found: Renewed, output: Output, mood: str) -> None:
         output.say("entries behind the last one of the log are lost")
     else:
         output.say(f"lost entries of the log: {lost}" + (f" and {more} more" if more > 0 else ""))
-    output.say(f"{len(found.points.live)} points found")
+    output.say(f"{counted(len(found.points.live), 'point')} found")
     _say_doubts(found, output)
     output.say(f"entry {found.number} {mood}written: the log goes on there")
     output.say("the next backup of each machine reads it whole; then run: repo check")

@@ -249,7 +249,10 @@ def run(tokens: Sequence[str], /) -> int:
         # Only now: the table of codes knows adapters, which `--help` should not load.
         codes = importlib.import_module("reference_engine.app.exit_codes")
         code = int(codes.exit_code_of(error))
-        options.output.error(": ".join([*getattr(error, "__notes__", ()), str(error)]), code=code)
+        said = str(error)
+        # The note says which of several places is meant; some sentences begin with it anyway.
+        places = [note for note in getattr(error, "__notes__", ()) if not said.startswith(note)]
+        options.output.error(": ".join([*places, said]), code=code)
         return code
     except KeyboardInterrupt:
         options.output.error("interrupted; nothing incomplete passes for whole", code=_INTERRUPTED)

@@ -40,7 +40,8 @@ class PointNotFoundError(RefusedError):
         self.wanted, self.similar = wanted, similar
 
     def __str__(self) -> str:
-        hint = f"did you mean {' or '.join(self.similar)}?" if self.similar else "list the points"
+        similar = f"did you mean {' or '.join(self.similar)}?"
+        hint = similar if self.similar else "`twinshot points` lists them"
         return f"no point or machine is called {self.wanted!r}; {hint}"
 
 

@@ -77,7 +77,7 @@ class OutputFile:
 
     def _refuse_taken(self) -> NoReturn:
         raise InputRefusedError(
-            f"{self.name} exists already", "choose another name, or ask for it to be replaced"
+            f"{self.name} exists already", "choose another name, or replace it with --overwrite"
         )
 
     def _create_temporary(self, target: Path) -> None:

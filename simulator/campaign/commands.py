@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, counted, sized
 from reference_engine.model.units import HOUR, Duration, Instant
 from reference_engine.reporting.night import MachineRow, Tally
 from simulator.campaign.images import file_digest, opened_images
@@ -173,8 +173,8 @@ def _trial_record(trial: Trial) -> dict[str, Any]:
 
 def _tell_briefly(trial: Trial, output: Output) -> None:
     broken = [verdict for verdict in trial.verdicts if verdict.holds is False]
-    points = len(trial.evidence.visible)
-    output.say(f"{'FAIL' if broken else 'ok  '} {trial.subject.title}: {points} points")
+    points = counted(len(trial.evidence.visible), "point")
+    output.say(f"{'FAIL' if broken else 'ok  '} {trial.subject.title}: {points}")
     for verdict in broken:
         output.say(f"       {verdict.invariant} {verdict.title}: {verdict.detail}")
     output.record(

@@ -76,7 +76,7 @@ def test_a_name_is_free_again_once_its_domain_was_shredded(tenants: Tenants) -> 
     point = tenants.store("two", "--domain", "red")
 
     assert tenants.domains() == {"blue": (0, 0), "red": (1, 1)}
-    assert "1 points of 1 machines" in tenants.declined("shred", "red")
+    assert "1 point of 1 machine" in tenants.declined("shred", "red")
     tenants.records("repo", "prune", *tenants.own)
     assert tenants.restores(point, "two")
     assert tenants.told("shred", "red", "--yes")[0]["id"] == red

@@ -57,10 +57,12 @@ def test_a_newer_repository_asks_for_a_newer_program(place: Place) -> None:
 
 
 def test_a_file_in_place_of_the_repository_is_refused(place: Place) -> None:
-    """The remedy is to name a directory."""
+    """The remedy is to name a directory; the file is named once."""
     place.repo.write_bytes(b"")
 
-    assert "name a directory" in place.refused(4, "points", "--repo", place.repo)
+    said = place.refused(4, "points", "--repo", place.repo)
+    assert "name a directory" in said
+    assert said.count(str(place.repo)) == 1
     assert "name a directory" in place.refused(4, "backup", place.source, "--repo", place.repo)
 
 

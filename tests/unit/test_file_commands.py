@@ -124,7 +124,9 @@ def test_existing_images_are_replaced_on_request_only(place: Place) -> None:
     target.write_bytes(b"precious")
     command = ("restore", "latest", "--repo", place.repo, "--to", target)
 
-    assert "exists already" in place.refused(2, *command)
+    assert "exists already; choose another name, or replace it with --overwrite" in place.refused(
+        2, *command
+    )
     assert target.read_bytes() == b"precious"
     assert place.run(*command, "--overwrite")[0] == 0
     assert target.read_bytes() == place.source.read_bytes()

@@ -58,6 +58,9 @@ def test_a_sound_repository_is_said_to_be_sound(stored: Place) -> None:
         assert (code, err) == (0, "")
         assert "2 points, 2 packs: all sound" in out
 
+    stored.run("repo", "prune", stored.repo, "--keep-last", "1")
+    assert "1 point, " in stored.run("repo", "check", stored.repo)[1]
+
 
 @pytest.mark.parametrize("part", ["0/3", "4/3", "x", "1/0", "", "1/", "-1/3"])
 def test_a_part_that_is_none_is_refused(stored: Place, part: str) -> None:

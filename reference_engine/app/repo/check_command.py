@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output
+from reference_engine.app.output import Output, counted
 from reference_engine.app.repo.findings import report
 from reference_engine.app.repositories import open_repository, open_store
 from reference_engine.model.errors import InputRefusedError
@@ -70,9 +70,8 @@ async def _check(
     report(result, output)
     if result.is_sound:
         read = "" if part is None else f", {part.number}/{part.count} of the data read"
-        output.say(
-            f"{result.points} points, {len(check.survey.packs.names)} packs: all sound{read}"
-        )
+        points, packs = counted(result.points, "point"), len(check.survey.packs.names)
+        output.say(f"{points}, {counted(packs, 'pack')}: all sound{read}")
     output.summary(
         points=result.points,
         damaged_points=len({each.point for each in result.damage}),

@@ -9,7 +9,7 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.local_cache import NoCache, local_cache
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, counted, sized
 from reference_engine.app.repositories import (
     naming,
     open_or_create_repository,
@@ -151,7 +151,7 @@ async def _run(  # noqa: PLR0917 - what a copy is made of
         code = ExitCode.FINDING
     elif plan.late:
         code = ExitCode.PARTIAL
-    output.say(f"{copied} points copied, {plan.present} were there")
+    output.say(f"{counted(copied, 'point')} copied, {plan.present} already there")
     output.summary(
         copied=copied,
         present=plan.present,

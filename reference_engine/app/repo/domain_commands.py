@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime, wall_clock
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output
+from reference_engine.app.output import Output, counted
 from reference_engine.app.repositories import domains_of, open_repository
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.ports.runtime import Executor
@@ -116,18 +116,19 @@ def shred(
         if going and not yes:
             points, machines = sum(g.points for g in going), sum(g.machines for g in going)
             raise InputRefusedError(
-                f"{points} points of {machines} machines in domain {name!r} would be "
-                "destroyed for ever",
+                f"{counted(points, 'point')} of {counted(machines, 'machine')} in domain {name!r} "
+                "would be destroyed for ever",
                 "say --yes if that is meant",
             )
         done = await domains.shred(name, reclaim=repository.reclaim, at=wall_clock())
         output.record("domain", id=done.domain, name=name, change="shredded", points=done.points)
-        key, code = "their key is deleted", ExitCode.OK
+        key, code = "the key is deleted", ExitCode.OK
         if done.locked:
             until = max(done.locked.values())
-            key = f"the store keeps their key locked until {until}: shred or prune again then"
+            key = f"the store keeps the key locked until {until}: shred or prune again then"
             code = ExitCode.PARTIAL
-        output.say(f"shredded domain {name}: {done.points} points are gone; {key}")
+        gone = counted(done.points, "point")
+        output.say(f"shredded domain {name}, and with it {gone}; {key}")
         output.summary(
             domain=done.domain,
             points=done.points,

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, sized
+from reference_engine.app.output import Output, counted, sized
 from reference_engine.app.repo.init_command import said_of
 from reference_engine.app.repositories import open_repository
 from reference_engine.ports.runtime import Runtime
@@ -52,10 +52,10 @@ async def _info(place: str, holder: Keyholder, runtime: Runtime, output: Output)
         ("encryption", _encryption(slots)),
         ("domains", ", ".join(history.domains.values()) or "none"),
         ("parity", _parity(stored.parity)),
-        ("points", f"{len(entries)} of {len(machines)} machines"),
+        ("points", f"{len(entries)} of {counted(len(machines), 'machine')}"),
         ("log entries", str(len(history.entries))),
         ("open runs", ", ".join(open_runs) or "none"),
-        ("to be deleted", f"{going} objects"),
+        ("to be deleted", counted(going, "object")),
     ):
         output.say(f"{title:14}{text}")
     output.summary(

@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counting, sized
+from reference_engine.app.output import Output, counted, counting, sized
 from reference_engine.app.points_command import shown
 from reference_engine.app.repo.durations import parse_duration
 from reference_engine.app.repo.repacking import NO_OPTIONS as DEFAULT_REPACKING
@@ -281,8 +281,8 @@ async def _free(
     would = "would be " if request.dry_run else ""
     say(moving, output, dry=request.dry_run)
     output.say(
-        f"{len(going)} points {would}removed, {kept} kept; {sized(max(freed, 0))} {would}freed in "
-        f"{objects} objects"
+        f"{counted(len(going), 'point')} {would}removed, {kept} kept; "
+        f"{sized(max(freed, 0))} {would}freed in {counted(objects, 'object')}"
     )
     if reclaimed.waiting:
         runs = ", ".join(str(run) for run in reclaimed.awaited)
@@ -290,8 +290,8 @@ async def _free(
     locked = sizes_of(tuple(reclaimed.locked), sizes)
     if reclaimed.locked:
         output.say(
-            f"{sized(locked)} in {len(reclaimed.locked)} objects are locked by the store and will "
-            f"be freed by a prune after {max(reclaimed.locked.values())}"
+            f"{sized(locked)} in {counted(len(reclaimed.locked), 'object')} are locked by the "
+            f"store and will be freed by a prune after {max(reclaimed.locked.values())}"
         )
     output.summary(
         removed=len(going),

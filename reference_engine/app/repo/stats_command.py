@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counting, sized
+from reference_engine.app.output import Output, counted, counting, sized
 from reference_engine.app.repositories import Opened, naming, open_with_store, sizes_of
 from reference_engine.model.units import Instant
 from reference_engine.ports.runtime import Runtime
@@ -71,8 +71,8 @@ async def _report(opened: Opened, output: Output) -> ExitCode:
         titles = ("VM", "POINTS", "SIZE", "LOGICAL", "DISTINCT", "PACKED", "DEDUP", "COMPRESSION")
         output.table(titles, [_row(name, holding) for name, holding in shown])
     output.say(
-        f"{sized(stored)} in {len(sizes)} objects; {sized(free)} to be freed by a prune, and "
-        f"{sized(plan.choice.unused)} unused in packs and maps of which a part is needed"
+        f"{sized(stored)} in {counted(len(sizes), 'object')}; {sized(free)} to be freed by a "
+        f"prune, and {sized(plan.choice.unused)} unused in packs and maps of which a part is needed"
     )
     output.summary(
         **_fields(everything),
