@@ -16,6 +16,7 @@ from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.file_backup import back_up_files
 from reference_engine.app.local_cache import NoCache, local_cache
 from reference_engine.app.output import Output, sized
+from reference_engine.app.places import Place
 from reference_engine.app.repositories import (
     CountingStore,
     Requests,
@@ -51,7 +52,7 @@ _Natural = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 def backup(
     *files: Path,
-    repo: str,
+    repo: Place,
     name: str | None = None,
     changed: Path | None = None,
     domain: str | None = None,

@@ -13,7 +13,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, cast
 
-from cyclopts import App, CycloptsError, Parameter, UnknownCommandError
+from cyclopts import (
+    App,
+    CycloptsError,
+    MissingArgumentError,
+    Parameter,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
 
 from reference_engine.app.output import ConsoleOnDemand, Form, Loudness, Output
 from reference_engine.model.errors import TwinshotError
@@ -197,6 +204,7 @@ def command_line(options: Options, /) -> App:
     app = App(
         name="twinshot",
         help="Back up virtual disks, restore them, and prove that every recovery point is exact.",
+        version=_version,
         result_action="return_value",
         exit_on_error=False,
         print_error=False,
@@ -235,6 +243,13 @@ def command_line(options: Options, /) -> App:
         return _call(app, rest, options.output)
 
     return app.meta
+
+
+def _version() -> str:
+    # Only where it is asked for: what finds it is slow to load.
+    from reference_engine.app.version import version_line  # noqa: PLC0415
+
+    return version_line()
 
 
 def run(tokens: Sequence[str], /) -> int:
@@ -291,6 +306,14 @@ def _usage(error: CycloptsError) -> str:
         similar = difflib.get_close_matches(wanted, names, n=1)
         hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(names)}"
         return f"there is no command {wanted!r}; {hint}"
+    help_ = f"`twinshot {' '.join([*(error.command_chain or ()), '--help'])}` says what it takes"
+    if isinstance(error, UnusedCliTokensError):
+        return f"{' '.join(error.unused_tokens or ())!r} is too much; {help_}"
+    if isinstance(error, MissingArgumentError) and error.argument and not error.keyword:
+        # The error's own text says "requires an argument" of what was not given at all.
+        variable = next(iter(error.argument.parameter.env_var or ()), "")
+        hint = f"give it, or set {variable}" if variable else help_
+        return f"{error.argument.name} is missing; {hint}"
     return _sentence(str(error))
 
 

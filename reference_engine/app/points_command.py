@@ -10,6 +10,9 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
+from reference_engine.app.places import Place
+from reference_engine.catalogue.points import MachineNotFoundError
+from reference_engine.model.identity import MachineId
 from reference_engine.model.recovery_point import RecoveryPoint
 from reference_engine.model.units import SECOND, Instant
 from reference_engine.ports.runtime import Runtime
@@ -18,7 +21,8 @@ from reference_engine.repository.domain_names import domain_of
 
 def points(
     *,
-    repo: str,
+    repo: Place,
+    machine: str | None = None,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
@@ -26,23 +30,32 @@ def points(
 
     Args:
         repo: Directory of the repository, or s3://bucket/prefix.
+        machine: Only points of this machine.
         keys: How to open an encrypted repository.
         output: Where results go.
     """
     runtime = AsyncioRuntime(seed=None)
-    return runtime.run(_list(repo, keys, runtime, output))
+    return runtime.run(_list(repo, machine, keys, runtime, output))
 
 
-async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) -> ExitCode:
+async def _list(
+    place: str, machine: str | None, keys: KeyOptions, runtime: Runtime, output: Output
+) -> ExitCode:
     repository = await open_to_read(place, runtime, Keyholder(keys), output)
     rows: list[tuple[str, ...]] = []
-    damaged = gone = 0
+    damaged = 0
+    others: dict[MachineId, str] = {}
     entries = await repository.commits()
     domains = repository.reclaim.history.domains
     async for entry, point, damage in repository.manifests.each(entries):
         if point is None and damage is None:
-            gone += 1
             continue  # it was removed a moment ago
+        if machine not in {None, entry.machine, None if point is None else point.machine.name}:
+            if point is not None:
+                others[entry.machine] = point.machine.name
+            # A damaged point may be of any machine whose name was not read yet.
+            if entry.machine in others:
+                continue
         if point is None:
             damaged += 1
             cause = str(damage)
@@ -66,12 +79,14 @@ async def _list(place: str, keys: KeyOptions, runtime: Runtime, output: Output) 
         )
     if rows:
         titles = ("POINT", "VM", "AT", "CONSISTENCY", "TRANSFER", "SIZE", "BASE", "DOMAIN")
-        listed = titles if domains else titles[:-1]
-        output.table(listed, [row[: len(listed)] for row in rows])
+        shown = titles if domains else titles[:-1]
+        output.table(shown, [row[: len(shown)] for row in rows])
+    elif machine is not None and others:
+        raise MachineNotFoundError(machine, set(others.values()))
     else:
         output.say("no points yet")
     code = ExitCode.FINDING if damaged else ExitCode.OK
-    output.summary(points=len(entries) - damaged - gone, damaged=damaged, exit_code=int(code))
+    output.summary(points=len(rows) - damaged, damaged=damaged, exit_code=int(code))
     return code
 
 

@@ -62,6 +62,9 @@ def open_store(place: str, /) -> Store:
         InputRefusedError: it names neither, or what a bucket needs is not installed or not set.
         StoreUnusableError: there are no credentials for the bucket.
     """
+    if not place:
+        # As a path it would be the current directory.
+        raise InputRefusedError("the repository's name is empty", "name a directory or a bucket")
     scheme, separator, _ = place.partition("://")
     if not separator:
         return DirectoryStore(Path(place))

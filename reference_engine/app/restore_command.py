@@ -13,6 +13,7 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
+from reference_engine.app.places import Place
 from reference_engine.app.repositories import CountingStore, open_store
 from reference_engine.app.restoring.holes import Holes
 from reference_engine.app.restoring.images import image_directory, image_paths, image_writer
@@ -36,7 +37,7 @@ def restore(
     point: str,
     /,
     *,
-    repo: str,
+    repo: Place,
     to: str,
     disk: str | None = None,
     span: Annotated[str | None, Parameter(name="--range")] = None,

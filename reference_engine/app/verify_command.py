@@ -9,6 +9,7 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, sized
+from reference_engine.app.places import Place
 from reference_engine.catalogue.points import NoPointError, chosen_point, point_labels
 from reference_engine.model.errors import CorruptionError
 from reference_engine.model.identity import RecoveryPointId
@@ -22,7 +23,7 @@ def verify(
     point: str | None = None,
     /,
     *,
-    repo: str,
+    repo: Place,
     keys: KeyOptions = NO_OPTIONS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:

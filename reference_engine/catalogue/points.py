@@ -1,7 +1,7 @@
 """Selecting points as people name them: by id or its beginning, by machine, or as the latest."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -43,6 +43,22 @@ class PointNotFoundError(RefusedError):
         similar = f"did you mean {' or '.join(self.similar)}?"
         hint = similar if self.similar else "`twinshot points` lists them"
         return f"no point or machine is called {self.wanted!r}; {hint}"
+
+
+class MachineNotFoundError(RefusedError):
+    """There are points, but none of a machine called `wanted`; `names` are those there are."""
+
+    def __init__(self, wanted: str, names: Iterable[str], /) -> None:
+        self.wanted, self.names = wanted, tuple(sorted(names))
+        super().__init__(wanted, self.names)
+
+    def __str__(self) -> str:
+        similar = difflib.get_close_matches(self.wanted, self.names, n=_LISTED_MAX, cutoff=0.6)
+        named = ", ".join(self.names[:_LISTED_MAX])
+        more = len(self.names) - _LISTED_MAX
+        known = f"choose from {named}{f' and {more} more' if more > 0 else ''}"
+        hint = f"did you mean {' or '.join(similar)}?" if similar else known
+        return f"no machine is called {self.wanted!r}; {hint}"
 
 
 class PointAmbiguousError(RefusedError):

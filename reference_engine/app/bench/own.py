@@ -1,6 +1,5 @@
 """This engine as a contestant: its own command line, as a process of its own."""
 
-import importlib.metadata
 import importlib.util
 import json
 import sys
@@ -12,6 +11,7 @@ import msgspec
 from reference_engine.app.bench.contestants import Contestant, Place
 from reference_engine.app.bench.measuring import Call, measure
 from reference_engine.app.repositories import Requests
+from reference_engine.app.version import installed_version
 
 OWN: Final = "twinshot"
 _PROGRAM: Final = (sys.executable, "-m", "reference_engine.app")
@@ -111,11 +111,7 @@ class OwnEngine(Contestant):
     @property
     def version(self) -> str:
         """Return the version, and how it is used."""
-        try:
-            number = importlib.metadata.version("twinshot")
-        except importlib.metadata.PackageNotFoundError:
-            number = "from source"
-        return f"{number}, {self._way.what}"
+        return f"{installed_version()}, {self._way.what}"
 
     @property
     def starts_as(self) -> str | None:

@@ -9,6 +9,7 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, counted
+from reference_engine.app.places import Place
 from reference_engine.app.repo.findings import report
 from reference_engine.app.repositories import open_repository, open_store
 from reference_engine.model.errors import InputRefusedError
@@ -18,7 +19,7 @@ from reference_engine.verification.findings import EVERYTHING, Part, Problem
 
 
 def check(
-    repo: str,
+    repo: Place,
     /,
     *,
     read_data: Annotated[bool | str, Parameter(negative=(), show_default=False)] = False,

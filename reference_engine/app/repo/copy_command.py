@@ -15,7 +15,13 @@ from reference_engine.app.repositories import (
     open_or_create_repository,
     open_store,
 )
-from reference_engine.catalogue.points import NoPointError, PointLabel, point_labels, select_point
+from reference_engine.catalogue.points import (
+    MachineNotFoundError,
+    NoPointError,
+    PointLabel,
+    point_labels,
+    select_point,
+)
 from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.ports.local_cache import LocalCache
@@ -172,8 +178,7 @@ def _chosen(
     if machine is not None:
         chosen = tuple(label for label in labels if machine in {label.name, label.machine})
         if not chosen:
-            names = ", ".join(sorted({label.name for label in labels}))
-            raise InputRefusedError(f"no machine is called {machine!r}", f"choose from {names}")
+            raise MachineNotFoundError(machine, {label.name for label in labels})
     if points is not None:
         wanted = {select_point(chosen, each.strip()).point for each in points.split(",")}
         chosen = tuple(label for label in chosen if label.point in wanted)

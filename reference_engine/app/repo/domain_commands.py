@@ -8,6 +8,7 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime, wall_clock
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, counted
+from reference_engine.app.places import Place
 from reference_engine.app.repositories import domains_of, open_repository
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.ports.runtime import Executor
@@ -49,7 +50,7 @@ def add(repo: str, name: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Outp
     return ExitCode.OK
 
 
-def show(repo: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Output) -> ExitCode:
+def show(repo: Place, /, *, keys: KeyOptions = NO_OPTIONS, output: _Output) -> ExitCode:
     """List the domains, and how many points and machines each has.
 
     Args:

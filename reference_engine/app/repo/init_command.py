@@ -10,6 +10,7 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, new_passphrase
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
+from reference_engine.app.places import Place
 from reference_engine.app.repo.durations import parse_duration, write_duration
 from reference_engine.app.repo.new_keys import (
     file_access,
@@ -33,7 +34,7 @@ _FLAG = Parameter(negative=(), show_default=False)
 
 
 def init(
-    repo: str,
+    repo: Place,
     /,
     *,
     append_only: Annotated[bool, Parameter(negative=())] = False,

@@ -8,6 +8,7 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, NewKeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
+from reference_engine.app.places import Place
 from reference_engine.app.repo.new_keys import new_access
 from reference_engine.app.repositories import open_repository
 from reference_engine.model.errors import InputRefusedError
@@ -30,7 +31,7 @@ async def _keys(place: str, executor: Executor, options: KeyOptions) -> Keys:
 
 
 def add(
-    repo: str,
+    repo: Place,
     /,
     *,
     label: str = "",
@@ -57,7 +58,7 @@ def add(
     return _done("added", runtime.run(work()), output)
 
 
-def show(repo: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Output) -> ExitCode:
+def show(repo: Place, /, *, keys: KeyOptions = NO_OPTIONS, output: _Output) -> ExitCode:
     """List the keys that open the repository.
 
     Args:
@@ -105,7 +106,7 @@ def remove(repo: str, key: str, /, *, keys: KeyOptions = NO_OPTIONS, output: _Ou
 
 
 def rotate(
-    repo: str,
+    repo: Place,
     /,
     *,
     master: _Flag = False,

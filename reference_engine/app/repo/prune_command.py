@@ -10,6 +10,7 @@ from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output, counted, counting, sized
+from reference_engine.app.places import Place
 from reference_engine.app.points_command import shown
 from reference_engine.app.repo.durations import parse_duration
 from reference_engine.app.repo.repacking import NO_OPTIONS as DEFAULT_REPACKING
@@ -26,7 +27,7 @@ from reference_engine.app.repositories import (
     open_with_store,
     sizes_of,
 )
-from reference_engine.catalogue.points import PointLabel, PointNotFoundError, select_point
+from reference_engine.catalogue.points import MachineNotFoundError, PointLabel, select_point
 from reference_engine.catalogue.retention import (
     DatedPoint,
     RetentionPolicy,
@@ -49,7 +50,7 @@ _COUNT_MAX = 1_000_000
 
 
 def prune(  # noqa: PLR0913 - each is an option of its own
-    repo: str,
+    repo: Place,
     /,
     *,
     keep_last: int = 0,
@@ -154,7 +155,7 @@ async def _judged(
     removed = {select_exactly(tuple(labels.values()), wanted) for wanted in request.remove}
     named = {name for label in labels.values() for name in (label.name, label.machine)}
     if request.machine is not None and request.machine not in named:
-        raise PointNotFoundError(request.machine, ())
+        raise MachineNotFoundError(request.machine, {label.name for label in labels.values()})
     about = tuple(
         DatedPoint(point=label.point, machine=label.machine, at=dates[label.point])
         for label in labels.values()

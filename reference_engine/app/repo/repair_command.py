@@ -9,6 +9,7 @@ from reference_engine.app.broken_log import open_to_read, renew
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.output import Output
+from reference_engine.app.places import Place
 from reference_engine.app.repo.findings import report, report_damage
 from reference_engine.app.repositories import naming, open_in, open_store
 from reference_engine.model.errors import InputRefusedError
@@ -19,7 +20,7 @@ from reference_engine.upkeep.repair import Repair, Repaired
 
 
 def repair(
-    repo: str,
+    repo: Place,
     /,
     *,
     source: Annotated[str | None, Parameter(name="--from")] = None,

@@ -1,0 +1,19 @@
+"""Which version of Twinshot runs."""
+
+import importlib.metadata
+from typing import Final
+
+PROJECT: Final = "twinshot"
+
+
+def installed_version() -> str:
+    """Return the version's number; `from source` where nothing was installed."""
+    try:
+        return importlib.metadata.version(PROJECT)
+    except importlib.metadata.PackageNotFoundError:
+        return "from source"
+
+
+def version_line() -> str:
+    """Return what `twinshot --version` says."""
+    return f"{PROJECT} {installed_version()}"
