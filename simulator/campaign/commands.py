@@ -17,7 +17,7 @@ from simulator.campaign.report_files import ReportDirectory
 from simulator.campaign.sources import Source, parse_seed
 from simulator.campaign.telling import SCHEMA, machine_rows, point_record, point_rows, result_record
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
-from simulator.scenario.library import library, scenario_files
+from simulator.scenario.library import library, one_scenario_file, scenario_files
 from simulator.scenario.reading import read_scenario
 from simulator.scenario.schema import Disk, Scenario
 
@@ -27,10 +27,10 @@ _MOST_REPORTS: Final = 4
 
 
 def simulate(
-    *scenarios: Path,
+    *scenarios: str,
     seed: str | None = None,
     out: Path = REPORTS,
-    disk: tuple[Path, ...] = (),
+    disk: Annotated[tuple[Path, ...], Parameter(negative=(), show_default=False)] = (),
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Run scenarios against a simulated cluster and prove every recovery point bit-exact.
@@ -38,7 +38,8 @@ def simulate(
     Without a scenario: a night of twelve hours in a cluster of three nodes.
 
     Args:
-        scenarios: Scenario files, or directories of them.
+        scenarios: Scenario files, directories of them, or names and catalogue numbers of
+            Twinshot's own, as `twinshot scenario list` shows them.
         seed: Seed of every run, in place of the scenarios' own.
         out: Directory of the report; an earlier report there is replaced.
         disk: Disk image to put into a simulated guest; it is only read. May be repeated.
@@ -50,14 +51,15 @@ def simulate(
 
 @contextmanager
 def _prepared(
-    paths: tuple[Path, ...], disks: tuple[Path, ...], seed: int | None
+    names: tuple[str, ...], disks: tuple[Path, ...], seed: int | None
 ) -> Iterator[Source]:
     if disks:
-        place = paths[0] if paths else library() / "baseline" / "real_disk.toml"
+        own = library() / "baseline" / "real_disk.toml"
+        place = one_scenario_file(names[0]) if names else own
         given = [_with_disks(read_scenario(place), disks)]
         files = [Path.cwd() / place.name]
     else:
-        files = scenario_files(paths or (library() / "baseline" / "first_night.toml",))
+        files = scenario_files(names or (library() / "baseline" / "first_night.toml",))
         given = [read_scenario(file) for file in files]
     with ExitStack() as stack:
         subjects: list[Subject] = []

@@ -15,8 +15,8 @@ from reference_engine.reporting.timeline import chrome_trace
 from simulator.campaign.telling import SCHEMA, night_for_report, point_rows, result_record
 from simulator.campaign.trial import Trial
 
-_MARK: Final = "result.json"
-_ENTRIES: Final = frozenset({_MARK, "report.html", "trace.json", "junit.xml", "repository"})
+RESULT: Final = "result.json"
+_ENTRIES: Final = frozenset({RESULT, "report.html", "trace.json", "junit.xml", "repository"})
 _NO_ROOM_OR_RIGHT: Final = frozenset(
     {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 )
@@ -63,7 +63,7 @@ class ReportDirectory:
     def write_trial(self, trial: Trial, /, *, within: str, images: dict[str, str]) -> None:
         """Write one trial's report; `within` is a subdirectory, or `.` for the directory itself."""
         place = self._partial / within
-        shown = self.target / within / _MARK
+        shown = self.target / within / RESULT
         rows = point_rows(trial)
         night = night_for_report(trial, rows, replay=f"twinshot replay {shown}")
         result = result_record(trial, rows, images=images)
@@ -72,7 +72,7 @@ class ReportDirectory:
             (place / "report.html").write_text(render_report(night), encoding="utf-8")
             (place / "trace.json").write_bytes(chrome_trace(night))
             (place / "junit.xml").write_text(junit_xml(night), encoding="utf-8")
-            (place / _MARK).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            (place / RESULT).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
             _export(trial.night.kept, place / "repository")
         except OSError as failure:
             raise _unwritable(self.target, failure) from None
@@ -80,7 +80,7 @@ class ReportDirectory:
     def write_summary(self, record: dict[str, Any], /) -> None:
         """Write the summary of several trials."""
         try:
-            (self._partial / _MARK).write_text(json.dumps(record, indent=1) + "\n")
+            (self._partial / RESULT).write_text(json.dumps(record, indent=1) + "\n")
         except OSError as failure:
             raise _unwritable(self.target, failure) from None
 
@@ -107,10 +107,10 @@ def _stranger(place: Path) -> str | None:
     if not place.is_dir():
         return "a file"
     entries = sorted(place.iterdir())
-    if entries and not _is_result(place / _MARK):
+    if entries and not _is_result(place / RESULT):
         return entries[0].name
     for entry in entries:
-        if entry.name not in _ENTRIES and not _is_result(entry / _MARK):
+        if entry.name not in _ENTRIES and not _is_result(entry / RESULT):
             return entry.name
     return None
 

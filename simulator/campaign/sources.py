@@ -1,4 +1,4 @@
-"""Where a run comes from: a scenario file, the result of an earlier run, or a seed's number."""
+"""Where a run comes from: a scenario, the result of an earlier run, or a seed's number."""
 
 import json
 from contextlib import ExitStack
@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field
 
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.images import opened_images
+from simulator.campaign.report_files import RESULT
 from simulator.campaign.sweep.seeds import swarm_subject
 from simulator.campaign.trial import Subject, subjects_of
+from simulator.scenario.library import one_scenario_file
 from simulator.scenario.reading import read_scenario
 from simulator.scenario.schema import Scenario, impossibilities
 
@@ -53,11 +55,14 @@ def source_named(name: str, /) -> Source:
     with ExitStack() as stack:
         if name.isdecimal() and not path.exists():
             return Source((swarm_subject(parse_seed(name)),), {}, (), stack.pop_all())
+        if (path / RESULT).is_file():
+            path /= RESULT
         if path.suffix == ".json":
             return _recorded(path, stack)
-        scenario = read_scenario(path)
-        images, files = stack.enter_context(opened_images(scenario, path.parent))
-        subjects = subjects_of(scenario, name=path.stem, path=path, seed=None, images=images)
+        file = one_scenario_file(name)
+        scenario = read_scenario(file)
+        images, files = stack.enter_context(opened_images(scenario, file.parent))
+        subjects = subjects_of(scenario, name=file.stem, path=file, seed=None, images=images)
         return Source(tuple(subjects), dict(files), (), stack.pop_all())
 
 

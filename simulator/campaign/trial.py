@@ -200,7 +200,7 @@ def _expected(expectation: Expectation, evidence: Evidence) -> Verdict:
         _check_job(expectation, job, check)
     return Verdict(
         invariant=f"expect:{where}",
-        title=_wanted(expectation),
+        title=wanted_of(expectation),
         holds=not violations,
         checked=max(1, len(chosen)),
         violations=tuple(violations),
@@ -227,7 +227,7 @@ def _expected_of_order(expectation: Expectation, facts: tuple[Fact, ...]) -> Ver
         violations.append(Violation(subject=expectation.order, sentence="never ended"))
     return Verdict(
         invariant=f"expect:{expectation.order}",
-        title=_wanted(expectation),
+        title=wanted_of(expectation),
         holds=not violations,
         checked=1,
         violations=tuple(violations),
@@ -328,8 +328,10 @@ def _check_job(expectation: Expectation, job: JobResult, check: Callable[..., No
         )
 
 
-def _wanted(expectation: Expectation) -> str:
-    wanted = expectation.model_dump(mode="json", exclude_none=True, exclude={"machine", "slot"})
+def wanted_of(expectation: Expectation, /) -> str:
+    """Return in words what must come of a machine's jobs."""
+    left_out = {"machine", "slot", "own_seed_only"}
+    wanted = expectation.model_dump(mode="json", exclude_none=True, exclude=left_out)
     return (
         ", ".join(f"{key.replace('_', ' ')} {_said(value)}" for key, value in wanted.items())
         or "runs"

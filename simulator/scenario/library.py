@@ -1,8 +1,15 @@
 """Where the scenarios lie that come with Twinshot."""
 
+import difflib
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from simulator.scenario.reading import ScenarioRefusedError
+
+_LISTED_MAX: Final = 6
+"""How many scenarios an error names."""
 
 
 def library() -> Path:
@@ -14,15 +21,19 @@ def library() -> Path:
     raise ScenarioRefusedError(("the scenarios are not installed; name a scenario file",))
 
 
-def scenario_files(paths: tuple[Path, ...], /) -> list[Path]:
-    """Return the scenario files that the paths name, directories searched to the bottom.
+def scenario_files(named: Iterable[Path | str], /) -> list[Path]:
+    """Return the scenario files that people name, each once.
+
+    A name is that of a file, of a directory, which is searched to the bottom, or of a scenario that
+    comes with Twinshot: its own (`d20_migrate_between_snapshots`) or its number in the catalogue
+    (`D20`), which several may share. What lies where the command runs goes before the library.
 
     Raises:
-        ScenarioRefusedError: a path names nothing.
+        ScenarioRefusedError: a name is nothing's.
     """
     found: list[Path] = []
     missing: list[str] = []
-    for path in paths:
+    for path in map(Path, named):
         if path.is_dir():
             within = sorted(path.rglob("*.toml"))
             found += within
@@ -30,8 +41,46 @@ def scenario_files(paths: tuple[Path, ...], /) -> list[Path]:
                 missing.append(f"{path}: there is no scenario file (*.toml) in it")
         elif path.exists():
             found.append(path)
-        else:
+        elif path.suffix or len(path.parts) != 1:
             missing.append(f"{path}: no such file; name a scenario file or a directory of them")
+        else:
+            within = _in_library(path.name)
+            found += within
+            if not within:
+                missing.append(_unknown(path.name))
     if missing:
         raise ScenarioRefusedError(tuple(missing))
     return list(dict.fromkeys(found))
+
+
+def one_scenario_file(named: str, /) -> Path:
+    """Return the one scenario file that a person names.
+
+    Raises:
+        ScenarioRefusedError: the name is nothing's, or that of several.
+    """
+    files = scenario_files((named,))
+    if len(files) > 1:
+        listed = ", ".join(file.stem for file in files[:_LISTED_MAX])
+        more = f" and {len(files) - _LISTED_MAX} more" if len(files) > _LISTED_MAX else ""
+        complaint = f"{named} has {len(files)} scenarios; choose from {listed}{more}"
+        raise ScenarioRefusedError((complaint,))
+    return files[0]
+
+
+def _in_library(name: str) -> list[Path]:
+    files = sorted(library().rglob("*.toml"))
+    number = re.fullmatch(r"[Dd]\d\d", name)
+    return [
+        file
+        for file in files
+        if file.stem == name or (number and file.stem.startswith(f"{name.lower()}_"))
+    ]
+
+
+def _unknown(name: str) -> str:
+    words = [file.stem for file in library().rglob("*.toml")]
+    similar = difflib.get_close_matches(name, words, n=2, cutoff=0.7)
+    listed = "`twinshot scenario list` names them"
+    hint = f"did you mean {' or '.join(similar)}?" if similar else listed
+    return f"there is no scenario {name!r}; {hint}"

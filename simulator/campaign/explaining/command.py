@@ -37,7 +37,8 @@ def explain(
     Args:
         point: Id of the point or its beginning, a machine's name for its newest, `latest`, or a
             run such as vm1#3.
-        source: result.json of a report, scenario file, or the number of a seed.
+        source: result.json of a report or the directory that it is in, scenario file, name or
+            catalogue number of one of Twinshot's own, or the number of a seed.
         page: HTML file to write with a timeline.
         mutant: The bug that was planted in the engine.
         output: Where results go.

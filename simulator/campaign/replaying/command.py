@@ -41,10 +41,11 @@ def replay(
     out: Path = REPORTS,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
-    """Repeat a run exactly: a scenario file, the result.json of an earlier run, or a seed.
+    """Repeat a run exactly: a scenario, the result.json of an earlier run, or a seed.
 
     Args:
-        run: Scenario file, result.json, or the number of a campaign's seed.
+        run: Scenario file, name or catalogue number of one of Twinshot's own, result.json or the
+            directory that it is in, or the number of a campaign's seed.
         until: Show how everything stands at this instant, such as 31m20s, and end there.
         stop: Show how everything stands at a step (S5) or a kind of fact (MigrationStarted);
             with a machine before it (vm1:S5) and a number behind it (S5#2) where that matters.

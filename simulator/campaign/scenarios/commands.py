@@ -15,7 +15,7 @@ from simulator.campaign.scenarios.around import Around, Subject, parse_seeds, ti
 from simulator.campaign.scenarios.drawing import drawing_of
 from simulator.campaign.scenarios.json_schema import FILE_NAME, json_schema, schema_text
 from simulator.campaign.scenarios.template import TEMPLATE
-from simulator.scenario.library import library, scenario_files
+from simulator.scenario.library import library, one_scenario_file, scenario_files
 from simulator.scenario.reading import ScenarioRefusedError, read_scenario
 from simulator.scenario.schema import Scenario
 from simulator.scenario.writing import as_data
@@ -24,14 +24,15 @@ Shown = Annotated[Output, Parameter(parse=False)]
 
 
 def list_(
-    *scenarios: Path,
+    *scenarios: str,
     tag: tuple[str, ...] = (),
     output: Shown,
 ) -> ExitCode:
     """List scenarios: catalogue number, why, what must come of them, tags.
 
     Args:
-        scenarios: Scenario files, or directories of them; without any, those of Twinshot.
+        scenarios: Scenario files, directories of them, or names and catalogue numbers of
+            Twinshot's own; without any, all of these.
         tag: Only scenarios with this tag (theme, back end, application or kind of happening). May
             be repeated: then all of them.
         output: Where results go.
@@ -54,19 +55,20 @@ def list_(
             variants=[variant.id for variant in scenario.variants],
             tags=tags,
         )
-    output.table(
-        ("NAME", "NUMBER", "EXPECTED", "WHY", "TAGS"),
-        [
-            (
-                file.stem,
-                scenario.catalogue or "-",
-                ", ".join(expected_of(scenario)) or "-",
-                scenario.why,
-                " ".join(tags),
-            )
-            for file, scenario, tags in rows
-        ],
-    )
+    if rows:
+        output.table(
+            ("NAME", "NUMBER", "EXPECTED", "WHY", "TAGS"),
+            [
+                (
+                    file.stem,
+                    scenario.catalogue or "-",
+                    ", ".join(expected_of(scenario)) or "-",
+                    scenario.why,
+                    " ".join(tags),
+                )
+                for file, scenario, tags in rows
+            ],
+        )
     code = ExitCode.OK if rows else ExitCode.NOTHING
     output.summary(scenarios=len(rows), exit_code=int(code))
     if not rows:
@@ -96,10 +98,10 @@ def show(scenario: str, /, *, output: Shown) -> ExitCode:
     """Draw a scenario: who is where, what happens when, what must come of it.
 
     Args:
-        scenario: A scenario file, or the name or catalogue number of one of Twinshot's.
+        scenario: A scenario file, or the name or catalogue number of one of Twinshot's own.
         output: Where results go.
     """
-    found = read_scenario(_named(scenario))
+    found = read_scenario(one_scenario_file(scenario))
     for line in drawing_of(found):
         output.say(line)
     output.record("scenario", **as_data(found))
@@ -107,27 +109,8 @@ def show(scenario: str, /, *, output: Shown) -> ExitCode:
     return ExitCode.OK
 
 
-def _named(text: str) -> Path:
-    if Path(text).exists() or text.endswith(".toml"):
-        return Path(text)
-    files = scenario_files((library(),))
-    found = [file for file in files if file.stem == text]
-    wanted = text.upper()
-    found += [
-        file for file in files if wanted[:1] == "D" and file.stem.upper().startswith(f"{wanted}_")
-    ]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputRefusedError(
-            f"there is no scenario {text!r}", "`twinshot scenario list` names them"
-        )
-    names = ", ".join(file.stem for file in found)
-    raise InputRefusedError(f"{text} has {len(found)} scenarios", f"choose from {names}")
-
-
 def check(
-    *files: Path,
+    *files: str,
     seeds: str | None = None,
     jobs: Annotated[int, Parameter(name=("--jobs", "-j"))] = 1,
     output: Shown,
@@ -137,7 +120,8 @@ def check(
     With `--seeds`, run each of them under every seed, and say what does not hold.
 
     Args:
-        files: Scenario files, or directories of them.
+        files: Scenario files, directories of them, or names and catalogue numbers of Twinshot's
+            own.
         seeds: First and last seed, as `1..50`: other draws of chance around the same schedule.
         jobs: Worker processes.
         output: Where results go.

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from reference_engine.app.output import sized
+from reference_engine.app.output import counted, sized
+from simulator.campaign.trial import wanted_of
 from simulator.faults.kinds import Happening
 from simulator.faults.moments import AtCall, AtStep, AtTime, Trigger
 from simulator.faults.quantities import write_duration
@@ -30,8 +31,9 @@ def drawing_of(scenario: Scenario, /) -> Iterator[str]:
 
 def _topology(scenario: Scenario) -> Iterator[str]:
     yield (
-        f"{scenario.back_end}, {len(scenario.nodes)} nodes, {len(scenario.volumes)} volumes, "
-        f"{len(scenario.machines)} machines, seed {scenario.seed}"
+        f"{scenario.back_end}, {counted(len(scenario.nodes), 'node')}, "
+        f"{counted(len(scenario.volumes), 'volume')}, "
+        f"{counted(len(scenario.machines), 'machine')}, seed {scenario.seed}"
     )
     for node in scenario.nodes:
         led = [volume.name for volume in scenario.volumes if volume.coordinator == node.name]
@@ -113,12 +115,9 @@ def _expectations(expectations: tuple[Expectation, ...], indent: str = "") -> It
         yield ""
         yield f"{indent}must come of it:"
     for each in expectations:
-        left_out = {"machine", "slot", "own_seed_only"}
-        said = each.model_dump(mode="json", exclude_none=True, exclude=left_out)
         slot = "every slot" if each.slot is None else f"slot {each.slot}"
-        words = ", ".join(f"{key.replace('_', ' ')} {_value(value)}" for key, value in said.items())
         seed = " (under its own seed)" if each.own_seed_only else ""
-        yield f"{indent}  {each.machine} {slot}: {words or 'runs'}{seed}"
+        yield f"{indent}  {each.machine} {slot}: {wanted_of(each)}{seed}"
 
 
 def _variant(variant: Variant) -> Iterator[str]:

@@ -28,7 +28,8 @@ def shrink(
     """Make a failing scenario as small as it can be while the same invariant breaks.
 
     Args:
-        failure: Scenario file, result.json of a report, or the number of a seed.
+        failure: Scenario file, result.json of a report or the directory that it is in, or the
+            number of a seed.
         to: File for the smaller scenario; without it, beside the failure.
         runs: How many runs it may take.
         mutant: The bug that was planted in the engine when it failed.
