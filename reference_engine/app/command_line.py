@@ -24,6 +24,7 @@ from cyclopts import (
 
 from reference_engine.app.output import ConsoleOnDemand, Form, Loudness, Output
 from reference_engine.model.errors import TwinshotError
+from reference_engine.model.suggestion import suggestion
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -295,17 +296,13 @@ def _call(app: App, tokens: Sequence[str], output: Output) -> int:
 def _usage(error: CycloptsError) -> str:
     """Return what is wrong with a command line, in one sentence."""
     if isinstance(error, UnknownCommandError):
-        import difflib  # noqa: PLC0415 - for this alone
-
         # The error's own text would import every command to list it.
         wanted = (error.unused_tokens or [""])[0]
         chain = tuple(error.command_chain or ())
         begun = (" ".join(chain[:length]) for length in range(len(chain), 0, -1))
         group = next((name for name in begun if name in _GROUPS), "")
         names = _words_below(group)
-        similar = difflib.get_close_matches(wanted, names, n=1)
-        hint = f"did you mean {similar[0]}?" if similar else f"choose from {', '.join(names)}"
-        return f"there is no command {wanted!r}; {hint}"
+        return f"there is no command {wanted!r}; {suggestion(wanted, names)}"
     help_ = f"`twinshot {' '.join([*(error.command_chain or ()), '--help'])}` says what it takes"
     if isinstance(error, UnusedCliTokensError):
         return f"{' '.join(error.unused_tokens or ())!r} is too much; {help_}"

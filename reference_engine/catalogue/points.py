@@ -1,6 +1,5 @@
 """Selecting points as people name them: by id or its beginning, by machine, or as the latest."""
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -8,12 +7,11 @@ import msgspec
 
 from reference_engine.model.errors import RefusedError
 from reference_engine.model.identity import MachineId, RecoveryPointId
+from reference_engine.model.suggestion import listed, suggestion
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.repository import Repository
 
 LATEST: Final = "latest"
-_LISTED_MAX: Final = 4
-"""How many candidates an error names."""
 
 
 class PointLabel(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,32 +31,27 @@ class NoPointError(RefusedError):
 
 
 class PointNotFoundError(RefusedError):
-    """Nothing is called `wanted`; `similar` things are."""
+    """Nothing is called `wanted`; `known` are the names of what there is."""
 
-    def __init__(self, wanted: str, similar: tuple[str, ...], /) -> None:
-        super().__init__(wanted, similar)
-        self.wanted, self.similar = wanted, similar
+    def __init__(self, wanted: str, known: Iterable[str], /) -> None:
+        self.wanted, self.known = wanted, tuple(known)
+        super().__init__(wanted, self.known)
 
     def __str__(self) -> str:
-        similar = f"did you mean {' or '.join(self.similar)}?"
-        hint = similar if self.similar else "`twinshot points` lists them"
-        return f"no point or machine is called {self.wanted!r}; {hint}"
+        return (
+            f"no point or machine is called {self.wanted!r}; {suggestion(self.wanted, self.known)}"
+        )
 
 
 class MachineNotFoundError(RefusedError):
-    """There are points, but none of a machine called `wanted`; `names` are those there are."""
+    """There are points, but none of a machine called `wanted`; `known` are those there are."""
 
-    def __init__(self, wanted: str, names: Iterable[str], /) -> None:
-        self.wanted, self.names = wanted, tuple(sorted(names))
-        super().__init__(wanted, self.names)
+    def __init__(self, wanted: str, known: Iterable[str], /) -> None:
+        self.wanted, self.known = wanted, tuple(sorted(known))
+        super().__init__(wanted, self.known)
 
     def __str__(self) -> str:
-        similar = difflib.get_close_matches(self.wanted, self.names, n=_LISTED_MAX, cutoff=0.6)
-        named = ", ".join(self.names[:_LISTED_MAX])
-        more = len(self.names) - _LISTED_MAX
-        known = f"choose from {named}{f' and {more} more' if more > 0 else ''}"
-        hint = f"did you mean {' or '.join(similar)}?" if similar else known
-        return f"no machine is called {self.wanted!r}; {hint}"
+        return f"no machine is called {self.wanted!r}; {suggestion(self.wanted, self.known)}"
 
 
 class PointAmbiguousError(RefusedError):
@@ -69,12 +62,7 @@ class PointAmbiguousError(RefusedError):
         self.wanted, self.candidates = wanted, candidates
 
     def __str__(self) -> str:
-        named = ", ".join(self.candidates[:_LISTED_MAX])
-        more = len(self.candidates) - _LISTED_MAX
-        return (
-            f"{self.wanted!r} may be any of {named}{f' and {more} more' if more > 0 else ''}; "
-            "give more digits"
-        )
+        return f"{self.wanted!r} may be any of {listed(self.candidates)}; give more digits"
 
 
 async def point_labels(repository: Repository, /) -> tuple[PointLabel, ...]:
@@ -132,6 +120,5 @@ def select_point(labels: Sequence[PointLabel], wanted: str, /) -> PointLabel:
         return (exact or begun)[0]
     if begun:
         raise PointAmbiguousError(wanted, tuple(label.point for label in begun))
-    words = dict.fromkeys(word for label in labels for word in (label.name, str(label.point)))
-    similar = difflib.get_close_matches(wanted, [*words, LATEST], n=_LISTED_MAX, cutoff=0.6)
-    raise PointNotFoundError(wanted, tuple(similar))
+    names = dict.fromkeys(label.name for label in labels)
+    raise PointNotFoundError(wanted, (LATEST, *names, *(str(label.point) for label in labels)))

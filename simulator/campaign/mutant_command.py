@@ -1,6 +1,6 @@
 """`twinshot mutants`: would the harness notice if the engine were wrong?"""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -11,6 +11,7 @@ from reference_engine.app.output import Output
 from reference_engine.model.errors import InputRefusedError
 from simulator.campaign.exploring.comparison import MODES, first_found
 from simulator.campaign.mutants import MUTANTS, Mutant, mutant_named, planted
+from simulator.campaign.proving.mutants import REPOSITORY_MUTANTS
 from simulator.campaign.proving.mutants_command import repository_mutants
 from simulator.campaign.sweep.seeds import swarm_subject
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
@@ -39,6 +40,7 @@ def mutants(
     of: Literal["engine", "repository"] = "engine",
     by: Literal["scenarios", "explore"] = "scenarios",
     schedules: int = 300,
+    list_: Annotated[bool, Parameter(name="--list", negative=(), show_default=False)] = False,
     output: Annotated[Output, Parameter(parse=False)],
 ) -> ExitCode:
     """Plant bugs in the engine, one at a time, and show what notices each.
@@ -52,10 +54,13 @@ def mutants(
             schedules of the smallest world, side by side; then nothing counts as alive that only
             a larger world can show.
         schedules: How many schedules each mutant may survive in each mode of `--by explore`.
+        list_: Say which mutants there are, and what each breaks; plant none.
         output: Where results go.
     """
     if seeds is not None and seeds < 1:
         raise InputRefusedError(f"{seeds} seeds cannot kill anything", "give at least one")
+    if list_:
+        return _list(MUTANTS if of == "engine" else REPOSITORY_MUTANTS, output)
     if of == "repository":
         return repository_mutants(names, seeds=seeds or _REPOSITORY_SEEDS, output=output)
     chosen = _chosen(names)
@@ -99,6 +104,15 @@ def mutants(
         exit_code=int(code),
     )
     return code
+
+
+def _list(there: Iterable[Mutant], output: Output) -> ExitCode:
+    rows = [(mutant.name, mutant.what) for mutant in there]
+    for name, what in rows:
+        output.record("mutant", name=name, what=what)
+    output.table(("MUTANT", "WHAT IS WRONG"), rows)
+    output.summary(mutants=len(rows), exit_code=int(ExitCode.OK))
+    return ExitCode.OK
 
 
 def _by_exploring(chosen: list[Mutant], schedules: int, output: Output) -> ExitCode:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.suggestion import suggestion
 
 
 class Named(Protocol):
@@ -21,9 +22,9 @@ def named(name: str, things: Iterable[_Thing], /, *, kind: str) -> _Thing:
     """Return the one of these that has this name.
 
     Raises:
-        InputRefusedError: there is none; it says which names there are.
+        InputRefusedError: there is none.
     """
     known = {thing.name: thing for thing in things}
     if name not in known:
-        raise InputRefusedError(f"there is no {kind} {name!r}", f"choose from {', '.join(known)}")
+        raise InputRefusedError(f"there is no {kind} {name!r}", suggestion(name, known))
     return known[name]

@@ -1,15 +1,11 @@
 """Where the scenarios lie that come with Twinshot."""
 
-import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
+from reference_engine.model.suggestion import listed, suggestion
 from simulator.scenario.reading import ScenarioRefusedError
-
-_LISTED_MAX: Final = 6
-"""How many scenarios an error names."""
 
 
 def library() -> Path:
@@ -61,9 +57,8 @@ def one_scenario_file(named: str, /) -> Path:
     """
     files = scenario_files((named,))
     if len(files) > 1:
-        listed = ", ".join(file.stem for file in files[:_LISTED_MAX])
-        more = f" and {len(files) - _LISTED_MAX} more" if len(files) > _LISTED_MAX else ""
-        complaint = f"{named} has {len(files)} scenarios; choose from {listed}{more}"
+        names = listed(file.stem for file in files)
+        complaint = f"{named} has {len(files)} scenarios; choose from {names}"
         raise ScenarioRefusedError((complaint,))
     return files[0]
 
@@ -79,8 +74,6 @@ def _in_library(name: str) -> list[Path]:
 
 
 def _unknown(name: str) -> str:
-    words = [file.stem for file in library().rglob("*.toml")]
-    similar = difflib.get_close_matches(name, words, n=2, cutoff=0.7)
-    listed = "`twinshot scenario list` names them"
-    hint = f"did you mean {' or '.join(similar)}?" if similar else listed
+    known = (file.stem for file in sorted(library().rglob("*.toml")))
+    hint = suggestion(name, known, otherwise="`twinshot scenario list` names them")
     return f"there is no scenario {name!r}; {hint}"

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,22 @@ def test_an_empty_name_is_not_this_directory(place: Place, monkeypatch: pytest.M
 
     assert "name is empty" in place.refused(2, "backup", place.source)
     assert place.files() == before
+
+
+def test_a_long_list_of_names_is_cut_short(place: Place) -> None:
+    """A mistyped mutant is told those that are meant, and not a hundred others."""
+    assert "did you mean thaw-said-once?" in place.refused(2, "mutants", "thaw-said-onc")
+    said = place.refused(2, "mutants", "q")
+    assert said.count(",") < 10
+    assert re.search(r" and \d+ more$", said.strip())
+
+
+@pytest.mark.parametrize("of", ["engine", "repository"])
+def test_mutants_are_listed_without_planting_any(place: Place, of: str) -> None:
+    """Each with what it breaks."""
+    *listed, summary = place.records("mutants", "--list", "--of", of)
+    assert summary["mutants"] == len(listed) > 50
+    assert all(each["name"] and each["what"] for each in listed)
 
 
 def test_points_of_one_machine_are_listed(place: Place) -> None:

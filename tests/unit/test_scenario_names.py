@@ -43,7 +43,7 @@ def test_scenarios_have_names_and_numbers(names: list[str], stems: list[str]) ->
     [
         ("D99", "there is no scenario 'D99'; `twinshot scenario list` names them"),
         ("D2", "there is no scenario 'D2'"),
-        ("d20_migrate_betwen_snapshots", f"did you mean {D20}"),
+        ("d20_migrate_betwen_snapshots", f"did you mean {D20}?"),
         ("D20.toml", "D20.toml: no such file"),
         (f"here/{D20}", "no such file"),
         ("D17", f"D17 has 2 scenarios; choose from {', '.join(D17)}"),
