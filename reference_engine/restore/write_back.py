@@ -11,7 +11,7 @@ from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.assembling import Stretch
 from reference_engine.repository.reader import Damage, PointReader
 
-WINDOW: Final = 8 * MIB
+WINDOW: Final = 4 * MIB
 """How much of a disk one task reads at once, and as much of the last frame as lies behind it.
 Twice as much a task is in memory: the rest waits to be written."""
 
