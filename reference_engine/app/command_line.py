@@ -161,6 +161,11 @@ _COMMANDS: Final = (
         "Cut the power under real file systems while commands work.",
     ),
     (
+        "completion",
+        "reference_engine.app.completion_command:completion",
+        "Let a shell complete commands and options.",
+    ),
+    (
         "bench sync",
         "reference_engine.app.bench.sync_command:sync",
         "Measure backup and restore beside other tools.",

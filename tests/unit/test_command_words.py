@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,39 @@ def test_mutants_are_listed_without_planting_any(place: Place, of: str) -> None:
     *listed, summary = place.records("mutants", "--list", "--of", of)
     assert summary["mutants"] == len(listed) > 50
     assert all(each["name"] and each["what"] for each in listed)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_shells_are_told_every_command(place: Place, shell: str) -> None:
+    """Groups and options too, of all that there is."""
+    code, script, _ = place.run("completion", shell)
+    assert code == 0
+    for word in ("backup", "completion", "power-cuts", "shred", "--latency-budget", "--keep-last"):
+        assert word.lstrip("-") in script, word
+    assert "Choose from" in place.refused(2, "completion", "tcsh")
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("sim", "simulate"),
+        ("repo pru", "prune"),
+        ("points --mac", "--machine"),
+        ("repo key ro", "rotate"),
+    ],
+)
+def test_bash_completes_what_was_begun(place: Place, typed: str, completed: str) -> None:
+    """The script does in a real shell what it is for."""
+    script = place.root / "completion.bash"
+    script.write_text(place.run("completion", "bash")[1], encoding="utf-8")
+    words = f"COMP_WORDS=(twinshot {typed}); COMP_CWORD={len(typed.split())}"
+    said = subprocess.run(
+        ["bash", "-c", f'source {script} && {words}; _twinshot; echo "${{COMPREPLY[@]}}"'],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert said.stdout.split() == [completed]
 
 
 def test_points_of_one_machine_are_listed(place: Place) -> None:
