@@ -6,8 +6,9 @@ from reference_engine.adapters.asyncio_runtime import wall_clock
 from reference_engine.app.credentials import Keyholder
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.local_cache import local_cache
-from reference_engine.app.output import Output, counted
+from reference_engine.app.output import Output
 from reference_engine.app.repositories import naming, open_in, open_store
+from reference_engine.model.wording import counted
 from reference_engine.ports.blob_store import BlobStore
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry

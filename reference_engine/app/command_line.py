@@ -24,7 +24,7 @@ from cyclopts import (
 
 from reference_engine.app.output import ConsoleOnDemand, Form, Loudness, Output
 from reference_engine.model.errors import TwinshotError
-from reference_engine.model.suggestion import suggestion
+from reference_engine.model.wording import suggestion
 
 if TYPE_CHECKING:
     from rich.console import Console

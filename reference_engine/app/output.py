@@ -187,11 +187,6 @@ def _tell(sentence: str) -> None:
     sys.stderr.flush()
 
 
-def counted(number: int, thing: str, /) -> str:
-    """Return how many things there are: `1 point`, `2 points`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
 def sized(amount: int, /) -> str:
     """Return a number of bytes as people read it."""
     value, unit = float(amount), "B"

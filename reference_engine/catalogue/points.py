@@ -7,7 +7,7 @@ import msgspec
 
 from reference_engine.model.errors import RefusedError
 from reference_engine.model.identity import MachineId, RecoveryPointId
-from reference_engine.model.suggestion import listed, suggestion
+from reference_engine.model.wording import listed, suggestion
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.repository import Repository
 

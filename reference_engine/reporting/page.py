@@ -8,6 +8,7 @@ import msgspec
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.recovery_point import Consistency
 from reference_engine.model.units import Instant
+from reference_engine.model.wording import counted
 from reference_engine.reporting import figures
 from reference_engine.reporting.charts import charts_of
 from reference_engine.reporting.heat_map import block_map, png_address, sent_in_vain, stretch_of
@@ -61,6 +62,7 @@ def render_report(night: Night, /) -> str:
     panels = [_panel(row, night) for row in night.heat]
     environment = template_environment(PACKAGE)
     environment.filters |= {
+        "counted": counted,
         "clock": figures.clock,
         "precise_clock": figures.precise_clock,
         "span": figures.span,
@@ -163,7 +165,7 @@ def _tiles(night: Night) -> list[tuple[str, str, str]]:
             "application-consistent",
             f"{len(points) - application} crash-consistent",
         ),
-        (str(len(runs)), "runs", f"{repeated} points took more than one"),
+        (str(len(runs)), "runs", f"{counted(repeated, 'point')} took more than one"),
         (
             figures.span(max(skews)) if skews else "none",
             "longest skew",

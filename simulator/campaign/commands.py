@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counted, sized
+from reference_engine.app.output import Output, sized
 from reference_engine.model.units import HOUR, Duration, Instant
+from reference_engine.model.wording import counted
 from reference_engine.reporting.night import MachineRow, Tally
 from simulator.campaign.images import file_digest, opened_images
 from simulator.campaign.repetition import Repetition

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
 from reference_engine.model.errors import InputRefusedError
-from reference_engine.model.suggestion import suggestion
+from reference_engine.model.wording import suggestion
 
 
 class Named(Protocol):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from reference_engine.model.suggestion import listed, suggestion
+from reference_engine.model.wording import listed, suggestion
 from simulator.scenario.reading import ScenarioRefusedError
 
 

@@ -8,11 +8,12 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counted
+from reference_engine.app.output import Output
 from reference_engine.app.places import Place
 from reference_engine.app.repo.findings import report
 from reference_engine.app.repositories import open_repository, open_store
 from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.wording import counted
 from reference_engine.ports.runtime import Runtime
 from reference_engine.verification.check import Check, CheckResult
 from reference_engine.verification.findings import EVERYTHING, Part, Problem

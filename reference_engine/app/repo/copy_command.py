@@ -9,7 +9,7 @@ from reference_engine.app.broken_log import open_to_read
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions, second_key
 from reference_engine.app.exit_codes import ExitCode
 from reference_engine.app.local_cache import NoCache, local_cache
-from reference_engine.app.output import Output, counted, sized
+from reference_engine.app.output import Output, sized
 from reference_engine.app.repositories import (
     naming,
     open_or_create_repository,
@@ -24,6 +24,7 @@ from reference_engine.catalogue.points import (
 )
 from reference_engine.model.errors import CorruptionError, InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
+from reference_engine.model.wording import counted
 from reference_engine.ports.local_cache import LocalCache
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.errors import PointUnknownError

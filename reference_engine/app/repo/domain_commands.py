@@ -7,10 +7,11 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime, wall_clock
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counted
+from reference_engine.app.output import Output
 from reference_engine.app.places import Place
 from reference_engine.app.repositories import domains_of, open_repository
 from reference_engine.model.errors import InputRefusedError
+from reference_engine.model.wording import counted
 from reference_engine.ports.runtime import Executor
 from reference_engine.repository.domains import Domains, DomainView
 from reference_engine.repository.repository import Repository

@@ -7,10 +7,11 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counted, sized
+from reference_engine.app.output import Output, sized
 from reference_engine.app.places import Place
 from reference_engine.app.repo.init_command import said_of
 from reference_engine.app.repositories import open_repository
+from reference_engine.model.wording import counted
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.header import FORMAT
 from reference_engine.repository.parity import ParityPlan

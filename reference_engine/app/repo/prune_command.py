@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counted, counting, sized
+from reference_engine.app.output import Output, counting, sized
 from reference_engine.app.places import Place
 from reference_engine.app.points_command import shown
 from reference_engine.app.repo.durations import parse_duration
@@ -37,6 +37,7 @@ from reference_engine.catalogue.retention import (
 from reference_engine.model.errors import InputRefusedError
 from reference_engine.model.identity import RecoveryPointId
 from reference_engine.model.units import Duration, Instant
+from reference_engine.model.wording import counted
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.errors import (
     AppendOnlyError,

@@ -8,10 +8,11 @@ from cyclopts import Parameter
 from reference_engine.adapters.asyncio_runtime import AsyncioRuntime
 from reference_engine.app.credentials import NO_OPTIONS, Keyholder, KeyOptions
 from reference_engine.app.exit_codes import ExitCode
-from reference_engine.app.output import Output, counted, counting, sized
+from reference_engine.app.output import Output, counting, sized
 from reference_engine.app.places import Place
 from reference_engine.app.repositories import Opened, naming, open_with_store, sizes_of
 from reference_engine.model.units import Instant
+from reference_engine.model.wording import counted
 from reference_engine.ports.runtime import Runtime
 from reference_engine.repository.codec import PointCommittedEntry
 from reference_engine.repository.inventory import Holding, Inventory

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from reference_engine.app.output import counted, sized
+from reference_engine.app.output import sized
+from reference_engine.model.wording import counted
 from simulator.campaign.trial import wanted_of
 from simulator.faults.kinds import Happening
 from simulator.faults.moments import AtCall, AtStep, AtTime, Trigger

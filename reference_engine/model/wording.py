@@ -1,4 +1,4 @@
-"""What somebody may have meant: the end of a sentence that refuses a name."""
+"""Parts of sentences: how many there are, which there are, and what somebody may have meant."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,6 +7,11 @@ LISTED_MAX: Final = 6
 """How many names a sentence holds."""
 
 _NEARLY: Final = 0.6
+
+
+def counted(number: int, thing: str, /) -> str:
+    """Return how many things there are: `1 point`, `2 points`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def suggestion(wanted: str, known: Iterable[str], /, *, otherwise: str = "") -> str:
