@@ -52,7 +52,7 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     # The guest comes first: a frozen guest is an outage, everything else only takes room.
     if left.frozen_guest is not None and left.frozen_guest.epoch <= upto:
         try:
-            await thaw_wherever(ports, left.frozen_guest)
+            await thaw_wherever(ports, left.frozen_guest, left.frozen_on)
             found.append("frozen guest")
         except (TransientError, ConsistencyLostError) as failure:
             silent = failure
@@ -169,7 +169,7 @@ async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:
             await resume_wherever(ports, machine, left.saved_by)
     with suppress(TransientError, ConsistencyLostError):
         if left.frozen_guest is not None:
-            await thaw_wherever(ports, left.frozen_guest)
+            await thaw_wherever(ports, left.frozen_guest, left.frozen_on)
     return left
 
 
@@ -243,10 +243,13 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
     return f"map of {disk} on {node} of aborted run {run}"
 
 
-async def thaw_wherever(ports: ClusterPorts, run: RunTag, /) -> None:
+async def thaw_wherever(
+    ports: ClusterPorts, run: RunTag, seen_on: NodeName | None = None, /
+) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now.
 
-    No answer is waited for longer than a thaw may take.
+    `seen_on`: a node that said it stands still there; of it the cluster need not tell. No answer is
+    waited for longer than a thaw may take.
 
     Raises:
         TransientError, ConsistencyLostError: no node did, and one may have it that did not answer,
@@ -262,6 +265,8 @@ async def thaw_wherever(ports: ClusterPorts, run: RunTag, /) -> None:
     except TransientError as failure:
         unnamed = failure
     failures: list[TransientError | ConsistencyLostError] = []
+    if seen_on is not None and seen_on not in named:
+        named = (*named, seen_on)
     if await _thaw_on(ports, named, failures, run=run):
         return
     # It moved in between, or the cluster names the wrong node, where a copy of it may answer that

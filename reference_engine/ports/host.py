@@ -65,6 +65,9 @@ class Leftovers(msgspec.Struct, frozen=True, kw_only=True):
     frozen_guest: RunTag | None
     """The run for which the guest stands still, if it does."""
 
+    frozen_on: NodeName | None = None
+    """The node that said so, if any did; the machine may have moved since."""
+
     saved_by: RunTag | None = None
     """The run for which the machine was saved, where it has not been resumed."""
 

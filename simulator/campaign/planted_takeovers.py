@@ -165,7 +165,7 @@ def thaw_where_named() -> list[Patch]:
         async def nodes(self) -> tuple[()]:
             return ()
 
-    async def there(ports: Any, run: Any, /) -> None:
+    async def there(ports: Any, run: Any, *_: object) -> None:
         await original(replace(ports, cluster=Alone(ports.cluster)), run)
 
     return [(clearing, "thaw_wherever", there)]
@@ -326,11 +326,21 @@ def thaw_behind_a_late_cluster() -> list[Patch]:
     """No guest is thawed before the cluster has said where it runs."""
     original = clearing.thaw_wherever
 
-    async def told_first(ports: Any, run: Any, /) -> None:
+    async def told_first(ports: Any, run: Any, *seen_on: Any) -> None:
         await ports.cluster.locate(run.machine)
-        await original(ports, run)
+        await original(ports, run, *seen_on)
 
     return [(clearing, "thaw_wherever", told_first)]
+
+
+def witness_not_asked() -> list[Patch]:
+    """Of the node that said that the guest stands still there, the cluster has to tell first."""
+    original = clearing.thaw_wherever
+
+    async def unseen(ports: Any, run: Any, *_: object) -> None:
+        await original(ports, run)
+
+    return [(clearing, "thaw_wherever", unseen)]
 
 
 def saved_machine_not_looked_at() -> list[Patch]:
@@ -374,6 +384,7 @@ PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
     ("last-look-too-early", last_look_too_early),
     ("moved-guest-left-to-the-clearing", moved_guest_left_to_the_clearing),
     ("thaw-behind-a-late-cluster", thaw_behind_a_late_cluster),
+    ("witness-not-asked", witness_not_asked),
     ("saved-machine-not-looked-at", saved_machine_not_looked_at),
 )
 """The name and the patches of each; what the engine does wrong then is said where it is planted."""

@@ -348,6 +348,10 @@ class HostFacade:
         found = self._world.machines[machine]
         return not found.checkpoints and found.merging_until <= self._world.sim.now()
 
+    def _hears(self, node: NodeName | None) -> bool:
+        """Return whether the engine would hear this node."""
+        return node is not None and self._world.running(node) and node not in self._world.cut_off
+
     async def leftovers(self, machine: MachineId, /) -> Leftovers:
         """Return what runs left behind for this machine; a host knows snapshots by its identity.
 
@@ -367,10 +371,11 @@ class HostFacade:
                 (node, disk.id, run)
                 for disk in found.disks
                 for node, kept in world.maps.known(disk.id)
-                if world.running(node) and node not in world.cut_off
+                if self._hears(node)
                 for run in kept.frozen
             ),
             frozen_guest=found.guest.frozen_by,
+            frozen_on=found.node if found.guest.frozen_by and self._hears(found.node) else None,
             saved_by=None if found.saved is None else found.saved.run,
             unheard=tuple(
                 node for node in world.nodes if world.running(node) and node in world.cut_off

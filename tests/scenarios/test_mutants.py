@@ -111,6 +111,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "late-freeze-timed-by-wall-clock": ("late_freeze_behind_a_clock_set_forward", "I18"),
     "last-look-too-early": ("late_cut_of_a_dead_engine", "I11"),
     "moved-guest-left-to-the-clearing": ("frozen_guest_moved_behind_late_leftovers", "I18"),
+    "witness-not-asked": ("frozen_behind_a_silent_cluster", "I18"),
     "thaw-behind-a-late-cluster": ("whereabouts_never_told_to_a_late_thaw", "I18"),
     "saved-machine-not-looked-at": ("resumed_before_the_cut", "I4"),
     "doubt-ends-at-a-comparison": ("wrong_point_before_a_comparison", "I20"),
