@@ -253,9 +253,9 @@ def command_line(options: Options, /) -> App:
 
 def _version() -> str:
     # Only where it is asked for: what finds it is slow to load.
-    from reference_engine.app.version import version_line  # noqa: PLC0415
+    from reference_engine.app.version import PROJECT, installed_version  # noqa: PLC0415
 
-    return version_line()
+    return f"{PROJECT} {installed_version()}"
 
 
 def run(tokens: Sequence[str], /) -> int:

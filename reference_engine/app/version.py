@@ -12,8 +12,3 @@ def installed_version() -> str:
         return importlib.metadata.version(PROJECT)
     except importlib.metadata.PackageNotFoundError:
         return "from source"
-
-
-def version_line() -> str:
-    """Return what `twinshot --version` says."""
-    return f"{PROJECT} {installed_version()}"

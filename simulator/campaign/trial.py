@@ -333,10 +333,11 @@ def wanted_of(expectation: Expectation, /) -> str:
     left_out = {"machine", "slot", "own_seed_only"}
     wanted = expectation.model_dump(mode="json", exclude_none=True, exclude=left_out)
     return (
-        ", ".join(f"{key.replace('_', ' ')} {_said(value)}" for key, value in wanted.items())
+        ", ".join(f"{key.replace('_', ' ')} {said_of(value)}" for key, value in wanted.items())
         or "runs"
     )
 
 
-def _said(value: object) -> str:
+def said_of(value: object, /) -> str:
+    """Return a scenario's value in words: of several, any will do."""
     return " or ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -64,16 +64,15 @@ def one_scenario_file(named: str, /) -> Path:
 
 
 def _in_library(name: str) -> list[Path]:
-    files = sorted(library().rglob("*.toml"))
     number = re.fullmatch(r"[Dd]\d\d", name)
     return [
         file
-        for file in files
+        for file in scenario_files((library(),))
         if file.stem == name or (number and file.stem.startswith(f"{name.lower()}_"))
     ]
 
 
 def _unknown(name: str) -> str:
-    known = (file.stem for file in sorted(library().rglob("*.toml")))
+    known = (file.stem for file in scenario_files((library(),)))
     hint = suggestion(name, known, otherwise="`twinshot scenario list` names them")
     return f"there is no scenario {name!r}; {hint}"

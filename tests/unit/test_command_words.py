@@ -92,27 +92,24 @@ def test_shells_are_told_every_command(place: Place, shell: str) -> None:
     assert "Choose from" in place.refused(2, "completion", "tcsh")
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
+def test_bash_completes_what_was_begun(place: Place) -> None:
+    """The script does in a real shell what it is for; to write it loads every command."""
+    script = place.root / "completion.bash"
+    script.write_text(place.run("completion", "bash")[1], encoding="utf-8")
+    for typed, completed in (
         ("sim", "simulate"),
         ("repo pru", "prune"),
         ("points --mac", "--machine"),
         ("repo key ro", "rotate"),
-    ],
-)
-def test_bash_completes_what_was_begun(place: Place, typed: str, completed: str) -> None:
-    """The script does in a real shell what it is for."""
-    script = place.root / "completion.bash"
-    script.write_text(place.run("completion", "bash")[1], encoding="utf-8")
-    words = f"COMP_WORDS=(twinshot {typed}); COMP_CWORD={len(typed.split())}"
-    said = subprocess.run(
-        ["bash", "-c", f'source {script} && {words}; _twinshot; echo "${{COMPREPLY[@]}}"'],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    assert said.stdout.split() == [completed]
+    ):
+        words = f"COMP_WORDS=(twinshot {typed}); COMP_CWORD={len(typed.split())}"
+        said = subprocess.run(
+            ["bash", "-c", f'source {script} && {words}; _twinshot; echo "${{COMPREPLY[@]}}"'],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert said.stdout.split() == [completed]
 
 
 def test_points_of_one_machine_are_listed(place: Place) -> None:

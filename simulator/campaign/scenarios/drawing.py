@@ -1,11 +1,11 @@
 """A scenario as text: who is where, and what happens when."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from reference_engine.app.output import sized
 from reference_engine.model.wording import counted
-from simulator.campaign.trial import wanted_of
+from simulator.campaign.trial import said_of, wanted_of
 from simulator.faults.kinds import Happening
 from simulator.faults.moments import AtCall, AtStep, AtTime, Trigger
 from simulator.faults.quantities import write_duration
@@ -90,7 +90,7 @@ def _happenings(happenings: tuple[Happening, ...], indent: str = "") -> Iterator
         yield f"{indent}happens:"
     for happening in sorted(happenings, key=_at):
         said = happening.model_dump(mode="json", exclude_defaults=True, exclude={"kind", "on"})
-        words = ", ".join(f"{key} {_value(value)}" for key, value in said.items())
+        words = ", ".join(f"{key} {said_of(value)}" for key, value in said.items())
         on = getattr(happening, "on", None)
         when = f"{_when(on)}: " if on is not None else ""
         yield f"{indent}  {when}{happening.kind}{f' ({words})' if words else ''}"
@@ -105,10 +105,6 @@ def _when(on: Trigger) -> str:
             return f"{on.when} S{on.step} of {on.machine}, time {on.occurrence}{later}"
         case AtCall():
             return f"{on.when} call {on.occurrence} of {on.operation} of {on.subject}"
-
-
-def _value(value: Any) -> str:
-    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _expectations(expectations: tuple[Expectation, ...], indent: str = "") -> Iterator[str]:
