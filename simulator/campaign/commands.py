@@ -20,7 +20,8 @@ from simulator.campaign.telling import SCHEMA, machine_rows, point_record, point
 from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, one_scenario_file, scenario_files
 from simulator.scenario.reading import read_scenario
-from simulator.scenario.schema import Disk, Scenario
+from simulator.scenario.schema import Scenario
+from simulator.scenario.topology import Disk
 
 REPORTS: Final = Path("reports") / "latest"
 _MOST_REPORTS: Final = 4

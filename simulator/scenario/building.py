@@ -14,7 +14,8 @@ from reference_engine.trace import Event as Fact
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.streams import Stream, key_of
 from simulator.kernel.task import SimNode
-from simulator.scenario.schema import Scenario, VirtualMachine
+from simulator.scenario.schema import Scenario
+from simulator.scenario.topology import VirtualMachine
 from simulator.world import room
 from simulator.world.applications.application import LOG, TABLES, Kind, Layout, Part
 from simulator.world.applications.hosting import HostedApplication

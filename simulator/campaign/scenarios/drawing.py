@@ -9,7 +9,8 @@ from simulator.campaign.trial import said_of, wanted_of
 from simulator.faults.kinds import Happening
 from simulator.faults.moments import AtCall, AtStep, AtTime, Trigger
 from simulator.faults.quantities import write_duration
-from simulator.scenario.schema import Disk, Expectation, Scenario, Variant, VirtualMachine
+from simulator.scenario.schema import Expectation, Scenario, Variant
+from simulator.scenario.topology import Disk, VirtualMachine
 
 _WIDTH: Final = 60
 _LATER: Final = 1 << 62
