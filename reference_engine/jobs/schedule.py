@@ -88,7 +88,7 @@ async def protect(
     silent = await _end_redirections(ports, policy, volumes)
     keeper = None
     if upkeep is not None:
-        keeper = Upkeep(ports, policy, upkeep.retention, BelievedClock(ports))
+        keeper = Upkeep(ports, policy, upkeep, BelievedClock(ports))
     census = Census(tuple(plan.machine for plan in slots))
 
     def begin(plan: Slots) -> None:
@@ -103,8 +103,8 @@ async def protect(
         for volume in silent:
             work = _insist_on_direct(ports, policy, ledger, volume)
             group.spawn(work, name=f"{volume}/direct")
-        if keeper is not None and upkeep is not None:
-            work = keeper.keep_up(every=upkeep.every, until=upkeep.until)
+        if keeper is not None:
+            work = keeper.keep_up()
             group.spawn(work, name="upkeep")
         if rule is not None:
             found = discover(

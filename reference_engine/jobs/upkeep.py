@@ -47,22 +47,28 @@ class Upkeep:
     """Applies the rules now and then, and whenever the repository is full."""
 
     def __init__(
-        self, ports: Ports, policy: Policy, retention: RetentionPolicy, clock: BelievedClock, /
+        self, ports: Ports, policy: Policy, plan: "UpkeepPlan", clock: BelievedClock, /
     ) -> None:
-        self._ports, self._policy = ports, policy
-        self._retention, self._clock = retention, clock
+        self._ports, self._policy, self._plan, self._clock = ports, policy, plan, clock
         self._has_expired = False
         """Whether points have expired since packs were looked at last."""
 
-    async def keep_up(self, *, every: Duration, until: Instant) -> None:
+        self._is_short = False
+        """Whether a run found no room since then."""
+
+        self._held = 0
+        """Bytes of packs that were left when they were looked at last; 0 before the first time."""
+
+    async def keep_up(self) -> None:
         """Work every now and then; what fails is tried again the next time."""
-        runtime = self._ports.runtime
-        while runtime.now() + every < until:
-            await runtime.sleep(every)
+        runtime, plan = self._ports.runtime, self._plan
+        while runtime.now() + plan.every < plan.until:
+            await runtime.sleep(plan.every)
             await self.work()
 
     async def make_room(self, given_up: RunTag, /) -> bool:
         """Give back space for a run that found none; return whether another attempt may do."""
+        self._is_short = True
         return await self.work(given_up)
 
     async def work(self, given_up: RunTag | None = None, /) -> bool:
@@ -90,8 +96,10 @@ class Upkeep:
     async def _repacked(self, now: Instant, reclaimed: Reclaimed) -> Reclaimed:
         """Move what is used out of packs of which little is; return what was reclaimed in all.
 
-        Only when points have expired since the last time: before that, nothing has changed. Another
-        engine's repack is left its work; one that died is closed when it was silent for long.
+        Only when points have expired since the last time: before that, nothing has changed. And
+        only when packs have grown by a part since then, or room is short: what is copied after each
+        expiry is many times what the expiry frees. Another engine's repack is left its work; one
+        that died is closed when it was silent for long.
         """
         ports, repack = self._ports, self._ports.repository.repack
         if not self._has_expired or repack.open_run() is not None:
@@ -99,12 +107,16 @@ class Upkeep:
         chance = ports.runtime.random("repack")
         try:
             async with ports.runtime.deadline(self._policy.copy_limit):
+                held = await self._holding(reclaimed)
+                if not self._is_short and held <= self._held * (1 + self._plan.repack_growth):
+                    return reclaimed
                 plan = await repack.plan(RepackRule(), at=now)
-                self._has_expired = False
+                self._has_expired, self._is_short, self._held = False, False, held
                 if not plan.choice.objects:
                     return reclaimed
                 await repack.run(plan, token=chance.token, at=now)
                 again = await ports.repository.reclaim.reclaim(at=now)
+                self._held = await self._holding(again)
         except TwinshotError as failure:
             ports.tracer(UpkeepDeferred(at=ports.runtime.now(), cause=str(failure)))
             # Nobody has to wait for a repack that ended halfway.
@@ -112,6 +124,11 @@ class Upkeep:
                 await repack.end_own()
             return reclaimed
         return again._replace(deleted=(*reclaimed.deleted, *again.deleted))
+
+    async def _holding(self, reclaimed: Reclaimed) -> int:
+        """Return how many bytes there are in packs that do not wait for their deletion."""
+        sizes = await self._ports.repository.store.sizes("packs/")
+        return sum(sizes.values()) - sum(sizes.get(name, 0) for name in reclaimed.waiting)
 
     async def _expire(self) -> Instant:
         ports = self._ports
@@ -127,7 +144,7 @@ class Upkeep:
         now = self._clock.now(newest)
         verdicts = choose_kept(
             dated,
-            self._retention,
+            self._plan.retention,
             now=now,
             immutable_for=ports.repository.settings.immutable_for,
         )
@@ -155,3 +172,5 @@ class UpkeepPlan(msgspec.Struct, frozen=True, kw_only=True):
     retention: RetentionPolicy
     every: Duration
     until: Instant
+    repack_growth: float = 0.2
+    """By what part packs grow before those of which little is used are looked for again."""

@@ -345,6 +345,7 @@ class Night:
         return UpkeepPlan(
             retention=RetentionPolicy(last=store.keep_last),
             every=Duration(store.upkeep_every),
+            repack_growth=store.repack_growth_percent / 100,
             until=Instant(self.scenario.duration),
         )
 

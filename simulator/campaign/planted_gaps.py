@@ -147,7 +147,7 @@ def retention_shortened_for_room() -> list[Patch]:
 
     async def hard(self: Any, given_up: Any = None, /) -> Any:
         if given_up is not None:
-            self._retention = RetentionPolicy(last=1)
+            self._plan = replace(self._plan, retention=RetentionPolicy(last=1))
         return await original(self, given_up)
 
     return [(Upkeep, "work", hard)]

@@ -124,6 +124,7 @@ def _policy(data: Table, draw: Stream, span: Span) -> None:
         data["repository"] = {
             "keep_last": draw.between(1, 3),
             "upkeep_every": span(draw.between(3, 40) * MINUTE),
+            "repack_growth_percent": 0,
             "immutable_for": span(draw.between(0, 60) * MINUTE),
         }
 

@@ -58,6 +58,9 @@ class Store(Strict):
     """How many points of each machine are kept; 0: all of them, and nothing is ever removed."""
 
     upkeep_every: TimeSpan = Field(default=3_600_000_000, gt=0)
+    repack_growth_percent: int = Field(default=20, ge=0)
+    """By how much packs grow before those of which little is used are repacked after an expiry."""
+
     immutable_for: TimeSpan = Field(default=0, ge=0)
     replica_kib_s: int = Field(default=1024, ge=1)
     """How fast the link to a second repository is, while there is one: `replica-connected`."""
