@@ -328,7 +328,7 @@ def _frozen_maps(night: Night) -> list[str]:
         for machine in world.machines.values()
         for disk in machine.disks
         for node, kept in world.maps.known(disk.id)
-        if world.running(node) and node not in world.cut_off
+        if world.heard(node)
         for run in kept.frozen
         if (node, disk.id, run) not in gone
     ]

@@ -348,17 +348,14 @@ class HostFacade:
         found = self._world.machines[machine]
         return not found.checkpoints and found.merging_until <= self._world.sim.now()
 
-    def _hears(self, node: NodeName | None) -> bool:
-        """Return whether the engine would hear this node."""
-        return node is not None and self._world.running(node) and node not in self._world.cut_off
-
     async def leftovers(self, machine: MachineId, /) -> Leftovers:
         """Return what runs left behind for this machine; a host knows snapshots by its identity.
 
         One that was asked for before the machine moved may be of a copy that runs there instead.
         """
         world, found = self._world, self._world.machines[machine]
-        shadow = found.guest.shadow
+        shadow, node = found.guest.shadow, found.node
+        is_told = found.guest.frozen_by is not None and node is not None and world.heard(node)
         return Leftovers(
             snapshots=tuple(
                 (kept.id, kept.run)
@@ -371,11 +368,11 @@ class HostFacade:
                 (node, disk.id, run)
                 for disk in found.disks
                 for node, kept in world.maps.known(disk.id)
-                if self._hears(node)
+                if world.heard(node)
                 for run in kept.frozen
             ),
             frozen_guest=found.guest.frozen_by,
-            frozen_on=found.node if found.guest.frozen_by and self._hears(found.node) else None,
+            frozen_on=node if is_told else None,
             saved_by=None if found.saved is None else found.saved.run,
             unheard=tuple(
                 node for node in world.nodes if world.running(node) and node in world.cut_off

@@ -20,7 +20,8 @@ from simulator.world import room
 from simulator.world.applications.application import LOG, TABLES, Kind, Layout, Part
 from simulator.world.applications.hosting import HostedApplication
 from simulator.world.applications.opening import parts_of, program
-from simulator.world.cluster import Clock, World
+from simulator.world.clock import Clock
+from simulator.world.cluster import World
 from simulator.world.content import Underlay
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine

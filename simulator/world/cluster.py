@@ -25,6 +25,7 @@ from reference_engine.trace.cluster import (
 )
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.task import SimNode, SimTask
+from simulator.world.clock import Clock
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine
 from simulator.world.snapshots import Snapshots
@@ -32,27 +33,8 @@ from simulator.world.trackers import FilterMaps
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
 
-_EVENING: Final = 1_767_297_600_000_000
-"""What a right clock shows when a scenario begins: 2026-01-01 20:00 UTC, in microseconds."""
-
 _SESSION_TIMEOUT: Final = Duration(20 * SECOND)
 _SESSION_LOOKS: Final = 6
-
-
-class Clock:
-    """A clock that is wrong: `offset` microseconds away, drifting by parts per million."""
-
-    def __init__(self, sim: Simulation, /, *, offset: Duration, drift_ppm: int) -> None:
-        self._sim, self._offset, self._drift = sim, offset, drift_ppm
-
-    def jump(self, by: Duration, /) -> None:
-        """Be set forwards or backwards from this instant on."""
-        self._offset = Duration(self._offset + by)
-
-    def read(self) -> Instant:
-        """Return what the clock shows."""
-        now = self._sim.now()
-        return Instant(_EVENING + now + self._offset + now * self._drift // 1_000_000)
 
 
 class World:
@@ -148,6 +130,10 @@ class World:
     def running(self, node: NodeName, /) -> bool:
         """Return whether the node has power."""
         return self.nodes[node].running
+
+    def heard(self, node: NodeName, /) -> bool:
+        """Return whether the engine would hear the node: it has power, and the network passes."""
+        return self.running(node) and node not in self.cut_off
 
     def member(self, node: NodeName, /) -> bool:
         """Return whether the node has power and takes part in the cluster."""

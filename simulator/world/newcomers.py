@@ -11,7 +11,8 @@ from reference_engine.model.machine import Machine
 from reference_engine.model.units import ByteCount, Duration
 from reference_engine.trace import Event as Fact
 from simulator.kernel.streams import key_of
-from simulator.world.cluster import Clock, World
+from simulator.world.clock import Clock
+from simulator.world.cluster import World
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine
 from simulator.world.stamps import StampDisk
