@@ -52,7 +52,7 @@ async def clear_leftovers(ports: Ports, machine: MachineId, /, *, upto: Epoch) -
     # The guest comes first: a frozen guest is an outage, everything else only takes room.
     if left.frozen_guest is not None and left.frozen_guest.epoch <= upto:
         try:
-            await thaw_wherever(ports, left.frozen_guest, left.frozen_on)
+            await thaw_wherever(ports, left.frozen_guest)
             found.append("frozen guest")
         except (TransientError, ConsistencyLostError) as failure:
             silent = failure
@@ -169,7 +169,7 @@ async def let_go_on(ports: ClusterPorts, machine: MachineId, /) -> Leftovers:
             await resume_wherever(ports, machine, left.saved_by)
     with suppress(TransientError, ConsistencyLostError):
         if left.frozen_guest is not None:
-            await thaw_wherever(ports, left.frozen_guest, left.frozen_on)
+            await thaw_wherever(ports, left.frozen_guest)
     return left
 
 
@@ -243,13 +243,11 @@ async def settle_map(ports: Ports, node: NodeName, disk: DiskId, /, *, run: RunT
     return f"map of {disk} on {node} of aborted run {run}"
 
 
-async def thaw_wherever(
-    ports: ClusterPorts, run: RunTag, seen_on: NodeName | None = None, /
-) -> None:
+async def thaw_wherever(ports: ClusterPorts, run: RunTag, /) -> None:
     """Thaw the guest that stands still for `run` on whatever node it runs now.
 
-    `seen_on`: a node that said it stands still there; of it the cluster need not tell. No answer is
-    waited for longer than a thaw may take.
+    Where the cluster does not say where that is, a node that says that it stands still there need
+    not wait for it. No answer is waited for longer than a thaw may take.
 
     Raises:
         TransientError, ConsistencyLostError: no node did, and one may have it that did not answer,
@@ -264,9 +262,8 @@ async def thaw_wherever(
             named = (placement.owner, *placement.others)
     except TransientError as failure:
         unnamed = failure
+        named = await _where_seen(ports, run)
     failures: list[TransientError | ConsistencyLostError] = []
-    if seen_on is not None and seen_on not in named:
-        named = (*named, seen_on)
     if await _thaw_on(ports, named, failures, run=run):
         return
     # It moved in between, or the cluster names the wrong node, where a copy of it may answer that
@@ -280,6 +277,16 @@ async def thaw_wherever(
     silent = [failure for failure in failures if isinstance(failure, TransientError)]
     if silent or len(failures) == len(named) + len(rest):
         raise (silent or failures)[0]
+
+
+async def _where_seen(ports: ClusterPorts, run: RunTag) -> tuple[NodeName, ...]:
+    """Return the node that says that the guest stands still there for `run`, if one does."""
+    with suppress(TransientError, ConsistencyLostError):
+        async with ports.runtime.deadline(DEFAULT_LIMITS.thaw):
+            left = await ports.host.leftovers(run.machine)
+            if left.frozen_guest == run and left.frozen_on is not None:
+                return (left.frozen_on,)
+    return ()
 
 
 async def _thaw_on(

@@ -165,7 +165,7 @@ def thaw_where_named() -> list[Patch]:
         async def nodes(self) -> tuple[()]:
             return ()
 
-    async def there(ports: Any, run: Any, *_: object) -> None:
+    async def there(ports: Any, run: Any, /) -> None:
         await original(replace(ports, cluster=Alone(ports.cluster)), run)
 
     return [(clearing, "thaw_wherever", there)]
@@ -326,21 +326,20 @@ def thaw_behind_a_late_cluster() -> list[Patch]:
     """No guest is thawed before the cluster has said where it runs."""
     original = clearing.thaw_wherever
 
-    async def told_first(ports: Any, run: Any, *seen_on: Any) -> None:
+    async def told_first(ports: Any, run: Any, /) -> None:
         await ports.cluster.locate(run.machine)
-        await original(ports, run, *seen_on)
+        await original(ports, run)
 
     return [(clearing, "thaw_wherever", told_first)]
 
 
 def witness_not_asked() -> list[Patch]:
-    """Of the node that said that the guest stands still there, the cluster has to tell first."""
-    original = clearing.thaw_wherever
+    """Nobody is asked where a guest stands still but the cluster."""
 
-    async def unseen(ports: Any, run: Any, *_: object) -> None:
-        await original(ports, run)
+    async def unseen(*_: object) -> tuple[()]:
+        return ()
 
-    return [(clearing, "thaw_wherever", unseen)]
+    return [(clearing, "_where_seen", unseen)]
 
 
 def saved_machine_not_looked_at() -> list[Patch]:
