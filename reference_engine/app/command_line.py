@@ -40,6 +40,21 @@ _COMMANDS: Final = (
     ("restore", "reference_engine.app.restore_command:restore", "Write a point's disks to images."),
     ("verify", "reference_engine.app.verify_command:verify", "Read points to the last block."),
     (
+        "items volumes",
+        "reference_engine.app.items.volumes_command:volumes",
+        "List the volumes of a point's disks.",
+    ),
+    (
+        "items list",
+        "reference_engine.app.items.list_command:list_",
+        "List files in a point.",
+    ),
+    (
+        "items extract",
+        "reference_engine.app.items.extract_command:extract",
+        "Take files out of a point.",
+    ),
+    (
         "repo init",
         "reference_engine.app.repo.init_command:init",
         "Make a new repository.",
@@ -188,6 +203,7 @@ _COMMANDS: Final = (
 )
 
 _GROUPS: Final = {
+    "items": "Look into a point, and take single files out of it.",
     "scenario": "List, draw, check and begin scenario files.",
     "prove": "Prove that nothing makes a repository lose a point.",
     "repo": "Make repositories and look after them as a whole.",

@@ -6,6 +6,7 @@ from typing import Final
 from reference_engine.adapters.store_errors import StoreUnusableError
 from reference_engine.catalogue.points import NoPointError
 from reference_engine.formats.image import DamagedImageError
+from reference_engine.items.errors import ItemNotFoundError
 from reference_engine.model.errors import (
     ConsistencyLostError,
     CorruptionError,
@@ -53,6 +54,7 @@ _CODES: Final[tuple[tuple[type[TwinshotError], ExitCode], ...]] = (
     (StoreUnusableError, ExitCode.UNREACHABLE),
     (RepositoryFullError, ExitCode.UNREACHABLE),
     (NoPointError, ExitCode.NOTHING),
+    (ItemNotFoundError, ExitCode.NOTHING),
     (KeyNeededError, ExitCode.WRONG_KEY),
     (KeyRetiredError, ExitCode.WRONG_KEY),
     (WrongKeyError, ExitCode.WRONG_KEY),

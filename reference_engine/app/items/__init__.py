@@ -1,0 +1,1 @@
+"""`twinshot items`: files in a point, without restoring its disks."""
