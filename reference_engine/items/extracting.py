@@ -97,7 +97,6 @@ class Extraction:
         elif item.number in self._first and item.links > 1:
             await self._target.same(path, self._first[item.number])
             self.files += 1
-            return
         else:
             await self._file(each, path, "", item.size)
             if item.links > 1:

@@ -13,6 +13,7 @@ from reference_engine.model.units import MIB, ByteCount
 from simulator.scenario.building import RealDisk
 from simulator.scenario.schema import Scenario
 from simulator.world.free_space import free_space
+from simulator.world.own_disks import is_own
 
 
 def images_of(scenario: Scenario, /) -> list[str]:
@@ -21,7 +22,7 @@ def images_of(scenario: Scenario, /) -> list[str]:
         disk.image
         for machine in scenario.machines
         for disk in machine.disks
-        if disk.image is not None
+        if disk.image is not None and not is_own(disk.image)
     ]
     return list(dict.fromkeys(named))
 

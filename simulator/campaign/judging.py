@@ -32,6 +32,7 @@ from simulator.world.applications.opening import opened
 from simulator.world.content import DiskContent
 from simulator.world.lifecycle import FOREIGN_EPOCH, foreign_harmed
 from simulator.world.machine import SimMachine
+from simulator.world.own_disks import is_own, own_disk
 from simulator.world.stamps import StampImage
 
 _SMALL_AREA: Final = 64
@@ -158,6 +159,14 @@ def gather(
         visible=visible,
         later=later,
         looks=(*night.orders.looks, *replicas),
+        items_ordered=tuple(night.orders.items_ordered),
+        items_taken=dict(night.orders.items_taken),
+        own_volumes={
+            DiskId(f"{machine.name}-disk{index}"): own_disk(disk.image).volumes
+            for machine in night.scenario.machines
+            for index, disk in enumerate(machine.disks)
+            if disk.image is not None and is_own(disk.image)
+        },
         lived={
             order: tuple(content.tobytes() for content in guest.contents)
             for order, guest in night.orders.guests.items()

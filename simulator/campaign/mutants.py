@@ -15,6 +15,7 @@ from simulator.campaign import planted_bugs as bugs
 from simulator.campaign import planted_doubts as doubts
 from simulator.campaign import planted_faults as faults
 from simulator.campaign import planted_gaps as gaps
+from simulator.campaign import planted_items as items
 from simulator.campaign import planted_restores as restores
 from simulator.campaign import planted_takeovers as takeovers
 from simulator.campaign.naming import named
@@ -365,7 +366,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     *(Mutant(name=name, what=what, patches=patches) for name, what, patches in restores.PLANTED),
     *(
         Mutant(name=name, what=_sentence(patches), patches=patches)
-        for name, patches in (*takeovers.PLANTED, *doubts.PLANTED)
+        for name, patches in (*takeovers.PLANTED, *doubts.PLANTED, *items.PLANTED)
     ),
 )
 

@@ -42,12 +42,7 @@ from simulator.facade.door import Door
 from simulator.facade.host import HostFacade
 from simulator.facade.machine_import import MachineImportFacade
 from simulator.faults.kinds import Happening
-from simulator.faults.orders import (
-    MachineRestored,
-    MachineRunFromPoint,
-    PointMounted,
-    ReplicaConnected,
-)
+from simulator.faults.orders import Ordered, ReplicaConnected
 from simulator.faults.plan import FaultPlan
 from simulator.kernel.digest import TraceDigest
 from simulator.kernel.runtime import SimRuntime
@@ -273,7 +268,7 @@ class Night:
         listed = self.restorer.manifests()
         self.damaged = self.kept.damage(objects, damage, listed=listed) or self.damaged
 
-    def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
+    def order(self, ordered: Ordered, /) -> None:
         """Have the engine do what an administrator orders."""
         self.orders.order(ordered, self.restorer)
 

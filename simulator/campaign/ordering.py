@@ -31,16 +31,19 @@ from reference_engine.repository.errors import RepositoryAbsentError
 from reference_engine.repository.reader import PointReader
 from reference_engine.repository.repository import Repository
 from simulator.campaign.instant_guest import InstantGuest
+from simulator.campaign.item_taking import take_items
 from simulator.campaign.restoring import Restorer
 from simulator.faults.orders import (
+    ItemsTaken,
     MachineRestored,
     MachineRunFromPoint,
+    Ordered,
     PointMounted,
     ReplicaConnected,
 )
 from simulator.kernel.simulation import Simulation
 from simulator.kernel.task import SimNode, SimTask
-from simulator.oracle.evidence import LaterRestore
+from simulator.oracle.evidence import LaterRestore, TakenItems, TakenVolume
 from simulator.oracle.proof import fingerprint
 
 _LOOKS: Final = 8
@@ -66,6 +69,9 @@ class Orders:
         self.guests: dict[OrderId, InstantGuest] = {}
         """Machines that run, or ran, from a point."""
 
+        self._items_open: dict[str, RecoveryPointId] = {}
+        self.items_ordered: list[ItemsTaken] = []
+        self.items_taken: dict[str, TakenItems] = {}
         self._rooms: dict[OrderId, ByteCount] = {}
         self._replication: SimTask | None = None
         self.given: dict[OrderId, RestoreOrder] = {}
@@ -75,21 +81,22 @@ class Orders:
     @property
     def busy(self) -> bool:
         """Whether the engine works on an order, or will as soon as it is back."""
-        return bool(self._open) or any(not task.done and task.node.running for task in self._tasks)
+        return bool(self._open or self._items_open) or any(
+            not task.done and task.node.running for task in self._tasks
+        )
 
     def work_with(self, engine: Engine, /) -> None:
         """Have this engine do what has not ended, and what is ordered from now on."""
         self._engine = engine
         for order in self._open.values():
             self._restore(engine, order)
+        self._take_items()
 
     def ended(self, order: OrderId, /) -> None:
         """Take note that nobody gives the order again."""
         self._open.pop(order, None)
 
-    def order(
-        self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, restorer: Restorer, /
-    ) -> None:
+    def order(self, ordered: Ordered, restorer: Restorer, /) -> None:
         """Take an order; where the points that it means are not there, it means nothing."""
         points = [
             point
@@ -120,6 +127,10 @@ class Orders:
                 )
                 self._rooms[order.id] = ByteCount(ordered.room)
                 self._take(order)
+            case ItemsTaken() if point is not None:
+                self.items_ordered.append(ordered)
+                self._items_open[ordered.order] = point
+                self._take_items()
             case PointMounted() if point is not None and self._engine is not None:
                 if self._engine.node.running:
                     self._spawn(
@@ -175,6 +186,23 @@ class Orders:
         task = self._sim.spawn(work, name=f"order/{name}", node=engine.node)
         self._tasks.append(task)
         return task
+
+    def _take_items(self) -> None:
+        """Have the engine take out what was ordered: now, or as soon as it is back."""
+        engine = self._engine
+        if engine is not None and engine.node.running:
+            for order, point in self._items_open.items():
+                self._spawn(engine, self._take_out(engine, order, point), order)
+
+    async def _take_out(self, engine: Engine, order: str, point: RecoveryPointId) -> None:
+        volumes: tuple[TakenVolume, ...] = ()
+        unreadable = ""
+        try:
+            volumes = await take_items(engine.ports, engine.policy, point, order)
+        except TwinshotError as failure:
+            unreadable = str(failure)
+        self.items_taken[order] = TakenItems(point=point, volumes=volumes, unreadable=unreadable)
+        self._items_open.pop(order, None)
 
     async def _look(self, engine: Engine, point: RecoveryPointId, mount: PointMounted) -> None:
         """Read the whole point again and again, for as long as somebody looks into it."""
@@ -232,6 +260,6 @@ async def _prints(reader: PointReader) -> dict[DiskId, str]:
 
 def last_order(happenings: tuple[object, ...], duration: Instant, /) -> Instant:
     """Return until when orders may come: the scenario's end where there are any."""
-    kinds = MachineRestored | MachineRunFromPoint | PointMounted | ReplicaConnected
+    kinds = Ordered | ReplicaConnected
     orders = any(isinstance(each, kinds) for each in happenings)
     return duration if orders else Instant(0)

@@ -36,8 +36,10 @@ from simulator.faults.kinds import (
 from simulator.faults.life_cycle import MachineCreated
 from simulator.faults.moments import AtCall, AtStep, AtTime, OfMachine, OfVolume, Trigger
 from simulator.faults.orders import (
+    ItemsTaken,
     MachineRestored,
     MachineRunFromPoint,
+    Ordered,
     PointMounted,
     ReplicaConnected,
 )
@@ -69,7 +71,7 @@ class EnginePower(Protocol):
     def damage(self, objects: str, damage: str, /) -> None:
         """Damage the repository's newest object of a kind."""
 
-    def order(self, ordered: MachineRestored | PointMounted | MachineRunFromPoint, /) -> None:
+    def order(self, ordered: Ordered, /) -> None:
         """Have the engine do what an administrator orders, also after its next start."""
 
     def replicate(self) -> None:
@@ -172,6 +174,7 @@ class Nemesis:
                 | ObjectDamaged()
                 | MachineRestored()
                 | PointMounted()
+                | ItemsTaken()
                 | ReplicaConnected()
                 | MachineRunFromPoint()
             ):
@@ -219,6 +222,7 @@ class Nemesis:
         | ObjectDamaged
         | MachineRestored
         | PointMounted
+        | ItemsTaken
         | ReplicaConnected
         | MachineRunFromPoint,
     ) -> None:
@@ -229,7 +233,7 @@ class Nemesis:
                     happening.kind,
                 )
                 self._engine.replicate()
-            case MachineRestored() | PointMounted() | MachineRunFromPoint():
+            case MachineRestored() | PointMounted() | MachineRunFromPoint() | ItemsTaken():
                 self._engine.order(happening)
             case EngineCrash():
                 self._engine.cut(down_for=Duration(happening.down_for))

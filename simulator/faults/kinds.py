@@ -23,6 +23,7 @@ from simulator.faults.life_cycle import (
 )
 from simulator.faults.moments import OfDisk, OfMachine, OfVolume, Timed
 from simulator.faults.orders import (
+    ItemsTaken,
     MachineRestored,
     MachineRunFromPoint,
     PointMounted,
@@ -345,6 +346,7 @@ Happening = Annotated[
     | MachineDeleted
     | MachineRestored
     | PointMounted
+    | ItemsTaken
     | ReplicaConnected
     | MachineRunFromPoint,
     Field(discriminator="kind"),

@@ -43,6 +43,16 @@ class ReplicaConnected(Timed):
     lasts: TimeSpan = Field(gt=0)
 
 
+class ItemsTaken(Timed):
+    """An administrator lists and takes out every file that a point holds."""
+
+    kind: Literal["items-taken"]
+    order: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$")
+    machine: str
+    point: int = Field(ge=1)
+    """Which of the points that there are then, counted from the oldest."""
+
+
 class PointMounted(Timed):
     """Somebody looks for files in a point for a while: the whole of it is read bit by bit."""
 
@@ -53,3 +63,7 @@ class PointMounted(Timed):
     """Which of the points that there are then, counted from the oldest."""
 
     lasts: TimeSpan = Field(default=1_800_000_000, gt=0)
+
+
+Ordered = MachineRestored | PointMounted | MachineRunFromPoint | ItemsTaken
+"""What is ordered of the engine, and given again until it has ended."""

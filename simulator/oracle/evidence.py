@@ -26,8 +26,10 @@ from reference_engine.model.units import ByteCount, Duration, Instant
 from reference_engine.trace import Event as Fact
 from reference_engine.trace.cluster import PointBecameVisible, PointsBecameInvisible
 from reference_engine.trace.engine import DeltaEnumerated
+from simulator.faults.orders import ItemsTaken
 from simulator.world.applications.application import Opening
 from simulator.world.content import DiskContent
+from simulator.world.own_disks import OwnVolume
 from simulator.world.stamps import TRIMMED, Cells, StampDisk, StampImage, Stamps
 from simulator.world.truth import Cut, Truth, first_stamp
 
@@ -83,6 +85,37 @@ class LaterRestore(msgspec.Struct, frozen=True, kw_only=True):
     unreadable: str
 
 
+class TakenItem(msgspec.Struct, frozen=True, kw_only=True):
+    """One item as it was listed, and what came out of it."""
+
+    path: str
+    kind: str
+    digest: str
+    target: str
+    streams: dict[str, str]
+    refused: str
+    """Why it was not taken out; empty if it was."""
+
+
+class TakenVolume(msgspec.Struct, frozen=True, kw_only=True):
+    """One volume of a point's disk, with all that was found in it."""
+
+    disk: DiskId
+    number: int
+    items: tuple[TakenItem, ...]
+    refused: str
+    """Why nothing of it can be read; empty if something can."""
+
+
+class TakenItems(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of an order to take files out of a point."""
+
+    point: RecoveryPointId
+    volumes: tuple[TakenVolume, ...]
+    unreadable: str
+    """Why nothing could be read of the point; empty if it could."""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How many runs may go on at once."""
 
@@ -104,6 +137,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     later: tuple[LaterRestore, ...]
     looks: tuple[LaterRestore, ...]
     """What somebody read who looked into points; these may have expired since."""
+
+    items_ordered: tuple[ItemsTaken, ...]
+    """What was to be taken out of points."""
+
+    items_taken: dict[str, TakenItems]
+    """What came of it, by order."""
+
+    own_volumes: dict[DiskId, tuple[OwnVolume, ...]]
+    """What was put into the disks that the simulator brings along."""
 
     lived: dict[OrderId, tuple[bytes, ...]]
     """What machines that ran from points say that their disks hold in the end."""

@@ -1,6 +1,7 @@
 """I13: a point restores to the same bytes, whatever the target."""
 
 from simulator.oracle.evidence import Evidence
+from simulator.oracle.items_taken import judge_items
 from simulator.oracle.landings import judge_bytes
 from simulator.oracle.verdict import Finding, Invariant
 
@@ -24,6 +25,7 @@ def _judge(evidence: Evidence, finding: Finding) -> None:
                         holds=proven.fingerprint == fingerprint,
                     )
     judge_bytes(evidence, finding)
+    judge_items(evidence, finding)
 
 
 INVARIANT = Invariant(id="I13", title="restores are the same on every target", judge=_judge)

@@ -25,6 +25,7 @@ from simulator.world.cluster import World
 from simulator.world.content import Underlay
 from simulator.world.disk import SimDisk
 from simulator.world.machine import SimMachine
+from simulator.world.own_disks import is_own, own_disk
 from simulator.world.stamps import Cells
 from simulator.world.truth import Truth
 from simulator.world.volume import SimVolume
@@ -218,7 +219,7 @@ def _build_disk(
     images: Mapping[str, RealDisk],
 ) -> SimDisk:
     disk = described.disks[index]
-    real = None if disk.image is None else images[disk.image]
+    real = None if disk.image is None else _real_disk(disk.image, images)
     size = ByteCount(disk.size or 0) if real is None else real.size
     cell = ByteCount(scenario.cell)
     return SimDisk(
@@ -232,6 +233,14 @@ def _build_disk(
         allocated=EMPTY if real is None else real.allocated,
         diff_area=None if disk.diff_area is None else max(1, disk.diff_area // scenario.cell),
     )
+
+
+def _real_disk(image: str, images: Mapping[str, RealDisk]) -> RealDisk:
+    if not is_own(image):
+        return images[image]
+    own = own_disk(image)
+    size = ByteCount(len(own.content))
+    return RealDisk(content=own, size=size, allocated=own.allocated, free=own.free)
 
 
 def _whole_cells(free: ExtentSet, cell: ByteCount) -> Cells:

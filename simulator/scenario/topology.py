@@ -6,6 +6,7 @@ from pydantic import Field
 
 from simulator.faults.quantities import Size, TimeSpan
 from simulator.faults.table import Strict
+from simulator.scenario.orders import Image
 from simulator.world.applications.application import Kind
 
 
@@ -49,7 +50,7 @@ class Disk(Strict):
     volume: str
     size: Size | None = Field(default=None, gt=0)
     used_percent: int = Field(default=50, ge=0, le=100)
-    image: str | None = None
+    image: Image | None = None
     diff_area: Size | None = Field(default=None, gt=0)
     """How much the guest's diff area on this disk may hold; enough where nothing is said."""
 

@@ -11,6 +11,7 @@ from simulator.campaign.trial import Subject, Trial, run_trial, subjects_of
 from simulator.scenario.library import library, scenario_files
 from simulator.scenario.reading import read_scenario
 
+ITEMS: Final = "d80_odd_file_systems"
 KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "skew-not-carried": ("d03_skew_carry_over", "I6"),
     "current-owner-only": ("d19_migrate_between_backups", "I8"),
@@ -119,6 +120,13 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "expired-points-asked-for": ("lie_found_behind_expired_points", "I18"),
     "saved-machine-keeps-its-snapshots": ("snapshot_of_a_machine_that_stays_saved", "I11"),
     "lost-manifest-ends-the-clearing": ("reference_point_behind_a_damaged_point", "I11"),
+    "damaged-directory-empty": (f"{ITEMS}[from-the-newest]", "I13"),
+    "unwritten-bytes-shown": (f"{ITEMS}[while-the-machine-moves]", "I13"),
+    "streams-mixed-up": (f"{ITEMS}[while-the-machine-moves]", "I13"),
+    "holes-forgotten": (f"{ITEMS}[engine-dies-meanwhile]", "I13"),
+    "reparse-points-read": (f"{ITEMS}[while-the-machine-moves]", "I13"),
+    "logical-partitions-overlooked": (f"{ITEMS}[engine-dies-meanwhile]", "I13"),
+    "second-names-without-streams": (f"{ITEMS}[while-the-machine-moves]", "I13"),
     "gone-machine-not-cleared": ("left_on_a_deleted_machine_that_was_found", "I7"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""

@@ -1,6 +1,6 @@
 """Disks with odd file systems, made by the systems' own programs, and what was put into them.
 
-Run as a program, it makes the disks that the simulator brings along (`simulator/scenario/disks`).
+Run as a program, it makes the disks that the simulator brings along (`simulator/world/disks`).
 That takes root, loop devices, and the Debian packages e2fsprogs, ntfs-3g, xfsprogs, dosfstools,
 mtools, exfatprogs and exfat-fuse.
 """
@@ -134,16 +134,9 @@ def ntfs(place: Path, *, size: int = 6 * MIB) -> tuple[bytes, Truth]:
     mount.mkdir()
     run(tool("mkntfs", package="ntfs-3g"), "-q", "-F", "-L", "odd", "-c", "4096", image)
     program = tool("ntfs-3g", package="ntfs-3g")
-    # Clusters that were in use before: what is never written must not show them.
     options = "streams_interface=xattr,compression"
     if subprocess.run([program, "-o", options, image, mount], check=False).returncode:
         pytest.skip("this user may not mount file systems")
-    (mount / "stale").write_bytes(b"\xaa" * 400_000)
-    run("umount", mount)
-    run(program, "-o", options, image, mount)
-    (mount / "stale").unlink()
-    run("umount", mount)
-    run(program, "-o", options, image, mount)
     try:
         truth = _ntfs_filled(mount)
     finally:
@@ -152,7 +145,12 @@ def ntfs(place: Path, *, size: int = 6 * MIB) -> tuple[bytes, Truth]:
     for each in truth:
         if each["path"] == b"/unwritten".hex():
             each |= {"size": 150_000, "digest": digest(b"begin" + bytes(149_995))}
-    return image.read_bytes(), truth
+    # What was in those clusters before, which nobody may see.
+    content = bytearray(image.read_bytes())
+    at = content.index(b"begin" + bytes(4091)) + 5
+    assert not any(content[at : at + 149_995])
+    content[at : at + 149_995] = b"\xaa" * 149_995
+    return bytes(content), truth
 
 
 def _ntfs_filled(mount: Path) -> Truth:
@@ -394,6 +392,19 @@ def _rich_xfs(place: Path) -> tuple[bytes, Truth]:
     return image.read_bytes(), truth
 
 
+def torn(content: bytes, items: Truth) -> tuple[bytes, list[dict[str, Any]]]:
+    """Return an ext4 volume of which one directory was changed by nobody, and what is left."""
+    disk, below = bytearray(content), b"/many/".hex()
+    disk[disk.index(b"a rather long name of a small file 000")] ^= 1
+    left: Truth = []
+    for each in items:
+        if each["path"] == b"/many".hex():
+            left.append({**each, "unsupported": "the checksum of a directory is wrong"})
+        elif not each["path"].startswith(below):
+            left.append(each)
+    return bytes(disk), [{"number": 1, "items": left}]
+
+
 def make_all(out: Path) -> None:
     """Write every disk that the simulator brings along, and what is in it."""
     from backports import zstd  # noqa: PLC0415 - where the program is run
@@ -408,6 +419,7 @@ def make_all(out: Path) -> None:
         content, items = ext4(place)
         swap = {"number": 1, "unsupported": "swap"}
         put("ext4", logical(content), [swap, {"number": 2, "items": items}])
+        put("torn", *torn(content, items))
         content, items = ntfs(place)
         reserved = {"number": 1, "unsupported": "reserved by Windows"}
         disk = gpt([(RESERVED, bytes(65536)), (BASIC, content)])

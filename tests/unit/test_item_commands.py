@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from simulator.scenario.own_disks import own_disk
+from simulator.world.own_disks import own_disk
 from tests.strategies.command_line import CommandLine
 from tests.strategies.item_images import BASIC, gpt
 
 
 @pytest.fixture
-def line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def line(capsys: pytest.CaptureFixture[str]) -> CommandLine:
     """Return the command line, with one repository for all commands."""
     return CommandLine(capsys)
 

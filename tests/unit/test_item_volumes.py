@@ -7,7 +7,7 @@ import pytest
 
 from reference_engine.items.volumes import Volume, volumes_of
 from reference_engine.model.identity import DiskId
-from simulator.scenario.own_disks import own_disk
+from simulator.world.own_disks import own_disk
 from tests.strategies import item_images
 from tests.strategies.item_images import BASIC, LINUX, gpt, mbr
 from tests.strategies.item_trees import MemoryBytes

@@ -100,6 +100,7 @@ CLASS_OF_KIND: Final[Mapping[str, str]] = {
     "clock-jump": "clock",
     "machine-restored": LIFE_CYCLE,
     "point-mounted": OTHER,
+    "items-taken": OTHER,
     "shared-disks-claimed": LIFE_CYCLE,
     "machine-run-from-point": LIFE_CYCLE,
     "replica-connected": OTHER,

@@ -66,9 +66,9 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     volumes: tuple[OwnVolume, ...]
 
 
-def is_own(image: str | None, /) -> bool:
+def is_own(image: str, /) -> bool:
     """Return whether a disk's image is one that the simulator brings along."""
-    return image is not None and image.startswith(_PREFIX)
+    return image.startswith(_PREFIX)
 
 
 def own_disk_names() -> tuple[str, ...]:
