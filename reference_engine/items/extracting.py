@@ -95,7 +95,7 @@ class Extraction:
         elif item.kind is ItemKind.OTHER:
             raise TreeUnsupportedError(_SPECIAL.format(item.note))
         elif item.number in self._first and item.links > 1:
-            await self._target.same(path, self._first[item.number])
+            await self._again(each, path)
             self.files += 1
         else:
             await self._file(each, path, "", item.size)
@@ -108,6 +108,13 @@ class Extraction:
         for stream in item.streams:
             own = (*path[:-1], f"{path[-1]}:{stream.name}") if path else (f":{stream.name}",)
             await self._file(each, own, stream.name, stream.size)
+
+    async def _again(self, each: Located, path: Path) -> None:
+        """Have a second name of a file, or the file once more where it can have only one."""
+        try:
+            await self._target.same(path, self._first[each.item.number])
+        except ItemRefusedError:
+            await self._file(each, path, "", each.item.size)
 
     async def _file(self, each: Located, path: Path, stream: str, size: int) -> None:
         number = await self._target.begin(path, size=size)

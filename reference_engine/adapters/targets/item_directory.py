@@ -29,6 +29,8 @@ _NEW: Final = (
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 """After these nothing else can be written either."""
 
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK})
+
 _NOT_ON_WINDOWS: Final = frozenset('<>:"\\|?*')
 
 
@@ -126,8 +128,16 @@ class ItemDirectory(ItemTarget):
         if self._existing is Existing.REPLACE:
             temporary.replace(place)
             return
-        os.link(temporary, place, follow_symlinks=False)
-        temporary.unlink()
+        try:
+            os.link(temporary, place, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # Without hard links the name is taken by an empty file, which only we replace.
+            place.touch(exist_ok=False)
+            temporary.replace(place)
+        else:
+            temporary.unlink()
 
     async def abandon(self, number: int, /) -> None:
         """Leave nothing of a file that was begun."""

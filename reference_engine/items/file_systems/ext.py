@@ -206,10 +206,12 @@ class ExtTree(FileTree):
             name = part[at + 8 : at + 8 + size]
             if length < 12 or length % 4 or at + length > len(part) or 8 + size > length:
                 raise broken
-            if is_first and count < 2 and name != (b".", b"..")[count]:
+            is_own = is_first and count < 2
+            if is_own and name != (b".", b"..")[count]:
                 raise broken
-            if number and name not in {b".", b".."}:
-                if not name or b"/" in name or b"\0" in name or number > self._layout.inodes:
+            if number and not is_own:
+                odd = name in {b"", b".", b".."} or b"/" in name or b"\0" in name
+                if odd or number > self._layout.inodes:
                     raise broken
                 yield name.decode("utf-8", "surrogateescape"), number
             at, count = at + length, count + 1

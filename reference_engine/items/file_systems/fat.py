@@ -26,6 +26,7 @@ _DIRECTORY: Final = 0x10
 _LABEL: Final = 0x08
 _LONG: Final = 0x0F
 _DELETED: Final = 0xE5
+_OWN: Final = (b".".ljust(11), b"..".ljust(11))
 _LAST_PART: Final = 0x40
 _PARTS_MAX: Final = 20
 _CODE_PAGE: Final = "cp850"
@@ -124,7 +125,7 @@ class FatTree(FileTree):
 
     def _items(self, content: bytes) -> Iterator[Item]:
         parts: list[bytes] = []
-        for entry in _entries(content):
+        for index, entry in enumerate(_entries(content)):
             attributes = entry[11]
             if entry[0] == _DELETED:
                 parts = []
@@ -133,7 +134,10 @@ class FatTree(FileTree):
                 parts.append(entry)
                 continue
             long_name, parts = _long_name(parts, entry), []
-            if attributes & _LABEL or entry[:11] in {b".".ljust(11), b"..".ljust(11)}:
+            is_own = entry[:11] in _OWN
+            if is_own and index > 1:
+                raise TreeDamagedError("it has itself in its middle")
+            if is_own or attributes & _LABEL:
                 continue
             yield self._item(entry, long_name)
         if parts:
