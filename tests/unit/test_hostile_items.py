@@ -17,10 +17,16 @@ from reference_engine.items.tree import FileTree
 from reference_engine.items.volumes import volumes_of
 from reference_engine.model.identity import DiskId
 from tests.strategies import item_images
+from tests.strategies.disk_images import tool
 from tests.strategies.item_images import run
 from tests.strategies.item_trees import MemoryBytes
 
 ROOT: Final = 2
+
+
+def debug(image: Path, command: str) -> None:
+    """Change a file system behind its back."""
+    run(tool("debugfs", package="e2fsprogs"), "-w", "-R", command, image)
 
 
 def ext4_with(place: Path, *commands: str) -> bytearray:
@@ -28,7 +34,7 @@ def ext4_with(place: Path, *commands: str) -> bytearray:
     image = place / "ext4.raw"
     item_images.ext4(place, "-O", "^metadata_csum")
     for command in commands:
-        run("debugfs", "-w", "-R", command, image)
+        debug(image, command)
     return bytearray(image.read_bytes())
 
 
@@ -71,9 +77,9 @@ def test_a_file_behind_a_link_of_its_name_goes_nowhere(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     # The same name twice: a link to elsewhere, and a directory with a file.
-    run("debugfs", "-w", "-R", f"symlink /three2 {elsewhere}", tmp_path / "ext4.raw")
-    run("debugfs", "-w", "-R", "mkdir /three1", tmp_path / "ext4.raw")
-    run("debugfs", "-w", "-R", f"write {__file__} /three1/evil", tmp_path / "ext4.raw")
+    debug(tmp_path / "ext4.raw", f"symlink /three2 {elsewhere}")
+    debug(tmp_path / "ext4.raw", "mkdir /three1")
+    debug(tmp_path / "ext4.raw", f"write {__file__} /three1/evil")
     content = bytearray((tmp_path / "ext4.raw").read_bytes())
     content[content.index(b"three1") + 5] = ord("2")
 
@@ -113,7 +119,7 @@ def test_content_outside_of_the_volume_is_damage(tmp_path: Path) -> None:
     content = ext4_with(tmp_path)
     tree = asyncio.run(tree_of(content))
     number = asyncio.run(find(tree, "/noise.bin")).item.number
-    run("debugfs", "-w", "-R", f"sif <{number}> block[5] 0x7fffffff", tmp_path / "ext4.raw")
+    debug(tmp_path / "ext4.raw", f"sif <{number}> block[5] 0x7fffffff")
 
     work = asyncio.run(extracted((tmp_path / "ext4.raw").read_bytes(), tmp_path / "out"))
 

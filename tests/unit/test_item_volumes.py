@@ -57,6 +57,13 @@ def test_logical_partitions_that_go_in_circles_are_damaged() -> None:
     assert "circles" in volume.damaged
 
 
+def test_a_dynamic_disk_is_named() -> None:
+    """What LDM has in a partition may look like a file system, and is a part of one."""
+    [volume] = volumes(mbr([(0x42, 128, 256)]).ljust(65536, b"\0") + fat())
+
+    assert volume.unsupported == "part of a dynamic disk (LDM)"
+
+
 def test_a_partition_behind_the_end_is_damaged() -> None:
     """A disk that was cut off does not lose its partitions without a word."""
     [volume] = volumes(gpt([(BASIC, fat())])[: 2 * 65536] + bytes(512))
