@@ -191,6 +191,8 @@ def _ntfs_filled(mount: Path) -> Truth:
             each.mkdir()
         else:
             each.write_bytes(b"")
+    # A second name, which is for DOS alone and no item.
+    os.setxattr(mount / "noise.bin", "system.ntfs_dos_name", b"NOISE~1.BIN")
     dated(mount)
     plain = truth_of_names(mount, without={*reparse})
     for name, (tag, content) in reparse.items():

@@ -126,6 +126,7 @@ def test_content_outside_of_the_volume_is_damage(tmp_path: Path) -> None:
     [missed] = [each for each in work.missed if "noise" in each.path]
     assert missed.is_damage
     assert not (tmp_path / "out" / "noise.bin").exists()
+    assert [each for each in (tmp_path / "out").iterdir() if "partial" in each.name] == []
 
 
 @pytest.mark.parametrize(

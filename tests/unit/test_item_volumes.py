@@ -1,14 +1,19 @@
 """Where volumes lie, what they are called, and whether they were at rest."""
 
 import asyncio  # noqa: TID251 - trees are awaited on asyncio
+import struct
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from reference_engine.items.browsing import find
+from reference_engine.items.tree import content_of
 from reference_engine.items.volumes import Volume, volumes_of
 from reference_engine.model.identity import DiskId
 from simulator.world.own_disks import own_disk
 from tests.strategies import item_images
+from tests.strategies.disk_images import tool
 from tests.strategies.item_images import BASIC, LINUX, gpt, mbr
 from tests.strategies.item_trees import MemoryBytes
 
@@ -32,6 +37,52 @@ def test_a_damaged_gpt_is_read_from_its_copy() -> None:
 
     assert volume.tree is not None
     assert "copy" in volume.remark
+
+
+def content(disk: bytes, path: str) -> bytes:
+    """Return what a file of a disk's only volume holds."""
+
+    async def read() -> bytes:
+        [volume] = await volumes_of(MemoryBytes(disk), DiskId("disk"))
+        assert volume.tree is not None
+        item = (await find(volume.tree, path)).item
+        pieces = volume.tree.pieces(item, "")
+        return await content_of(pieces, size=item.size, limit=1 << 20)
+
+    return asyncio.run(read())
+
+
+def test_what_exfat_never_wrote_is_zeros() -> None:
+    """Behind a file's valid length its clusters hold what somebody else left there."""
+    disk = bytearray(own_disk("own:exfat").content)
+    name = "noise.bin".encode("utf-16-le")
+    start = disk.index(b"\xc1\x00" + name) - 64
+    count = disk[start + 1]
+    disk[start + 40 : start + 48] = struct.pack("<Q", 5_000)
+    checksum = 0
+    for index, byte in enumerate(disk[start : start + 32 * (count + 1)]):
+        if index not in {2, 3}:
+            checksum = ((checksum & 1) << 15 | checksum >> 1) + byte & 0xFFFF
+    disk[start + 2 : start + 4] = struct.pack("<H", checksum)
+
+    assert content(bytes(disk), "noise.bin") == item_images.noise(20_001, 1)[:5_000] + bytes(15_001)
+
+
+def test_what_ext4_only_reserved_is_zeros(tmp_path: Path) -> None:
+    """An extent that was reserved and never written hides what was there before."""
+    image = tmp_path / "ext4.raw"
+    item_images.ext4(tmp_path, "-O", "^metadata_csum")
+    debugfs = tool("debugfs", package="e2fsprogs")
+    for command in ("fallocate /empty 0 3", "sif /empty size 4096"):
+        item_images.run(debugfs, "-w", "-R", command, image)
+    told = subprocess.check_output([debugfs, "-R", "blocks /empty", image], text=True)
+    disk = bytearray(image.read_bytes())
+    block = 1024 << struct.unpack_from("<I", disk, 1024 + 24)[0]
+    for number in told.split():
+        disk[int(number) * block : (int(number) + 1) * block] = b"\xaa" * block
+    assert told.split(), "some blocks were reserved"
+
+    assert content(bytes(disk), "empty") == bytes(4096)
 
 
 def test_a_gpt_of_which_nothing_is_whole_is_damaged() -> None:
