@@ -90,7 +90,7 @@ class Extraction:
         elif item.unsupported:
             raise TreeUnsupportedError(item.unsupported)
         elif item.kind is ItemKind.LINK:
-            await self._target.link(path, item.target)
+            await self._target.link(path, item.target, modified_ns=item.modified_ns)
             self.links += 1
         elif item.kind is ItemKind.OTHER:
             raise TreeUnsupportedError(_SPECIAL.format(item.note))

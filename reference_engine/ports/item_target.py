@@ -42,8 +42,8 @@ class ItemTarget(Protocol):
     async def abandon(self, number: int, /) -> None:
         """Leave nothing of a file that was begun."""
 
-    async def link(self, path: Path, target: str, /) -> None:
-        """Have a symbolic link there, whatever it points to."""
+    async def link(self, path: Path, target: str, /, *, modified_ns: int | None) -> None:
+        """Have a symbolic link there, whatever it points to, with a time of its own."""
 
     async def same(self, path: Path, first: Path, /) -> None:
         """Have another name of a file that was finished."""

@@ -61,11 +61,11 @@ class ItemTargetFacade(ItemTarget):
         """Leave nothing of a file that was begun."""
         self._open.pop(number, None)
 
-    async def link(self, path: Path, target: str, /) -> None:
+    async def link(self, path: Path, target: str, /, *, modified_ns: int | None) -> None:
         """Have a symbolic link there."""
         self._free(path)
         content = target.encode("utf-8", "surrogateescape")
-        self.taken[path] = Taken(kind="link", content=content)
+        self.taken[path] = Taken(kind="link", content=content, modified_ns=modified_ns)
 
     async def same(self, path: Path, first: Path, /) -> None:
         """Have another name of a file that was finished."""

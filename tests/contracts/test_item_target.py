@@ -95,7 +95,7 @@ def test_directories_links_and_names_of_one_file(subject: Subject) -> None:
         await subject.target.directory(("d",))
         await put(subject.target, ("d", "a"), b"one")
         await subject.target.same(("d", "b"), ("d", "a"))
-        await subject.target.link(("l",), "../../etc/passwd")
+        await subject.target.link(("l",), "../../etc/passwd", modified_ns=None)
         await put(subject.target, ("\udcff\n",), b"odd")
         await subject.target.settle(("d",), modified_ns=1)
 
@@ -119,12 +119,12 @@ def test_nothing_outside_is_ever_written(
     (tmp_path / "elsewhere").mkdir()
 
     async def scenario() -> None:
-        await subject.target.link(("l",), str(tmp_path / "elsewhere"))
+        await subject.target.link(("l",), str(tmp_path / "elsewhere"), modified_ns=None)
         await put(subject.target, ("f",), b"")
         for call in (
             lambda: put(subject.target, path, b"evil"),
             lambda: subject.target.directory(path),
-            lambda: subject.target.link(path, "evil"),
+            lambda: subject.target.link(path, "evil", modified_ns=None),
             lambda: subject.target.same(path, ("f",)),
         ):
             with pytest.raises(ItemRefusedError):
@@ -144,7 +144,7 @@ def test_what_has_the_name_stays(subject: Subject) -> None:
         for call in (
             lambda: put(subject.target, ("a",), b"second"),
             lambda: subject.target.directory(("a",)),
-            lambda: subject.target.link(("a",), "b"),
+            lambda: subject.target.link(("a",), "b", modified_ns=None),
         ):
             with pytest.raises(ItemRefusedError):
                 await call()
@@ -177,7 +177,7 @@ def test_what_exists_is_replaced_if_that_is_wanted(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         await put(target, ("a",), b"new")
-        await target.link(("l",), "a")
+        await target.link(("l",), "a", modified_ns=None)
 
     asyncio.run(scenario())
 
@@ -185,7 +185,7 @@ def test_what_exists_is_replaced_if_that_is_wanted(tmp_path: Path) -> None:
     assert (tmp_path / "victim").read_bytes() == b"safe"
 
 
-def test_files_keep_their_time_and_their_holes(tmp_path: Path) -> None:
+def test_files_and_links_keep_their_time_and_files_their_holes(tmp_path: Path) -> None:
     """A large file of which little is written takes little space, and has the item's time."""
     target = ItemDirectory(tmp_path / "out", existing=Existing.REFUSE)
 
@@ -193,9 +193,11 @@ def test_files_keep_their_time_and_their_holes(tmp_path: Path) -> None:
         number = await target.begin(("a",), size=1 << 30)
         await target.write(number, 1 << 29, b"x")
         await target.finish(number, modified_ns=1_500_000_000_123_456_700)
+        await target.link(("l",), "a", modified_ns=1_400_000_000_000_000_300)
 
     asyncio.run(scenario())
 
+    assert (tmp_path / "out" / "l").lstat().st_mtime_ns == 1_400_000_000_000_000_300
     found = (tmp_path / "out" / "a").stat()
     assert (found.st_size, found.st_mtime_ns) == (1 << 30, 1_500_000_000_123_456_700)
     assert found.st_blocks * 512 < 1 << 20

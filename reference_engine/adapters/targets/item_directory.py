@@ -148,12 +148,15 @@ class ItemDirectory(ItemTarget):
             with suppress(OSError):
                 file.temporary.unlink()
 
-    async def link(self, path: Path, target: str, /) -> None:
-        """Have a symbolic link there, whatever it points to."""
+    async def link(self, path: Path, target: str, /, *, modified_ns: int | None) -> None:
+        """Have a symbolic link there, whatever it points to, with a time if it can have one."""
         place = self._placed(path)
         try:
             self._make_room(place)
             place.symlink_to(target)
+            if modified_ns is not None and os.utime in os.supports_follow_symlinks:
+                with suppress(OSError, OverflowError):  # as of a file
+                    os.utime(place, ns=(modified_ns, modified_ns), follow_symlinks=False)
         except (OSError, ValueError) as error:
             self._fail(place, error)
 
