@@ -34,4 +34,6 @@ class ItemNotFoundError(RefusedError):
         self.path = path
 
     def __str__(self) -> str:
-        return f"there is no {self.path!r}; `items list` shows what there is"
+        # What Python doubles of a path of Windows is not what was typed.
+        told = f"'{self.path}'" if self.path.isprintable() else repr(self.path)
+        return f"there is no {told}; `items list` shows what there is"

@@ -99,9 +99,11 @@ def test_what_there_is_not_is_no_finding(line: CommandLine, repo: Path) -> None:
     """A path of nothing has an exit code of its own."""
     backed_up(line, repo, own_disk("own:ext4").content)
 
-    for path in ("nothing", "hello.txt/x", "../etc", "link/x", "HELLO.TXT"):
+    for path in ("nothing", "hello.txt/x", "../etc", "link/x", "HELLO.TXT", r"one\two"):
         said = line.refused(5, "items", "list", "latest", path, "--repo", repo)
-        assert repr(path) in said
+        assert f"no '{path}';" in said, "as it was typed"
+    said = line.refused(5, "items", "list", "latest", "\x1b[31m", "--repo", repo)
+    assert r"no '\x1b[31m';" in said
 
 
 def test_files_come_out_as_they_went_in(line: CommandLine, repo: Path) -> None:
