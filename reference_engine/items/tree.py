@@ -1,7 +1,8 @@
 """What every file system looks like to whoever browses it."""
 
 import enum
-from collections.abc import AsyncIterator, Iterable
+import stat
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
@@ -82,21 +83,17 @@ class Piece(NamedTuple):
 class FileTree(Protocol):
     """A file system that was recognised and can be read."""
 
-    @property
-    def name(self) -> str:
-        """What people call it."""
+    name: str
+    """What people call it."""
 
-    @property
-    def label(self) -> str:
-        """The volume's label; empty if it has none."""
+    label: str
+    """The volume's label; empty if it has none."""
 
-    @property
-    def unrest(self) -> str:
-        """Why newer changes may be missing here; empty if it was at rest."""
+    unrest: str
+    """Why newer changes may be missing here; empty if it was at rest."""
 
-    @property
-    def is_windows(self) -> bool:
-        r"""Whether names differ by more than case, and `\\` separates them too."""
+    is_windows: bool
+    r"""Whether names differ by more than case, and `\\` separates them too."""
 
     async def root(self) -> Item:
         """Return the root directory.
@@ -164,6 +161,31 @@ def checked_runs(runs: Iterable[Run], /, *, room: int) -> list[Run]:
         else:
             joined.append(run)
     return joined
+
+
+async def directory_content(window: Window, runs: list[Run], /, *, size: int) -> bytes:
+    """Return all that a directory holds.
+
+    Raises:
+        TreeDamagedError: no directory is that large.
+    """
+    if size > DIRECTORY_MAX:
+        raise TreeDamagedError(f"a directory of {size} bytes")
+    pieces = pieces_of_runs(window, runs, size=size)
+    return await content_of(pieces, size=size, limit=DIRECTORY_MAX)
+
+
+async def item_or_damage(name: str, number: int, item: Awaitable[Item], /) -> Item:
+    """Return an item, or what stands for it in its directory where it cannot be read."""
+    try:
+        return await item
+    except TreeDamagedError as error:
+        return Item(name=name, kind=ItemKind.OTHER, number=number, damaged=error.cause)
+
+
+def special_in_words(mode: int, /) -> str:
+    """Return what something is that is no file, directory or link, by its mode of POSIX."""
+    return {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}.get(stat.S_IFMT(mode), "device")
 
 
 async def content_of(pieces: AsyncIterator[Piece], /, *, size: int, limit: int) -> bytes:

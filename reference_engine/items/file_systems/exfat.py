@@ -8,15 +8,14 @@ import msgspec
 
 from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError
-from reference_engine.items.file_systems.fat_chains import Chains, dos_time
+from reference_engine.items.file_systems.fat_chains import Chains, dos_time, entries_in
 from reference_engine.items.tree import (
-    DIRECTORY_MAX,
     FileTree,
     Item,
     ItemKind,
     Piece,
     Run,
-    content_of,
+    directory_content,
     pieces_of_runs,
 )
 
@@ -43,10 +42,12 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
 class ExfatTree(FileTree):
     """One exFAT volume."""
 
+    name = "exFAT"
+    is_windows = True
+
     def __init__(self, window: Window, chains: Chains, root: int, /, *, unrest: str) -> None:
         self._window, self._chains, self._root = window, chains, root
-        self._unrest = unrest
-        self._label = ""
+        self.label, self.unrest = "", unrest
         self._places: dict[int, _Place] = {}
 
     @classmethod
@@ -80,30 +81,11 @@ class ExfatTree(FileTree):
             cluster=cluster,
             count=clusters,
         )
-        unrest = "it was in use" if flags & _DIRTY else "it has noted errors" if flags & 4 else ""
+        noted = "it has noted errors" if flags & _FAILED else ""
+        unrest = "it was in use" if flags & _DIRTY else noted
         tree = cls(window, chains, root, unrest=unrest)
         await tree.entries(await tree.root())
         return tree
-
-    @property
-    def name(self) -> str:
-        """Its only name."""
-        return "exFAT"
-
-    @property
-    def label(self) -> str:
-        """The volume's label, as its root has it."""
-        return self._label
-
-    @property
-    def unrest(self) -> str:
-        """Whether it was in use."""
-        return self._unrest
-
-    @property
-    def is_windows(self) -> bool:
-        """Names differ by more than case."""
-        return True
 
     async def root(self) -> Item:
         """Return the root directory."""
@@ -114,12 +96,8 @@ class ExfatTree(FileTree):
         if not directory.number:
             return []
         runs, size = await self._lies(directory.number)
-        if size > DIRECTORY_MAX:
-            raise TreeDamagedError(f"a directory of {size} bytes")
-        content = await content_of(
-            pieces_of_runs(self._window, runs, size=size), size=size, limit=DIRECTORY_MAX
-        )
-        return list(self._items([*_entries(content)]))
+        content = await directory_content(self._window, runs, size=size)
+        return list(self._items([*entries_in(content, lambda first: bool(first & _IN_USE))]))
 
     async def _lies(self, number: int) -> tuple[list[Run], int]:
         place = self._places.get(number)
@@ -142,7 +120,7 @@ class ExfatTree(FileTree):
             entry = entries[at]
             at += 1
             if entry[0] == _LABEL:
-                self._label = entry[2 : 2 + 2 * min(entry[1], 11)].decode("utf-16-le", "replace")
+                self.label = entry[2 : 2 + 2 * min(entry[1], 11)].decode("utf-16-le", "replace")
             elif entry[0] == _FILE:
                 count = entry[1]
                 if not 2 <= count <= 18 or at + count > len(entries):
@@ -196,21 +174,6 @@ class ExfatTree(FileTree):
         place = self._places[item.number]
         async for piece in pieces_of_runs(self._window, await self._runs(place), size=place.valid):
             yield piece
-
-
-def _entries(content: bytes) -> Iterator[bytes]:
-    """Yield the entries of a directory of 32 bytes each, up to its end mark.
-
-    Raises:
-        TreeDamagedError: entries in use follow the end mark, which lies over another one.
-    """
-    for at in range(0, len(content) - 31, 32):
-        if content[at]:
-            yield content[at : at + 32]
-            continue
-        if any(content[rest] & _IN_USE for rest in range(at, len(content) - 31, 32)):
-            raise TreeDamagedError("entries follow the end of the directory")
-        return
 
 
 async def _compare(window: Window, sector: int) -> None:

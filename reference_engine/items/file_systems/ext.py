@@ -24,7 +24,10 @@ from reference_engine.items.tree import (
     ItemKind,
     Piece,
     content_of,
+    directory_content,
+    item_or_damage,
     pieces_of_runs,
+    special_in_words,
 )
 
 _ROOT: Final = 2
@@ -38,9 +41,12 @@ _SYSTEM: Final = 7
 class ExtTree(FileTree):
     """One ext2, ext3 or ext4 volume."""
 
+    is_windows = False
+
     def __init__(self, window: Window, inodes: Inodes, /) -> None:
         self._window, self._inodes = window, inodes
-        self._layout = inodes.layout
+        self._layout = layout = inodes.layout
+        self.name, self.label, self.unrest = layout.name, layout.label, layout.unrest
 
     @classmethod
     async def open(cls, window: Window, /) -> Self:
@@ -51,26 +57,6 @@ class ExtTree(FileTree):
         """
         layout = parse_layout(await window.read(1024, 1024), size=window.size)
         return cls(window, Inodes(window, layout))
-
-    @property
-    def name(self) -> str:
-        """ext2, ext3 or ext4, by the features that it has."""
-        return self._layout.name
-
-    @property
-    def label(self) -> str:
-        """The volume's label."""
-        return self._layout.label
-
-    @property
-    def unrest(self) -> str:
-        """Whether the journal holds what the tree does not."""
-        return self._layout.unrest
-
-    @property
-    def is_windows(self) -> bool:
-        """Names are bytes."""
-        return False
 
     async def root(self) -> Item:
         """Return the root directory."""
@@ -84,15 +70,13 @@ class ExtTree(FileTree):
         inode = await self._inodes.inode(directory.number)
         if inode.flags & ENCRYPTED:
             raise TreeUnsupportedError("the directory is encrypted (fscrypt), names and all")
-        found: list[Item] = []
-        for name, number in await self._names(inode):
-            try:
-                found.append(await self._item(name, await self._inodes.inode(number)))
-            except TreeDamagedError as error:
-                found.append(
-                    Item(name=name, kind=ItemKind.OTHER, number=number, damaged=error.cause)
-                )
-        return found
+        return [
+            await item_or_damage(name, number, self._numbered(name, number))
+            for name, number in await self._names(inode)
+        ]
+
+    async def _numbered(self, name: str, number: int) -> Item:
+        return await self._item(name, await self._inodes.inode(number))
 
     def pieces(self, item: Item, stream: str, /) -> AsyncIterator[Piece]:
         """Yield what a file holds."""
@@ -121,7 +105,7 @@ class ExtTree(FileTree):
             if not inode.flags & ENCRYPTED:
                 target = await self._target(inode)
         elif inode.mode:
-            note = _kind_in_words(inode.mode)
+            note = special_in_words(inode.mode)
         else:
             raise TreeDamagedError(f"inode {inode.number} is not in use")
         if inode.flags & ENCRYPTED:
@@ -163,8 +147,7 @@ class ExtTree(FileTree):
         stored = sum(run.length for run in runs if run.at is not None)
         if stored < inode.size:
             raise TreeDamagedError(f"blocks of the directory are missing (inode {inode.number})")
-        pieces = pieces_of_runs(self._window, runs, size=inode.size)
-        content = await content_of(pieces, size=inode.size, limit=DIRECTORY_MAX)
+        content = await directory_content(self._window, runs, size=inode.size)
         found: list[tuple[str, int]] = []
         for at in range(0, inode.size, block):
             part = content[at : at + block]
@@ -234,8 +217,3 @@ def _beside(inode: Inode) -> bytes:
             return inode.raw[base + where : base + where + length]
         at += 16 + -(-size // 4) * 4
     return b""
-
-
-def _kind_in_words(mode: int) -> str:
-    kinds = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
-    return kinds.get(stat.S_IFMT(mode), "device")

@@ -15,8 +15,6 @@ from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError, TreeUnsupportedError
 from reference_engine.items.tree import Run, checked_runs
 
-MAGIC: Final = b"\x53\xef"
-
 FILE_TYPES: Final = 0x2
 _NEEDS_RECOVERY: Final = 0x4
 _META_BG: Final = 0x10
@@ -91,7 +89,7 @@ def parse_layout(found: bytes, /, *, size: int) -> Layout:
         TreeDamagedError: they contradict themselves.
         TreeUnsupportedError: they name a feature that is not known here.
     """
-    inodes, low, log_block = struct.unpack_from("<II16xI", found, 0)[:3]
+    inodes, low = struct.unpack_from("<II", found, 0)
     first, log_block = struct.unpack_from("<II", found, 20)
     in_group, inodes_in_group = struct.unpack_from("<I4xI", found, 32)
     compatible, incompatible, read_only = struct.unpack_from("<III", found, 92)

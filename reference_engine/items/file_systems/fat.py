@@ -8,14 +8,13 @@ import msgspec
 
 from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError
-from reference_engine.items.file_systems.fat_chains import Chains, dos_time
+from reference_engine.items.file_systems.fat_chains import Chains, dos_time, entries_in
 from reference_engine.items.tree import (
-    DIRECTORY_MAX,
     FileTree,
     Item,
     ItemKind,
     Piece,
-    content_of,
+    directory_content,
     pieces_of_runs,
 )
 
@@ -48,9 +47,12 @@ class _Shape(msgspec.Struct, frozen=True, kw_only=True):
 class FatTree(FileTree):
     """One FAT volume."""
 
-    def __init__(self, window: Window, shape: _Shape, /, *, label: str, unrest: str) -> None:
+    is_windows = True
+
+    def __init__(self, window: Window, shape: _Shape, /, *, unrest: str) -> None:
         self._window, self._shape = window, shape
-        self._label, self._unrest = label, unrest
+        self.name = f"FAT{32 if shape.bits == 28 else shape.bits}"
+        self.label, self.unrest = "", unrest
         self._chains = Chains(
             window,
             table=shape.table,
@@ -72,29 +74,9 @@ class FatTree(FileTree):
         state = int.from_bytes(await window.read(shape.table + width, width), "little")
         closed = {0: 0, 2: 1 << 15, 4: 1 << 27}[width]
         unrest = "it was in use" if shape.dirty or state & closed != closed else ""
-        tree = cls(window, shape, label="", unrest=unrest)
-        tree._label = await tree._own_label()
+        tree = cls(window, shape, unrest=unrest)
+        tree.label = await tree._own_label()
         return tree
-
-    @property
-    def name(self) -> str:
-        """FAT12, FAT16 or FAT32, by how many clusters there are."""
-        return f"FAT{32 if self._shape.bits == 28 else self._shape.bits}"
-
-    @property
-    def label(self) -> str:
-        """The volume's label, as its root has it."""
-        return self._label
-
-    @property
-    def unrest(self) -> str:
-        """Whether it was in use."""
-        return self._unrest
-
-    @property
-    def is_windows(self) -> bool:
-        """Names differ by more than case."""
-        return True
 
     async def root(self) -> Item:
         """Return the root directory."""
@@ -117,11 +99,7 @@ class FatTree(FileTree):
         first = number if number != _ROOT else shape.root_cluster
         runs = await self._chains.runs(first, clusters=None)
         size = sum(run.length for run in runs)
-        if size > DIRECTORY_MAX:
-            raise TreeDamagedError(f"a directory of {size} bytes")
-        return await content_of(
-            pieces_of_runs(self._window, runs, size=size), size=size, limit=DIRECTORY_MAX
-        )
+        return await directory_content(self._window, runs, size=size)
 
     def _items(self, content: bytes) -> Iterator[Item]:
         parts: list[bytes] = []
@@ -214,18 +192,7 @@ def _shape(boot: bytes, *, size: int) -> _Shape:
 
 
 def _entries(content: bytes) -> Iterator[bytes]:
-    """Yield the entries of a directory of 32 bytes each, up to its end mark.
-
-    Raises:
-        TreeDamagedError: entries in use follow the end mark, which lies over another one.
-    """
-    for at in range(0, len(content) - 31, 32):
-        if content[at]:
-            yield content[at : at + 32]
-            continue
-        if any(content[rest] not in {0, _DELETED} for rest in range(at, len(content) - 31, 32)):
-            raise TreeDamagedError("entries follow the end of the directory")
-        return
+    return entries_in(content, lambda first: first not in {0, _DELETED})
 
 
 def _long_name(parts: list[bytes], entry: bytes) -> str:

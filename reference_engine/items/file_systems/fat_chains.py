@@ -1,6 +1,7 @@
-"""Chains of clusters, as FAT and exFAT link them."""
+"""What FAT and exFAT have in common: chains of clusters, lists of entries, times."""
 
 import datetime as dt
+from collections.abc import Callable, Iterator
 
 from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError
@@ -43,7 +44,11 @@ class Chains:
                 break
         if clusters is not None and len(chain) < clusters:
             raise TreeDamagedError(f"the chain of cluster {first} ends too early")
-        return self.placed(chain)
+        size = self.cluster
+        return checked_runs(
+            (Run(n * size, size, self._heap + (at - 2) * size) for n, at in enumerate(chain)),
+            room=self._window.size,
+        )
 
     def together(self, first: int, clusters: int, /) -> list[Run]:
         """Return where clusters lie that follow each other on the volume.
@@ -56,14 +61,6 @@ class Chains:
         size = clusters * self.cluster
         return [Run(0, size, self._heap + (first - 2) * self.cluster)]
 
-    def placed(self, chain: list[int], /) -> list[Run]:
-        """Return the runs of a chain."""
-        size = self.cluster
-        return checked_runs(
-            (Run(n * size, size, self._heap + (at - 2) * size) for n, at in enumerate(chain)),
-            room=self._window.size,
-        )
-
     async def _next(self, cluster: int) -> int:
         if self._bits == 12:
             pair = await self._window.read(self._table + cluster * 3 // 2, 2)
@@ -73,6 +70,23 @@ class Chains:
         found = await self._window.read(self._table + cluster * width, width)
         value = int.from_bytes(found, "little")
         return value & 0xFFFFFFF if self._bits == 28 else value
+
+
+def entries_in(content: bytes, is_left: Callable[[int], bool], /) -> Iterator[bytes]:
+    """Yield the entries of a directory of 32 bytes each, up to its end mark.
+
+    `is_left`: whether an entry that begins with this byte can only stand before the end.
+
+    Raises:
+        TreeDamagedError: such entries follow the end mark, which lies over another one.
+    """
+    for at in range(0, len(content) - 31, 32):
+        if content[at]:
+            yield content[at : at + 32]
+            continue
+        if any(is_left(content[rest]) for rest in range(at, len(content) - 31, 32)):
+            raise TreeDamagedError("entries follow the end of the directory")
+        return
 
 
 def dos_time(date: int, time: int, /, *, tens_ms: int = 0) -> int | None:

@@ -7,7 +7,7 @@ from typing import Final, Self
 from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError, TreeUnsupportedError
 from reference_engine.items.file_systems.lznt1 import decompressed
-from reference_engine.items.file_systems.ntfs_index import names_in
+from reference_engine.items.file_systems.ntfs_index import IndexedName, names_in
 from reference_engine.items.file_systems.ntfs_records import (
     COMPRESSED,
     DATA,
@@ -25,6 +25,7 @@ from reference_engine.items.tree import (
     Piece,
     Run,
     Stream,
+    item_or_damage,
     pieces_of_runs,
 )
 from reference_engine.model.units import MIB
@@ -56,9 +57,12 @@ _UNIT_MAX: Final = 1 * MIB
 class NtfsTree(FileTree):
     """One NTFS volume."""
 
+    name = "NTFS"
+    is_windows = True
+
     def __init__(self, window: Window, records: Records, /, *, label: str, unrest: str) -> None:
         self._window, self._records = window, records
-        self._label, self._unrest = label, unrest
+        self.label, self.unrest = label, unrest
 
     @classmethod
     async def open(cls, window: Window, /) -> Self:
@@ -76,28 +80,8 @@ class NtfsTree(FileTree):
             window,
             records,
             label=label.decode("utf-16-le", "replace"),
-            unrest=await _unrest(records, volume),
+            unrest=await _unrest(window, records, volume),
         )
-
-    @property
-    def name(self) -> str:
-        """Its only name."""
-        return "NTFS"
-
-    @property
-    def label(self) -> str:
-        """The volume's label."""
-        return self._label
-
-    @property
-    def unrest(self) -> str:
-        """Whether it is marked dirty, or its log was not closed."""
-        return self._unrest
-
-    @property
-    def is_windows(self) -> bool:
-        """Names differ by more than case."""
-        return True
 
     async def root(self) -> Item:
         """Return the root directory."""
@@ -110,23 +94,17 @@ class NtfsTree(FileTree):
         async for each in names_in(self._records, record):
             if each.number < _OWN_RECORDS:
                 continue
-            try:
-                child = await self._records.record(each.number)
-                if not child.in_use or child.sequence != each.sequence or child.base:
-                    raise TreeDamagedError(f"record {each.number} is another file's by now")  # noqa: TRY301 - told like any other damage
-                if not _is_named(child, each.name, record.number):
-                    raise TreeDamagedError(f"record {each.number} has another name")  # noqa: TRY301 - like above
-                found.append(await self._item(each.name, child))
-            except TreeDamagedError as error:
-                found.append(
-                    Item(
-                        name=each.name,
-                        kind=ItemKind.OTHER,
-                        number=each.number,
-                        damaged=error.cause,
-                    )
-                )
+            child = self._named(each, record.number)
+            found.append(await item_or_damage(each.name, each.number, child))
         return found
+
+    async def _named(self, name: IndexedName, parent: int) -> Item:
+        child = await self._records.record(name.number)
+        if not child.in_use or child.sequence != name.sequence or child.base:
+            raise TreeDamagedError(f"record {name.number} is another file's by now")
+        if not _is_named(child, name.name, parent):
+            raise TreeDamagedError(f"record {name.number} has another name")
+        return await self._item(name.name, child)
 
     async def _item(self, name: str, record: Record) -> Item:
         standard = record.one(_STANDARD)
@@ -230,7 +208,7 @@ def _units(runs: list[Run], unit: int) -> list[tuple[int, list[tuple[int, int]]]
     return sorted(found.items())
 
 
-async def _unrest(records: Records, volume: Record) -> str:
+async def _unrest(window: Window, records: Records, volume: Record) -> str:
     """Return why changes may be missing."""
     told = volume.one(_VOLUME_INFORMATION)
     if told is None or told.content is None or len(told.content) < 12:
@@ -242,13 +220,12 @@ async def _unrest(records: Records, volume: Record) -> str:
         raise TreeDamagedError("the volume has no $LogFile")
     for run in records.runs(log)[:1]:
         if run.at is not None and run.length >= 4096:
-            return await _log_state(records, run.at)
+            return _log_state(await window.read(run.at, 4096))
     return ""
 
 
-async def _log_state(records: Records, at: int) -> str:
+def _log_state(page: bytes) -> str:
     """Return whether $LogFile was left open. Source: ntfs_is_logfile_clean of ntfs-3g."""
-    page = await records.log_page(at)
     if page[:4] not in {b"RSTR", b"CHKD"}:
         return ""  # it was emptied
     area = struct.unpack_from("<H", page, 24)[0]

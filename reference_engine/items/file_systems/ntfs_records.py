@@ -215,23 +215,19 @@ class Records:
             )
             if part is None or part.name != name:
                 raise TreeDamagedError(f"record {found.number} lacks an attribute")
-            before = gathered.get((kind, name) if part.content is None else (kind, f"{name}\0{at}"))
+            key = (kind, name) if part.content is None else (kind, f"{name}\0{at}")
+            before = gathered.get(key)
             if before is None:
-                key = (kind, name) if part.content is None else (kind, f"{name}\0{at}")
                 if first:
                     raise TreeDamagedError(f"record {found.number} lacks the start of an attribute")
                 gathered[key] = part
                 continue
             if first != sum(length for length, _ in before.clusters) or part.first != first:
                 raise TreeDamagedError(f"record {found.number} lacks a part of an attribute")
-            gathered[kind, name] = msgspec.structs.replace(
+            gathered[key] = msgspec.structs.replace(
                 before, clusters=before.clusters + part.clusters
             )
         return tuple(gathered.values())
-
-    async def log_page(self, at: int, /) -> bytes:
-        """Return the first page of the log, which begins there."""
-        return await self._window.read(at, 4096)
 
     def runs(self, attribute: Attribute, /) -> list[Run]:
         """Return where an attribute lies that is in clusters.

@@ -23,7 +23,10 @@ from reference_engine.items.tree import (
     Piece,
     Run,
     content_of,
+    directory_content,
+    item_or_damage,
     pieces_of_runs,
+    special_in_words,
 )
 
 _LEAVES: Final = 32 << 30
@@ -37,9 +40,13 @@ _KINDS: Final = {stat.S_IFREG: ItemKind.FILE, stat.S_IFDIR: ItemKind.DIRECTORY}
 class XfsTree(FileTree):
     """One XFS volume."""
 
+    name = "XFS"
+    is_windows = False
+
     def __init__(self, window: Window, inodes: Inodes, /, *, unrest: str) -> None:
         self._window, self._inodes = window, inodes
-        self._layout, self._unrest = inodes.layout, unrest
+        self._layout = inodes.layout
+        self.label, self.unrest = inodes.layout.label, unrest
 
     @classmethod
     async def open(cls, window: Window, /) -> Self:
@@ -52,26 +59,6 @@ class XfsTree(FileTree):
         inodes = Inodes(window, layout)
         return cls(window, inodes, unrest=await log_unrest(window, inodes))
 
-    @property
-    def name(self) -> str:
-        """Its only name."""
-        return "XFS"
-
-    @property
-    def label(self) -> str:
-        """The volume's label."""
-        return self._layout.label
-
-    @property
-    def unrest(self) -> str:
-        """Whether the log holds what the tree may not."""
-        return self._unrest
-
-    @property
-    def is_windows(self) -> bool:
-        """Names are bytes."""
-        return False
-
     async def root(self) -> Item:
         """Return the root directory."""
         item = await self._item("", await self._inodes.inode(self._layout.root))
@@ -82,15 +69,13 @@ class XfsTree(FileTree):
     async def entries(self, directory: Item, /) -> list[Item]:
         """Return everything in a directory, in its order."""
         inode = await self._inodes.inode(directory.number)
-        found: list[Item] = []
-        for name, number in await self._names(inode):
-            try:
-                found.append(await self._item(name, await self._inodes.inode(number)))
-            except TreeDamagedError as error:
-                found.append(
-                    Item(name=name, kind=ItemKind.OTHER, number=number, damaged=error.cause)
-                )
-        return found
+        return [
+            await item_or_damage(name, number, self._numbered(name, number))
+            for name, number in await self._names(inode)
+        ]
+
+    async def _numbered(self, name: str, number: int) -> Item:
+        return await self._item(name, await self._inodes.inode(number))
 
     def pieces(self, item: Item, stream: str, /) -> AsyncIterator[Piece]:
         """Yield what a file holds."""
@@ -111,8 +96,7 @@ class XfsTree(FileTree):
         if stat.S_ISLNK(inode.mode):
             kind, target = ItemKind.LINK, await self._target(inode)
         elif kind is ItemKind.OTHER:
-            names = {stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
-            note = names.get(stat.S_IFMT(inode.mode), "device")
+            note = special_in_words(inode.mode)
         return Item(
             name=name,
             kind=kind,
@@ -164,9 +148,7 @@ class XfsTree(FileTree):
         end = runs[-1].offset + runs[-1].length
         if covered != end or end != inode.size:
             raise TreeDamagedError(f"blocks of the directory are missing (inode {inode.number})")
-        whole = await content_of(
-            pieces_of_runs(self._window, runs, size=end), size=end, limit=DIRECTORY_MAX
-        )
+        whole = await directory_content(self._window, runs, size=end)
         step = self._layout.directory_block
         blocks = [whole[at : at + step] for at in range(0, end, step)]
         return [
