@@ -9,6 +9,9 @@ from typing import Any, Final
 
 from reference_engine.model.units import MINUTE, SECOND
 from simulator.kernel.streams import Stream
+from simulator.world.applications.application import LEAST_CELLS
+
+_LEAST_BYTES: Final = LEAST_CELLS * 4096
 
 Table = dict[str, Any]
 Span = Callable[[int], str]
@@ -22,6 +25,9 @@ _LIARS: Final = 150
 _ROTTEN: Final = 40
 """Of a thousand seeds."""
 
+_DATABASES: Final = 80
+"""Of a thousand seeds that draw none of what an application's disks cannot be asked to bear."""
+
 _OBJECTS: Final = ("packs", "points", "maps", "manifests")
 _OBSTACLES: Final = ("fat-volume", "dynamic-disk", "diff-area-elsewhere", "no-scsi-controller")
 
@@ -32,8 +38,7 @@ def enlarge(data: Table, seed: int, interval: int, slots: int, /, *, span: Span)
     Where a program with data of its own runs in a guest nothing is added: its disks stay.
     """
     draw = Stream(seed, "swarm/hosts")
-    hosted = any("application" in machine for machine in data["machines"])
-    if not draw.chance(_SHARE) or hosted:
+    if not draw.chance(_SHARE) or _hosting(data):
         return
     _hosts(data, draw)
     _policy(data, draw, span)
@@ -56,8 +61,7 @@ def make_trackers_lie(data: Table, seed: int, interval: int, slots: int, /, *, s
     nobody can save from a tracker that lies.
     """
     draw = Stream(seed, "swarm/lies")
-    hosted = any("application" in machine for machine in data["machines"])
-    if not draw.chance(_LIARS) or hosted or data["protection"]["block"] != "4 KiB":
+    if not draw.chance(_LIARS) or _hosting(data) or data["protection"]["block"] != "4 KiB":
         return
     machines = [machine["name"] for machine in data["machines"]]
     if draw.chance(700):
@@ -83,6 +87,32 @@ def let_objects_rot(data: Table, seed: int, interval: int, slots: int, /, *, spa
         }
         moment = _moment(draw, machines, interval, slots, span)
         data["happenings"].append({**rot, "on": moment})
+
+
+def host_database(data: Table, seed: int, /) -> None:
+    """Run SQLite in one guest; nothing for most seeds.
+
+    Only where `enlarge` and `make_trackers_lie` leave everything as it is: disks stay, and trackers
+    speak the truth.
+    """
+    draw = Stream(seed, "swarm/databases")
+    machine = data["machines"][draw.below(len(data["machines"]))]
+    enlarged = Stream(seed, "swarm/hosts").chance(_SHARE)
+    lied_to = any(happening["kind"] == "tracker-lies" for happening in data["happenings"])
+    if not draw.chance(_DATABASES) or _hosting(data) or enlarged or lied_to:
+        return
+    if has_room(machine):
+        machine["application"] = ("sqlite", "sqlite-wal")[draw.below(2)]
+        machine["transactions_per_hour"] = draw.between(30, 600)
+
+
+def has_room(machine: Table, /) -> bool:
+    """Return whether an application's files fit on each disk of a drawn machine."""
+    return all(int(disk["size"].removesuffix(" B")) >= _LEAST_BYTES for disk in machine["disks"])
+
+
+def _hosting(data: Table) -> bool:
+    return any("application" in machine for machine in data["machines"])
 
 
 def _moment(draw: Stream, machines: list[str], interval: int, slots: int, span: Span) -> Table:

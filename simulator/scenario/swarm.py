@@ -12,15 +12,19 @@ from typing import Any, Final
 from reference_engine.model.units import MINUTE, SECOND
 from simulator.kernel.streams import Stream
 from simulator.scenario.happenings import HappeningDraw, microseconds
-from simulator.scenario.later_draws import enlarge, let_objects_rot, make_trackers_lie
+from simulator.scenario.later_draws import (
+    enlarge,
+    has_room,
+    host_database,
+    let_objects_rot,
+    make_trackers_lie,
+)
 from simulator.scenario.schema import Scenario
-from simulator.world.applications.application import LEAST_CELLS
 
 _NAMES: Final = "ABCDE"
 _MACHINES: Final = (1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 3, 4, 8)
 _SLOTS: Final = (3, 3, 3, 3, 3, 4, 4, 8)
 _BURSTS: Final = (20, 40, 80, 160, 320, 640, 1200)
-_CELL: Final = 4096
 Table = dict[str, Any]
 
 
@@ -75,6 +79,7 @@ def draw_scenario(seed: int, /) -> Scenario:
     enlarge(data, seed, interval, slots, span=microseconds)
     make_trackers_lie(data, seed, interval, slots, span=microseconds)
     let_objects_rot(data, seed, interval, slots, span=microseconds)
+    host_database(data, seed)
     return Scenario.model_validate(data)
 
 
@@ -113,7 +118,6 @@ def _host_application(draw: Stream, machines: list[Table]) -> None:
         return
     machine = machines[draw.below(len(machines))]
     rate = draw.between(30, 600)
-    sizes = [int(disk["size"].removesuffix(" B")) for disk in machine["disks"]]
-    if min(sizes) >= LEAST_CELLS * _CELL:
+    if has_room(machine):
         machine["application"] = "ledger"
         machine["transactions_per_hour"] = rate

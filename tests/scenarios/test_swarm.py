@@ -45,6 +45,13 @@ def test_a_seed_draws_nothing_impossible(seed: int) -> None:
     assert parse_scenario(as_toml(scenario), name="drawn.toml") == scenario
 
 
+def test_every_application_is_drawn() -> None:
+    """Among the first seeds some guests keep a ledger, and some a database in either mode."""
+    drawn = {machine.application for seed in range(200) for machine in draw_scenario(seed).machines}
+
+    assert drawn == {None, "ledger", "sqlite", "sqlite-wal"}
+
+
 @given(seed=seeds)
 @few
 def test_whatever_a_seed_draws_ends_and_can_be_repeated(seed: int) -> None:
