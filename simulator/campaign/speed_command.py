@@ -71,19 +71,26 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     half_cpu_s: float
     """When half of the points were there."""
 
-    def month_cpu_s(self) -> float | None:
+    last_cpu_s: float
+    """When the last point was there; then the points that still exist are read once more."""
+
+    def month_cpu_s(self) -> tuple[float, float] | None:
         """Return what thirty days of it would cost; None where too little was measured.
 
-        The cost of a point is taken to grow linearly with the points that there are already, as
-        the two halves show.
+        First at the pace of the second half; then if the cost of a point goes on growing linearly
+        with the points that there were before, as it did from the first half to the second. The
+        first half is always a little cheaper, for there is less to expire: the truth is between.
         """
         if self.points < _LEAST_FOR_A_LAW:
             return None
         half = self.points / 2
-        growth = max(0.0, (self.cpu_s - 2 * self.half_cpu_s) / half**2)
-        first = self.half_cpu_s / half - growth * half / 2
         month = self.points * _MONTH_H / self.simulated_h
-        return month * max(0.0, first) + growth * month**2 / 2
+        later = month * (self.last_cpu_s - self.half_cpu_s) / half
+        growth = (self.last_cpu_s - 2 * self.half_cpu_s) / half**2
+        if growth <= 0:
+            return later, later
+        first = self.half_cpu_s / half - growth * half / 2
+        return later, max(later, month * max(0.0, first) + growth * month**2 / 2)
 
 
 def simulate(
@@ -130,8 +137,8 @@ def simulate(
     month = done[-1].month_cpu_s()
     if month is not None and hours < _MONTH_H:
         output.say(
-            f"30 days of the fleet, extrapolated from how its second half compares with its first: "
-            f"{month / 60:,.0f} minutes of one processor"
+            f"30 days of the fleet: {month[0] / 60:,.0f} minutes of one processor at the pace of "
+            f"its second half, {month[1] / 60:,.0f} if it goes on slowing down as since the first"
         )
     code = ExitCode.FINDING if any(each.wrong for each in done) else ExitCode.OK
     output.summary(bare_events_per_s=round(bare), exit_code=int(code))
@@ -231,6 +238,7 @@ def measured(
         wrong=tuple(wrong),
         memory_mib=peak // (1 << 20 if sys.platform == "darwin" else 1 << 10),
         half_cpu_s=clocked.at[points // 2 - 1] - began if points > 1 else 0.0,
+        last_cpu_s=clocked.at[-1] - began if points else 0.0,
     )
 
 

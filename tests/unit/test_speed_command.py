@@ -22,6 +22,7 @@ def night(*, points: int, first_half: float, whole: float) -> Measured:
         wrong=(),
         memory_mib=1,
         half_cpu_s=first_half,
+        last_cpu_s=whole,
     )
 
 
@@ -35,21 +36,28 @@ def test_a_fleet_makes_every_point_that_is_due() -> None:
     assert done.wrong == ()
     assert hours == [1]
     assert done.events > 1000
-    assert 0 < done.half_cpu_s < done.cpu_s
+    assert 0 < done.half_cpu_s < done.last_cpu_s < done.cpu_s
 
 
 def test_a_steady_cost_grows_with_the_points_alone() -> None:
-    """Both halves cost the same: thirty days cost 720 times an hour."""
+    """Both halves cost the same: thirty days cost 720 times an hour, however one looks at it."""
     month = night(points=100, first_half=1.0, whole=2.0).month_cpu_s()
 
-    assert month == pytest.approx(720 * 2.0)
+    assert month == pytest.approx((720 * 2.0, 720 * 2.0))
 
 
 def test_a_growing_cost_is_not_hidden() -> None:
     """A cost of a second for each point that there is already: half the square of the points."""
     month = night(points=100, first_half=50**2 / 2, whole=100**2 / 2).month_cpu_s()
 
-    assert month == pytest.approx((720 * 100) ** 2 / 2)
+    assert month == pytest.approx((720 * 7500, (720 * 100) ** 2 / 2))
+
+
+def test_a_first_half_that_warms_up_does_not_make_the_month_cheaper() -> None:
+    """The second half counts where the first cost more."""
+    month = night(points=100, first_half=3.0, whole=5.0).month_cpu_s()
+
+    assert month == pytest.approx((720 * 4.0, 720 * 4.0))
 
 
 def test_too_little_is_not_extrapolated() -> None:
