@@ -1,7 +1,7 @@
 """Item-level recovery: single files out of a point, and no disk restored for it.
 
 ```
-point reader -> disk view -> volumes (partitions, signatures) -> a file tree -> browse -> extract
+point reader -> disk view -> volumes (partitions, LVM) -> a file tree -> browse -> extract
 ```
 
 - Every byte comes through the point's reader, so each block was checked before anybody parses it.

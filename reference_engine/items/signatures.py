@@ -8,13 +8,14 @@ from typing import Final, NamedTuple
 
 
 class Known(enum.Enum):
-    """File systems that are read here."""
+    """File systems that are read here, and what holds volumes of its own."""
 
     EXT = "ext"
     NTFS = "NTFS"
     FAT = "FAT"
     EXFAT = "exFAT"
     XFS = "XFS"
+    LVM = "LVM"
 
 
 class Unsupported(NamedTuple):
@@ -32,15 +33,12 @@ _LOCKED: Final = "encrypted, and no key of it is known here"
 _NOT_READ: Final = "not read here"
 _STACKED: Final = "its volumes are not put together here"
 
-_SIGNATURES: Final = (
+_SIGNATURES: Final[tuple[tuple[int, bytes, Known | Unsupported], ...]] = (
     (3, b"-FVE-FS-", Unsupported("BitLocker", _LOCKED)),
     (0x1A8, _TO_GO, Unsupported("BitLocker", _LOCKED)),
     (3, b"ReFS\0", Unsupported("ReFS", _NOT_READ)),
     (0, b"LUKS\xba\xbe", Unsupported("LUKS", _LOCKED)),
-    (512, b"LABELONE", Unsupported("LVM", _STACKED)),
-    (0, b"LABELONE", Unsupported("LVM", _STACKED)),
-    (1024, b"LABELONE", Unsupported("LVM", _STACKED)),
-    (1536, b"LABELONE", Unsupported("LVM", _STACKED)),
+    *((sector * 512, b"LABELONE", Known.LVM) for sector in range(4)),
     (0, b"\xfc\x4e\x2b\xa9", Unsupported("Linux RAID", _STACKED)),
     (4096, b"\xfc\x4e\x2b\xa9", Unsupported("Linux RAID", _STACKED)),
     (0xC00, b"PRIVHEAD", Unsupported("LDM", _STACKED)),

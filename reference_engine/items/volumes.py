@@ -1,79 +1,76 @@
 """The volumes of a point's disks, each with its file tree, or with the reason why it has none."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from reference_engine.items.disk_view import Bytes, Window
-from reference_engine.items.errors import TreeDamagedError, TreeUnsupportedError
-from reference_engine.items.file_systems.exfat import ExfatTree
-from reference_engine.items.file_systems.ext import ExtTree
-from reference_engine.items.file_systems.fat import FatTree
-from reference_engine.items.file_systems.ntfs import NtfsTree
-from reference_engine.items.file_systems.xfs import XfsTree
+from reference_engine.items.errors import TreeDamagedError
+from reference_engine.items.logical_volumes import LvmPart, with_logical_volumes
 from reference_engine.items.partitions import Partition, partition_table
 from reference_engine.items.signatures import HEAD, Known, Unsupported, recognised
-from reference_engine.items.tree import FileTree
+from reference_engine.items.volume import Volume, looked_into
 from reference_engine.model.identity import DiskId
-
-_OPENERS: Final[dict[Known, Callable[[Window], Awaitable[FileTree]]]] = {
-    Known.EXT: ExtTree.open,
-    Known.NTFS: NtfsTree.open,
-    Known.FAT: FatTree.open,
-    Known.EXFAT: ExfatTree.open,
-    Known.XFS: XfsTree.open,
-}
 
 _WHOLE: Final = "whole disk"
 
 
-class Volume(msgspec.Struct, frozen=True, kw_only=True):
-    """One volume of a disk."""
+async def volumes_of(
+    disks: Mapping[DiskId, Bytes], /, *, only: DiskId | None = None
+) -> tuple[Volume, ...]:
+    """Return the volumes of disks: of each at least one, if only to say that nothing is known.
 
-    disk: DiskId
-    number: int
-    """Counted from 1, as its table has them."""
-
-    start: int
-    length: int
-    kind: str
-    """What the partition table calls it; `whole disk` where there is none."""
-
-    name: str = ""
-    file_system: str = ""
-    tree: FileTree | None = None
-    unsupported: str = ""
-    damaged: str = ""
-    remark: str = ""
-    """What is wrong with the disk's table, and did not keep it from being read."""
-
-    @property
-    def title(self) -> str:
-        """How sentences call it."""
-        return f"volume {self.number} of {self.disk}"
-
-
-async def volumes_of(view: Bytes, disk: DiskId, /) -> tuple[Volume, ...]:
-    """Return the volumes of a disk: at least one, if only to say that nothing is known of it.
+    With `only` those of this one disk; the others are looked at where it holds a part of a volume
+    group.
 
     Raises:
         CorruptionError: blocks of the point cannot be read back as they were written.
     """
-    whole = Partition(start=0, length=view.size, kind=_WHOLE)
+    found: list[Volume] = []
+    for disk in disks if only is None else [only]:
+        found += await _on_disk(disks[disk], disk)
+    if not any(each.file_system == Known.LVM.value for each in found):
+        return tuple(found)
+    places = {disk: await _on_disk_of_lvm(view) for disk, view in disks.items()}
+    return await with_logical_volumes(found, places)
+
+
+async def _on_disk(view: Bytes, disk: DiskId) -> list[Volume]:
     try:
-        head = await Window(view, start=0, length=view.size).head(HEAD)
-        table = None if _is_boot_sector(head) else await partition_table(view)
+        parts, remark = await _parts(view)
     except TreeDamagedError as error:
-        return (_whole(view, disk, damaged=error.cause),)
-    parts = (whole,) if table is None else table.partitions
-    remark = "" if table is None else table.remark
+        return [_whole(view, disk, damaged=error.cause)]
     if not parts:
-        return (_whole(view, disk, unsupported="an empty partition table", remark=remark),)
-    return tuple(
-        [await _opened(view, disk, number, part, remark) for number, part in enumerate(parts, 1)]
-    )
+        return [_whole(view, disk, unsupported="an empty partition table", remark=remark)]
+    return [await _opened(view, disk, number, part, remark) for number, part in enumerate(parts, 1)]
+
+
+async def _on_disk_of_lvm(view: Bytes) -> list[LvmPart]:
+    """Return where on a disk physical volumes lie."""
+    try:
+        parts, _ = await _parts(view)
+    except TreeDamagedError:
+        return []
+    windows = [
+        (part.start, Window(view, start=part.start, length=part.length))
+        for part in parts
+        if part.length and part.start + part.length <= view.size
+    ]
+    return [
+        LvmPart(start, window)
+        for start, window in windows
+        if recognised(await window.head(HEAD)) is Known.LVM
+    ]
+
+
+async def _parts(view: Bytes) -> tuple[tuple[Partition, ...], str]:
+    """Return a disk's partitions, or all of it as one, and what is to be said of their table."""
+    head = await Window(view, start=0, length=view.size).head(HEAD)
+    table = None if _is_boot_sector(head) else await partition_table(view)
+    if table is None:
+        return (Partition(start=0, length=view.size, kind=_WHOLE),), ""
+    return table.partitions, table.remark
 
 
 def _whole(
@@ -115,27 +112,4 @@ async def _opened(view: Bytes, disk: DiskId, number: int, part: Partition, remar
     if part.start + part.length > view.size or not part.length:
         cause = f"it ends at {part.start + part.length}, the disk at {view.size}"
         return replace(shown, damaged=cause)
-    window = Window(view, start=part.start, length=part.length)
-    head = await window.head(HEAD)
-    found = recognised(head)
-    if found is None:
-        why = "unknown" if any(head) else "empty: it begins with zeros"
-        shown = replace(shown, unsupported=why)
-    elif isinstance(found, Unsupported):
-        why = f"{found.name}: {found.why}"
-        shown = replace(shown, file_system=found.name, unsupported=why)
-    else:
-        shown = await _read(window, found, replace(shown, file_system=found.value))
-    return shown
-
-
-async def _read(window: Window, found: Known, shown: Volume) -> Volume:
-    """Return the volume with its tree; that is one only if its root can be read."""
-    try:
-        tree = await _OPENERS[found](window)
-        await tree.entries(await tree.root())
-    except TreeUnsupportedError as error:
-        return replace(shown, unsupported=error.what)
-    except TreeDamagedError as error:
-        return replace(shown, damaged=error.cause)
-    return replace(shown, file_system=tree.name, tree=tree, name=tree.label or shown.name)
+    return await looked_into(Window(view, start=part.start, length=part.length), shown)

@@ -6,10 +6,11 @@ from typing import Final
 from reference_engine.items.browsing import Located, walk
 from reference_engine.items.disk_view import DiskView
 from reference_engine.items.extracting import Extraction, Streams
-from reference_engine.items.volumes import Volume, volumes_of
+from reference_engine.items.volume import Volume
+from reference_engine.items.volumes import volumes_of
 from reference_engine.jobs.restoring import leased
 from reference_engine.jobs.surroundings import Policy, Ports
-from reference_engine.model.identity import DiskId, RecoveryPointId
+from reference_engine.model.identity import RecoveryPointId
 from simulator.facade.item_target import ItemTargetFacade, Taken
 from simulator.oracle.evidence import TakenItem, TakenVolume
 
@@ -25,25 +26,22 @@ async def take_items(
         TwinshotError: the point cannot be had.
     """
     async with leased(ports, policy, point, _HOLDER.format(order)) as reader:
-        taken: list[TakenVolume] = []
-        for disk in reader.disks:
-            for volume in await volumes_of(DiskView(reader, disk), disk):
-                taken.append(await _of_volume(disk, volume))  # noqa: PERF401 - one at a time
-        return tuple(taken)
+        views = {disk: DiskView(reader, disk) for disk in reader.disks}
+        return tuple([await _of_volume(volume) for volume in await volumes_of(views)])
 
 
-async def _of_volume(disk: DiskId, volume: Volume) -> TakenVolume:
+async def _of_volume(volume: Volume) -> TakenVolume:
     tree = volume.tree
     if tree is None:
         reason = volume.damaged or volume.unsupported
-        return TakenVolume(disk=disk, number=volume.number, items=(), refused=reason)
+        return TakenVolume(disk=volume.disk, number=volume.number, items=(), refused=reason)
     root = Located((), await tree.root())
     listed = [each async for each in walk(tree, root) if each.path]
     target = ItemTargetFacade()
     work = Extraction(tree, target, streams=Streams.BESIDE, progress=lambda _: None)
     await work.take(root)
     return TakenVolume(
-        disk=disk,
+        disk=volume.disk,
         number=volume.number,
         items=tuple(_of_item(each, target.taken) for each in listed),
         refused="",

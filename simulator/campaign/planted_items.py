@@ -10,6 +10,8 @@ from reference_engine.items.errors import TreeDamagedError
 from reference_engine.items.file_systems import ext, ntfs, ntfs_records, xfs
 from reference_engine.items.file_systems.ntfs_records import Record
 from reference_engine.items.file_systems.ntfs_reparse import parse_reparse
+from reference_engine.items.lvm import mapped
+from reference_engine.items.lvm.volume_group import Segment
 from reference_engine.items.tree import Piece, pieces_of_runs
 from simulator.campaign.planted_bugs import Patch
 
@@ -91,6 +93,18 @@ def second_names_without_streams() -> list[Patch]:
     return [(extracting.Extraction, "_one", once)]
 
 
+def stripes_in_a_row() -> list[Patch]:
+    """What is striped over two physical volumes is read from one and then from the other."""
+
+    def in_a_row(segment: Segment, inside: int) -> tuple[str, int, int]:
+        share = segment.length // len(segment.areas)
+        column, rest = divmod(inside, share)
+        area = segment.areas[column]
+        return area.volume, area.start + rest, share - rest
+
+    return [(mapped, "_place", in_a_row)]
+
+
 PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
     ("damaged-directory-empty", damaged_directory_empty),
     ("unwritten-bytes-shown", unwritten_bytes_shown),
@@ -99,4 +113,5 @@ PLANTED: Final[tuple[tuple[str, Callable[[], list[Patch]]], ...]] = (
     ("reparse-points-read", reparse_points_read),
     ("logical-partitions-overlooked", logical_partitions_overlooked),
     ("second-names-without-streams", second_names_without_streams),
+    ("stripes-in-a-row", stripes_in_a_row),
 )

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator.world.own_disks import own_disk, own_disk_names
-from tests.strategies.item_images import BASIC, gpt, mbr
+from tests.strategies.item_images import BASIC, LINUX, gpt, mbr
 from tests.strategies.item_trees import MemoryBytes, seen_in
+from tests.strategies.volume_groups import AREA, A, B, both, retell
 
 ASKED_MAX = 20_000
 """Reads of a disk of a few MiB; a loop in it would need more."""
@@ -99,6 +100,41 @@ def test_any_table_is_a_list_of_volumes(content: bytes) -> None:
     seen = asyncio.run(seen_in(disk))
 
     assert seen
+    assert disk.asked < ASKED_MAX
+
+
+WORDS = ("0", "1", "4294967296", '"pv1"', '"pv0", 0', "{", "}", "[", "]", '""', "stripes", "=")
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.floats(0, 1), st.integers(0, 12), st.sampled_from(WORDS) | st.text(max_size=5)
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_any_text_of_a_volume_group_is_a_list_of_volumes(
+    edits: list[tuple[float, int, str]],
+) -> None:
+    """However a group is described, and vouched for: its volumes, each with a state."""
+    disks = both()
+    disks[B][AREA + 100] ^= 1  # there is no other text
+
+    def changed(text: str) -> str:
+        for where, length, new in edits:
+            at = int(where * len(text))
+            text = text[:at] + new.encode("utf-8", "replace").decode() + text[at + length :]
+        return text
+
+    retell(disks[A], changed)
+    disk = MemoryBytes(gpt([(LINUX, bytes(disks[A])), (LINUX, bytes(disks[B]))]))
+
+    seen = asyncio.run(seen_in(disk))
+
+    assert len(seen) >= 2
     assert disk.asked < ASKED_MAX
 
 

@@ -127,6 +127,7 @@ KILLERS: Final[dict[str, tuple[str | int, str]]] = {
     "reparse-points-read": (f"{ITEMS}[while-the-machine-moves]", "I13"),
     "logical-partitions-overlooked": (f"{ITEMS}[engine-dies-meanwhile]", "I13"),
     "second-names-without-streams": (f"{ITEMS}[while-the-machine-moves]", "I13"),
+    "stripes-in-a-row": (f"{ITEMS}[from-the-newest]", "I13"),
     "gone-machine-not-cleared": ("left_on_a_deleted_machine_that_was_found", "I7"),
 }
 """For each mutant the quickest of its killers, a scenario or a swarm's seed, and what it breaks."""

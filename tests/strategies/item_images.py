@@ -15,6 +15,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -407,15 +408,18 @@ def torn(content: bytes, items: Truth) -> tuple[bytes, list[dict[str, Any]]]:
     return bytes(disk), [{"number": 1, "items": left}]
 
 
-def make_all(out: Path) -> None:
-    """Write every disk that the simulator brings along, and what is in it."""
+def put_disk(out: Path, name: str, disk: bytes, volumes: list[dict[str, Any]]) -> None:
+    """Write a disk that the simulator brings along, and what is in it."""
     from backports import zstd  # noqa: PLC0415 - where the program is run
 
-    def put(name: str, disk: bytes, volumes: list[dict[str, Any]]) -> None:
-        (out / f"{name}.raw.zst").write_bytes(zstd.compress(disk, 19))
-        told = json.dumps({"volumes": volumes}, ensure_ascii=True, indent=1)
-        (out / f"{name}.json").write_text(told + "\n")
+    (out / f"{name}.raw.zst").write_bytes(zstd.compress(disk, 19))
+    told = json.dumps({"volumes": volumes}, ensure_ascii=True, indent=1)
+    (out / f"{name}.json").write_text(told + "\n")
 
+
+def make_all(out: Path) -> None:
+    """Write every disk that the simulator brings along but that of LVM, and what is in it."""
+    put = partial(put_disk, out)
     with tempfile.TemporaryDirectory() as made:
         place = Path(made)
         content, items = ext4(place)

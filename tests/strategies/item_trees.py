@@ -6,7 +6,8 @@ from typing import Any
 from reference_engine.items.browsing import Located, walk
 from reference_engine.items.disk_view import Bytes, within
 from reference_engine.items.tree import FileTree, Item, ItemKind
-from reference_engine.items.volumes import Volume, volumes_of
+from reference_engine.items.volume import Volume
+from reference_engine.items.volumes import volumes_of
 from reference_engine.model.errors import CorruptionError, RefusedError
 from reference_engine.model.identity import DiskId
 
@@ -32,7 +33,7 @@ class MemoryBytes(Bytes):
 
 async def seen_in(disk: Bytes) -> list[dict[str, Any]]:
     """Return everything that can be seen on a disk: volumes, items, digests of all content."""
-    return [await _volume(each) for each in await volumes_of(disk, DiskId("disk"))]
+    return [await _volume(each) for each in await volumes_of({DiskId("disk"): disk})]
 
 
 async def _volume(volume: Volume) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def ext4_with(place: Path, *commands: str) -> bytearray:
 
 async def tree_of(content: bytes | bytearray) -> FileTree:
     """Return the one tree of a disk."""
-    [volume] = await volumes_of(MemoryBytes(content), DiskId("disk"))
+    [volume] = await volumes_of({DiskId("disk"): MemoryBytes(content)})
     assert volume.tree is not None, volume
     return volume.tree
 
@@ -97,7 +97,7 @@ def test_a_name_that_is_a_path_makes_its_directory_damaged(tmp_path: Path, name:
     content[at : at + len(name)] = name
     content[at - 2] = len(name)
 
-    [volume] = asyncio.run(volumes_of(MemoryBytes(content), DiskId("disk")))
+    [volume] = asyncio.run(volumes_of({DiskId("disk"): MemoryBytes(content)}))
 
     assert volume.tree is None
     assert "names of a directory make no sense" in volume.damaged

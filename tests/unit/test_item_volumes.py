@@ -9,7 +9,8 @@ import pytest
 
 from reference_engine.items.browsing import find
 from reference_engine.items.tree import content_of
-from reference_engine.items.volumes import Volume, volumes_of
+from reference_engine.items.volume import Volume
+from reference_engine.items.volumes import volumes_of
 from reference_engine.model.identity import DiskId
 from simulator.world.own_disks import own_disk
 from tests.strategies import item_images
@@ -20,7 +21,7 @@ from tests.strategies.item_trees import MemoryBytes
 
 def volumes(content: bytes) -> tuple[Volume, ...]:
     """Return the volumes of a disk."""
-    return asyncio.run(volumes_of(MemoryBytes(content), DiskId("disk")))
+    return asyncio.run(volumes_of({DiskId("disk"): MemoryBytes(content)}))
 
 
 def fat() -> bytes:
@@ -43,7 +44,7 @@ def content(disk: bytes, path: str) -> bytes:
     """Return what a file of a disk's only volume holds."""
 
     async def read() -> bytes:
-        [volume] = await volumes_of(MemoryBytes(disk), DiskId("disk"))
+        [volume] = await volumes_of({DiskId("disk"): MemoryBytes(disk)})
         assert volume.tree is not None
         item = (await find(volume.tree, path)).item
         pieces = volume.tree.pieces(item, "")

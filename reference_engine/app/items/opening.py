@@ -13,8 +13,10 @@ from reference_engine.catalogue.points import PointLabel, chosen_point
 from reference_engine.items.disk_view import DiskView
 from reference_engine.items.errors import TreeDamagedError, TreeUnsupportedError
 from reference_engine.items.tree import FileTree
-from reference_engine.items.volumes import Volume, volumes_of
+from reference_engine.items.volume import Volume
+from reference_engine.items.volumes import volumes_of
 from reference_engine.model.errors import CorruptionError, InputRefusedError
+from reference_engine.model.identity import DiskId
 from reference_engine.model.wording import listed
 from reference_engine.ports.runtime import Runtime
 
@@ -55,11 +57,9 @@ async def volumes_found(asked: Asked, runtime: Runtime, output: Output, /) -> As
             raise InputRefusedError(
                 f"the point has no disk {asked.disk!r}", f"choose from {', '.join(reader.disks)}"
             )
-        found: list[Volume] = []
-        for disk in reader.disks:
-            if asked.disk in {None, disk}:
-                found += await volumes_of(DiskView(reader, disk), disk)
-        yield Found(label=label, volumes=tuple(found))
+        views = {disk: DiskView(reader, disk) for disk in reader.disks}
+        only = None if asked.disk is None else DiskId(asked.disk)
+        yield Found(label=label, volumes=await volumes_of(views, only=only))
     except TreeDamagedError:
         raise
     except CorruptionError as error:

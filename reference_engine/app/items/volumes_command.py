@@ -11,7 +11,7 @@ from reference_engine.app.items.opening import UNREST, Asked, volumes_found
 from reference_engine.app.output import Output, sized
 from reference_engine.app.places import Place
 from reference_engine.items.browsing import shown
-from reference_engine.items.volumes import Volume
+from reference_engine.items.volume import Volume
 from reference_engine.ports.runtime import Runtime
 
 
