@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from reference_engine.items import browsing, extracting, partitions
 from reference_engine.items.errors import TreeDamagedError
-from reference_engine.items.file_systems import ext, ntfs, ntfs_records, xfs
+from reference_engine.items.file_systems import ext, ntfs, ntfs_attributes, xfs
 from reference_engine.items.file_systems.ntfs_records import Record
 from reference_engine.items.file_systems.ntfs_reparse import parse_reparse
 from reference_engine.items.lvm import mapped
@@ -31,13 +31,13 @@ def damaged_directory_empty() -> list[Patch]:
 
 def unwritten_bytes_shown() -> list[Patch]:
     """What was reserved for a file of NTFS and never written is read from its clusters."""
-    attribute = ntfs_records._attribute  # noqa: SLF001 - a planted bug
+    attribute = ntfs_attributes._attribute  # noqa: SLF001 - a planted bug
 
     def believing(*which: Any) -> Any:
         found = attribute(*which)
         return replace(found, valid=found.size)
 
-    return [(ntfs_records, "_attribute", believing)]
+    return [(ntfs_attributes, "_attribute", believing)]
 
 
 def streams_mixed_up() -> list[Patch]:

@@ -7,16 +7,14 @@ from typing import Final, Self
 from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError, TreeUnsupportedError
 from reference_engine.items.file_systems.lznt1 import decompressed
-from reference_engine.items.file_systems.ntfs_index import IndexedName, names_in
-from reference_engine.items.file_systems.ntfs_records import (
+from reference_engine.items.file_systems.ntfs_attributes import (
     COMPRESSED,
     DATA,
     ENCRYPTED,
     Attribute,
-    Record,
-    Records,
-    parse_geometry,
 )
+from reference_engine.items.file_systems.ntfs_index import IndexedName, names_in
+from reference_engine.items.file_systems.ntfs_records import Record, Records, parse_geometry
 from reference_engine.items.file_systems.ntfs_reparse import Reparse, parse_reparse
 from reference_engine.items.tree import (
     FileTree,

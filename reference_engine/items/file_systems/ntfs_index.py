@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Final, NamedTuple
 
 from reference_engine.items.errors import TreeDamagedError
-from reference_engine.items.file_systems.ntfs_records import Record, Records, fixed_up
+from reference_engine.items.file_systems.ntfs_attributes import fixed_up
+from reference_engine.items.file_systems.ntfs_records import Record, Records
 from reference_engine.items.tree import DIRECTORY_MAX
 
 _ROOT: Final = 0x90
