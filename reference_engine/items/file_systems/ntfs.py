@@ -11,6 +11,7 @@ from reference_engine.items.file_systems.ntfs_attributes import (
     COMPRESSED,
     DATA,
     ENCRYPTED,
+    FILE_NAME,
     Attribute,
 )
 from reference_engine.items.file_systems.ntfs_index import IndexedName, names_in
@@ -29,7 +30,6 @@ from reference_engine.items.tree import (
 from reference_engine.model.units import MIB
 
 _STANDARD: Final = 0x10
-_FILE_NAME: Final = 0x30
 _VOLUME_NAME: Final = 0x60
 _VOLUME_INFORMATION: Final = 0x70
 _INDEX_ROOT: Final = 0x90
@@ -109,7 +109,7 @@ class NtfsTree(FileTree):
         if standard is None or standard.content is None or len(standard.content) < 36:
             raise TreeDamagedError(f"record {record.number} lacks its own attributes")
         modified = struct.unpack_from("<Q", standard.content, 8)[0]
-        data = [each for each in record.every(DATA) if each.first == 0]
+        data = record.every(DATA)
         main = next((each for each in data if not each.name), None)
         is_directory = record.one(_INDEX_ROOT, "$I30") is not None
         reparse = Reparse()
@@ -122,7 +122,7 @@ class NtfsTree(FileTree):
         unsupported = reparse.unsupported
         if any(each.flags & ENCRYPTED for each in data):
             unsupported = unsupported or "encrypted (EFS)"
-        names = [each.content or b"" for each in record.every(_FILE_NAME)]
+        names = [each.content or b"" for each in record.every(FILE_NAME)]
         return Item(
             name=name,
             kind=kind,
@@ -181,7 +181,7 @@ def _is_named(child: Record, name: str, parent: int) -> bool:
     return any(
         own.content[66 : 66 + 2 * own.content[64]] == wanted
         and int.from_bytes(own.content[:6], "little") == parent
-        for own in child.every(_FILE_NAME)
+        for own in child.every(FILE_NAME)
         if own.content is not None and len(own.content) > 66
     )
 
@@ -201,7 +201,10 @@ def _units(runs: list[Run], unit: int) -> list[tuple[int, list[tuple[int, int]]]
             offset = run.offset + done
             start = offset - offset % unit
             length = min(run.length - done, start + unit - offset)
-            found.setdefault(start, []).append((run.at + done, length))
+            stored = found.setdefault(start, [])
+            if start + sum(size for _, size in stored) != offset:
+                raise TreeDamagedError("a part of compressed content has a hole before its end")
+            stored.append((run.at + done, length))
             done += length
     return sorted(found.items())
 

@@ -12,6 +12,7 @@ import msgspec
 from reference_engine.items.errors import TreeDamagedError
 
 ATTRIBUTE_LIST: Final = 0x20
+FILE_NAME: Final = 0x30
 DATA: Final = 0x80
 
 COMPRESSED: Final = 0x0001
@@ -115,7 +116,7 @@ def _attribute(raw: bytes, broken: TreeDamagedError) -> Attribute:
     first, last, start, unit = struct.unpack_from("<QQHH", raw, 16)
     real, valid = struct.unpack_from("<QQ", raw, 48)
     clusters = tuple(_clusters(raw[start:], broken))
-    if first == 0 and valid > real:
+    if first == 0 and not valid <= real < 1 << 63:
         raise broken
     if sum(length for length, _ in clusters) != (last + 1 - first) % (1 << 64) or unit > 16:
         raise broken

@@ -4,13 +4,17 @@ Sources: the NTFS documentation of the Linux-NTFS project; fs/ntfs3/ntfs.h of th
 """
 
 import struct
+from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import AsyncIterator
+from itertools import islice
+from operator import attrgetter
 from typing import Final
 
 import msgspec
 
 from reference_engine.items.disk_view import Window
-from reference_engine.items.errors import TreeDamagedError, TreeUnsupportedError
+from reference_engine.items.errors import TreeDamagedError
 from reference_engine.items.file_systems.ntfs_attributes import (
     ATTRIBUTE_LIST,
     COMPRESSED,
@@ -20,11 +24,18 @@ from reference_engine.items.file_systems.ntfs_attributes import (
     attributes_of,
     fixed_up,
 )
+from reference_engine.items.file_systems.ntfs_lists import (
+    LIST_MAX,
+    NUMBER,
+    found_in,
+    joined,
+    listed_in,
+)
 from reference_engine.items.tree import Run, checked_runs
+from reference_engine.model.units import MIB
 
-_RECORDS_HELD: Final = 4096
-_LISTED_MAX: Final = 1 << 20
-_NUMBER: Final = (1 << 48) - 1
+_HELD_MAX: Final = 32 * MIB
+"""So much of the table stays in memory: more than ten thousand files, as most are."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +45,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     sequence: int
     in_use: bool
     base: int
+    """The reference to the record whose part it is; 0 where it is none."""
+
     attributes: tuple[Attribute, ...]
+
+    @property
+    def reference(self) -> int:
+        """By what other records name it: its number, and how often that was used."""
+        return self.sequence << 48 | self.number
 
     def every(self, kind: int, /) -> list[Attribute]:
         """Return all attributes of a kind."""
@@ -103,6 +121,7 @@ class Records:
         self._runs: list[Run] = []
         self._count = 1
         self._held: OrderedDict[int, Record] = OrderedDict()
+        self._weight = 0
 
     async def begin(self) -> None:
         """Find the whole table by its own first record.
@@ -111,20 +130,31 @@ class Records:
             TreeDamagedError: that is not possible.
         """
         shape = self.geometry
-        start = shape.table * shape.cluster
-        self._runs = [Run(0, shape.record, start)]
-        raw = fixed_up(await self._window.read(start, shape.record), b"FILE", "the first record")
-        own = [each for each in attributes_of(raw, 0) if each.kind == DATA and not each.name]
-        if not own or own[0].content is not None:
+        self._runs = [Run(0, shape.record, shape.table * shape.cluster)]
+        first = await self._alone(0)
+        own = first.one(DATA)
+        if own is None or own.content is not None:
             raise TreeDamagedError("the master file table does not say where it lies")
-        # Its own first part says where the rest is listed, if it is in several records.
-        self._runs = self.runs(own[0])
-        self._count = own[0].size // shape.record
-        whole = (await self.record(0)).one(DATA)
-        assert whole is not None
+        self._runs = []
+        self._reach(own)
+        parts = [own]
+        async for part in self._parts(first):
+            if part.kind == DATA and not part.name and part != own:
+                # The next part may be told by a record that lies in this one.
+                self._reach(part)
+                parts.append(part)
+        [whole] = joined(parts, 0)
         self._runs = self.runs(whole)
         self._count = whole.size // shape.record
-        self._held.clear()
+
+    def _reach(self, part: Attribute) -> None:
+        """Have the records in a part of the table, too; whether it fits is seen in the end."""
+        shape, at = self.geometry, part.first * self.geometry.cluster
+        for length, where in part.clusters:
+            place = None if where is None else where * shape.cluster
+            self._runs.append(Run(at, length * shape.cluster, place))
+            at += length * shape.cluster
+        self._count = at // shape.record
 
     async def record(self, number: int, /) -> Record:
         """Return a record with all its attributes.
@@ -136,14 +166,18 @@ class Records:
         if held is not None:
             self._held.move_to_end(number)
             return held
-        found = await self._alone(number)
-        listed = found.one(ATTRIBUTE_LIST)
-        if listed is not None:
-            found = msgspec.structs.replace(found, attributes=await self._gathered(found, listed))
-        self._held[number] = found
-        if len(self._held) > _RECORDS_HELD:
-            self._held.popitem(last=False)
+        alone = await self._alone(number)
+        parts = [each async for each in self._parts(alone)]
+        found = msgspec.structs.replace(alone, attributes=joined(parts, number))
+        self._hold(found)
         return found
+
+    def _hold(self, record: Record) -> None:
+        """Have a record in memory, beside those asked for last for which there is room."""
+        self._held[record.number] = record
+        self._weight += _weight(record)
+        while self._weight > _HELD_MAX and len(self._held) > 1:
+            self._weight -= _weight(self._held.popitem(last=False)[1])
 
     async def _alone(self, number: int) -> Record:
         shape = self.geometry
@@ -156,50 +190,32 @@ class Records:
             number=number,
             sequence=sequence,
             in_use=bool(flags & 1),
-            base=base & _NUMBER,
+            base=base,
             attributes=tuple(attributes_of(raw, number)),
         )
 
-    async def _gathered(self, found: Record, listed: Attribute) -> tuple[Attribute, ...]:
-        """Return the attributes that a list names, each with the runs of all its parts."""
-        content = listed.content
-        if content is None:
-            if listed.size > _LISTED_MAX:
-                raise TreeDamagedError(f"the attributes of record {found.number} are too many")
-            content = await self._at(self.runs(listed), 0, listed.size)
-        records: dict[int, Record] = {found.number: found}
-        gathered: dict[tuple[int, str], Attribute] = {}
-        at = 0
-        while at + 26 <= len(content):
-            kind, length, size, where = struct.unpack_from("<IHBB", content, at)
-            first, reference, own = struct.unpack_from("<QQH", content, at + 8)
-            if length < 26 or at + length > len(content) or where + 2 * size > length:
-                raise TreeDamagedError(f"the attributes of record {found.number} make no sense")
-            name = content[at + where : at + where + 2 * size].decode("utf-16-le", "surrogatepass")
-            at += length
-            holder = reference & _NUMBER
-            if holder not in records:
-                records[holder] = await self._alone(holder)
-                if records[holder].base != found.number or not records[holder].in_use:
-                    raise TreeDamagedError(f"record {holder} is not a part of {found.number}")
-            part = next(
-                (a for a in records[holder].attributes if (a.kind, a.number) == (kind, own)), None
-            )
-            if part is None or part.name != name:
-                raise TreeDamagedError(f"record {found.number} lacks an attribute")
-            key = (kind, name) if part.content is None else (kind, f"{name}\0{at}")
-            before = gathered.get(key)
-            if before is None:
-                if first:
-                    raise TreeDamagedError(f"record {found.number} lacks the start of an attribute")
-                gathered[key] = part
-                continue
-            if first != sum(length for length, _ in before.clusters) or part.first != first:
-                raise TreeDamagedError(f"record {found.number} lacks a part of an attribute")
-            gathered[key] = msgspec.structs.replace(
-                before, clusters=before.clusters + part.clusters
-            )
-        return tuple(gathered.values())
+    async def _parts(self, record: Record) -> AsyncIterator[Attribute]:
+        """Yield a record's attributes, and those that its list names: each part of one by itself.
+
+        A record is read when the part before was taken.
+        """
+        listed = record.one(ATTRIBUTE_LIST)
+        if listed is None:
+            for each in record.attributes:
+                yield each
+            return
+        holders = {record.reference: record}
+        for entry in listed_in(await self.content(listed, limit=LIST_MAX), record.number):
+            holder = holders.get(entry.holder)
+            if holder is None:
+                holder = holders[entry.holder] = await self._alone(entry.holder & NUMBER)
+                if holder.base != record.reference or not holder.in_use:
+                    raise TreeDamagedError(
+                        f"record {holder.number} is not a part of {record.number}"
+                    )
+                if holder.reference != entry.holder:
+                    raise TreeDamagedError(f"record {holder.number} is another file's by now")
+            yield found_in(holder.attributes, entry, record.number)
 
     def runs(self, attribute: Attribute, /) -> list[Run]:
         """Return where an attribute lies that is in clusters.
@@ -221,31 +237,40 @@ class Records:
         """Return the whole of a small attribute that is stored as it is.
 
         Raises:
-            TreeDamagedError: it is larger than the limit.
-            TreeUnsupportedError: it is compressed or encrypted.
+            TreeDamagedError: it is larger than the limit, or stored as no system stores it.
         """
         if attribute.content is not None:
             return attribute.content
         if attribute.flags & (COMPRESSED | ENCRYPTED):
-            raise TreeUnsupportedError("compressed metadata")
+            raise TreeDamagedError("metadata is said to be compressed or encrypted")
         if attribute.size > limit:
             raise TreeDamagedError(f"{attribute.size} bytes where {limit} are the most")
-        return await self._at(self.runs(attribute), 0, attribute.size)
+        written = await self._at(self.runs(attribute), 0, attribute.valid)
+        return written.ljust(attribute.size, b"\0")
 
     async def _at(self, runs: list[Run], offset: int, length: int) -> bytes:
         """Return bytes of what lies in `runs`; what is stored nowhere is zeros."""
         parts: list[bytes] = []
         end = offset + length
-        for run in runs:
+        first = max(0, bisect_right(runs, offset, key=attrgetter("offset")) - 1)
+        for run in islice(runs, first, None):
             low, high = max(offset, run.offset), min(end, run.offset + run.length)
-            if low < high:
-                part = (
-                    bytes(high - low)
-                    if run.at is None
-                    else await self._window.read(run.at + low - run.offset, high - low)
-                )
-                parts.append(part)
+            if low >= high:
+                break
+            part = (
+                bytes(high - low)
+                if run.at is None
+                else await self._window.read(run.at + low - run.offset, high - low)
+            )
+            parts.append(part)
         found = b"".join(parts)
         if len(found) != length:
             raise TreeDamagedError("a file has fewer clusters than bytes")
         return found
+
+
+def _weight(record: Record) -> int:
+    """Return about how many bytes of memory a record takes."""
+    return sum(
+        400 + len(each.content or b"") + 128 * len(each.clusters) for each in record.attributes
+    )
