@@ -21,6 +21,7 @@ MADE: Final = {
         place, "-O", "inline_data", "-I", "512"
     ),
     "NTFS": item_images.ntfs,
+    "NTFS in pieces": item_images.ntfs_lists,
     "XFS": item_images.xfs,
 }
 

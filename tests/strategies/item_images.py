@@ -8,6 +8,7 @@ mtools, exfatprogs and exfat-fuse.
 import hashlib
 import json
 import os
+import shutil
 import stat
 import struct
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -217,6 +219,92 @@ def _ntfs_filled(mount: Path) -> Truth:
         item = links.get(name) or {"kind": "file", "unsupported": closed[name]}
         truth.append({"path": f"/{name}".encode().hex(), **item})
     return truth
+
+
+def ntfs_lists(place: Path, *, size: int = 8 * MIB) -> tuple[bytes, Truth]:
+    """Return an NTFS volume of which little fits into single records, and what was put into it.
+
+    The master file table, a directory, a file with many names, streams, sparse, compressed and
+    plain files lie in many pieces: all of them have attribute lists.
+    """
+    image, mount = place / "lists.raw", place / "lists"
+    image.write_bytes(bytes(size))
+    mount.mkdir()
+    run(tool("mkntfs", package="ntfs-3g"), "-q", "-F", "-L", "lists", "-c", "1024", image)
+    program = tool("ntfs-3g", package="ntfs-3g")
+    options = "streams_interface=windows,compression"
+    if subprocess.run([program, "-o", options, image, mount], check=False).returncode:
+        pytest.skip("this user may not mount file systems")
+    try:
+        truth = _ntfs_listed(mount)
+    finally:
+        run("umount", mount)
+    # What was there before would take more space than what is there.
+    run(tool("ntfswipe", package="ntfs-3g"), "-f", "-a", image)
+    return image.read_bytes(), truth
+
+
+def _ntfs_listed(mount: Path) -> Truth:
+    gaps, records, many = mount / "gaps", mount / "records", mount / "many"
+    gaps.mkdir()
+    with suppress(OSError):
+        for number in range(100_000):
+            (gaps / f"{number:05}").write_bytes(b"%01024d" % number)
+    _thinned(gaps)
+    # First the records of files that are gone are used again, then the table itself is in pieces.
+    records.mkdir()
+    for number in range(len([*gaps.iterdir()]) + 250):
+        (records / f"{number}").write_bytes(b"")
+    many.mkdir()
+    for number in range(360):
+        (many / f"{number:03}{'m' * 120}").write_bytes(b"%d" % number)
+    for number in range(360):
+        if number % 36:
+            (many / f"{number:03}{'m' * 120}").unlink()
+    text = b"".join(b"%063d\n" % number for number in range(5_000))
+    # Between the clusters that are free now lie those of what was made since.
+    _thinned(gaps)
+    _appended(mount / "in pieces", text[:260_000])
+    with (mount / "sparse").open("wb") as file:
+        file.truncate(3_000_000)
+        for number in range(250):
+            os.pwrite(file.fileno(), text[number : number + 600], number * 8_192)
+    streams = {f"stream {number}": text[: 50 + number * 11] for number in range(20)}
+    streams |= {"large": text[:60_000]}
+    (mount / "streams").write_bytes(b"main")
+    for name, content in streams.items():
+        _appended(Path(f"{mount / 'streams'}:{name}"), content)
+    shutil.rmtree(gaps)
+    shutil.rmtree(records)
+    names = mount / "names"
+    names.mkdir()
+    (names / "first").write_bytes(text[:3_000])
+    for number in range(12):
+        os.link(names / "first", names / f"{number:02}{'n' * 180}")
+    packed = mount / "packed"
+    packed.mkdir()
+    os.setxattr(packed, "system.ntfs_attrib_be", bytes.fromhex("00000810"))
+    (packed / "text").write_bytes(b"".join(b"%04096d" % number for number in range(560)))
+    (mount / "last").write_bytes(text[5_000:20_000])
+    dated(mount)
+    truth = truth_of(mount)
+    for each in truth:
+        if each["path"] == b"/streams".hex():
+            each["streams"] = {name: digest(content) for name, content in streams.items()}
+    return truth
+
+
+def _appended(file: Path, content: bytes) -> None:
+    """Write a file little by little: ntfs-3g does not make more than one record at a time."""
+    with file.open("wb", buffering=0) as opened:
+        for at in range(0, len(content), 1024):
+            opened.write(content[at : at + 1024])
+
+
+def _thinned(place: Path) -> None:
+    """Remove every second file."""
+    for each in sorted(place.iterdir())[::2]:
+        each.unlink()
 
 
 def truth_of_names(place: Path, *, without: set[str]) -> Truth:
@@ -430,7 +518,8 @@ def make_all(out: Path) -> None:
         reserved = {"number": 1, "unsupported": "reserved by Windows"}
         disk = gpt([(RESERVED, bytes(65536)), (BASIC, content)])
         put("ntfs", disk, [reserved, {"number": 2, "items": items}])
-        for name, make in (("fat", _fat), ("exfat", _exfat), ("xfs", _rich_xfs)):
+        others = (("lists", ntfs_lists), ("fat", _fat), ("exfat", _exfat), ("xfs", _rich_xfs))
+        for name, make in others:
             content, items = make(place)
             put(name, content, [{"number": 1, "items": items}])
         disk, names = closed()
