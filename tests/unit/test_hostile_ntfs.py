@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from reference_engine.items.browsing import find
 from reference_engine.items.errors import TreeDamagedError
+from reference_engine.items.file_systems import ntfs_records
 from reference_engine.items.file_systems.ntfs_attributes import (
     DATA,
     FILE_NAME,
@@ -375,6 +376,14 @@ def test_compressed_content_behind_a_hole_is_damage() -> None:
     disk.content[at : at + len(runs)] = runs[stored:] + runs[:stored]
 
     assert "hole" in disk.damage("packed/text")
+
+
+def test_what_lies_in_too_many_pieces_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a list leads to has a bound, whatever records it names; here that of the table."""
+    disk = Lists()
+    monkeypatch.setattr(ntfs_records, "_PIECES_MAX", 3)
+
+    assert "too many pieces" in disk.seen()["damaged"]
 
 
 def part(first: int, *clusters: tuple[int, int | None]) -> Attribute:

@@ -34,6 +34,9 @@ from reference_engine.items.file_systems.ntfs_lists import (
 from reference_engine.items.tree import Run, checked_runs
 from reference_engine.model.units import MIB
 
+_PIECES_MAX: Final = 2_000_000
+"""NTFS itself comes to its limit at 1.5 million pieces of a file, with records of 1 KiB."""
+
 _HELD_MAX: Final = 32 * MIB
 """So much of the table stays in memory: more than ten thousand files, as most are."""
 
@@ -205,6 +208,7 @@ class Records:
                 yield each
             return
         holders = {record.reference: record}
+        pieces = 0
         for entry in listed_in(await self.content(listed, limit=LIST_MAX), record.number):
             holder = holders.get(entry.holder)
             if holder is None:
@@ -215,6 +219,9 @@ class Records:
                     )
                 if holder.reference != entry.holder:
                     raise TreeDamagedError(f"record {holder.number} is another file's by now")
+                pieces += sum(len(each.clusters) for each in holder.attributes)
+                if pieces > _PIECES_MAX:
+                    raise TreeDamagedError(f"record {record.number} lies in too many pieces")
             yield found_in(holder.attributes, entry, record.number)
 
     def runs(self, attribute: Attribute, /) -> list[Run]:
