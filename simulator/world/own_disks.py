@@ -1,8 +1,8 @@
 """Disks with odd file systems that the simulator brings along, and what was put into them.
 
 Scenario files name them `image = "own:NAME"`. The systems' own programs made them: see
-`tests/strategies/item_images.py`, which makes them anew. What is in them was written down while it
-was put in, by nobody who reads file systems.
+`tests/strategies/own_disk_images.py`, which makes them anew. What is in them was written down while
+it was put in, by nobody who reads file systems.
 """
 
 from functools import cache

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from simulator.world.own_disks import own_disk, own_disk_names
-from tests.strategies import item_images
+from tests.strategies import item_images, ntfs_images
 from tests.strategies.item_trees import MemoryBytes, seen_in
 
 OWN: Final = own_disk_names()
@@ -20,8 +20,8 @@ MADE: Final = {
     "ext4 with content in inodes": lambda place: item_images.ext4(
         place, "-O", "inline_data", "-I", "512"
     ),
-    "NTFS": item_images.ntfs,
-    "NTFS in pieces": item_images.ntfs_lists,
+    "NTFS": ntfs_images.ntfs,
+    "NTFS in pieces": ntfs_images.ntfs_lists,
     "XFS": item_images.xfs,
 }
 

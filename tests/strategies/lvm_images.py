@@ -1,19 +1,16 @@
 """A disk with a volume group on two partitions, made by LVM2's own commands.
 
-Run as a program, it makes the disk that the simulator brings along. That takes root, loop devices,
-and the Debian packages lvm2 and e2fsprogs; a kernel with device-mapper is not needed. LVM2 says
-where the pieces of each logical volume are, and the volumes' bytes are put there piece by piece.
+A kernel with device-mapper is not needed: LVM2 says where the pieces of each logical volume are,
+and the volumes' bytes are put there piece by piece.
 """
 
 import json
 import os
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-from tests.strategies.item_images import MIB, ext4, gpt, put_disk
+from tests.strategies.item_images import MIB, ext4, gpt
 
 LVM: Final = "e6d6d379-f507-44c2-a23c-238f2a3df928"
 EXTENT: Final = 128 * 1024
@@ -22,7 +19,7 @@ _UNUSED: Final = 65536
 """What is in front of a physical volume's first extent: its label and its metadata."""
 
 
-def make(place: Path) -> tuple[bytes, list[dict[str, Any]]]:
+def lvm(place: Path) -> tuple[bytes, list[dict[str, Any]]]:
     """Return the disk, and what is in each of its volumes."""
     spare, other = place / "spare", place / "other"
     spare.mkdir()
@@ -113,9 +110,3 @@ def _lvm(command: str, *arguments: str) -> str:
     )
     assert done.returncode == 0, f"{command} {arguments}: {done.stdout}{done.stderr}"
     return done.stdout
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as made:
-        disk, volumes = make(Path(made))
-    put_disk(Path(sys.argv[1]), "lvm", disk, volumes)
