@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,18 +16,10 @@ from tests.strategies.item_images import MIB, Truth, dated, digest, fill, noise,
 
 def ntfs(place: Path, *, size: int = 6 * MIB) -> tuple[bytes, Truth]:
     """Return an NTFS volume and what was put into it."""
-    image, mount = place / "ntfs.raw", place / "ntfs"
+    image = place / "ntfs.raw"
     image.write_bytes(bytes(size))
-    mount.mkdir()
     run(tool("mkntfs", package="ntfs-3g"), "-q", "-F", "-L", "odd", "-c", "4096", image)
-    program = tool("ntfs-3g", package="ntfs-3g")
-    options = "streams_interface=xattr,compression"
-    if subprocess.run([program, "-o", options, image, mount], check=False).returncode:
-        pytest.skip("this user may not mount file systems")
-    try:
-        truth = _ntfs_filled(mount)
-    finally:
-        run("umount", mount)
+    truth = _mounted(image, _ntfs_filled, streams="xattr")
     run(tool("ntfsfallocate", package="ntfs-3g"), "-l", "150000", image, "unwritten")
     for each in truth:
         if each["path"] == b"/unwritten".hex():
@@ -37,6 +30,20 @@ def ntfs(place: Path, *, size: int = 6 * MIB) -> tuple[bytes, Truth]:
     assert not any(content[at : at + 149_995])
     content[at : at + 149_995] = b"\xaa" * 149_995
     return bytes(content), truth
+
+
+def _mounted(image: Path, work: Callable[[Path], Truth], *, streams: str) -> Truth:
+    """Return what `work` puts into a volume; `streams`: how ntfs-3g shows them."""
+    program = tool("ntfs-3g", package="ntfs-3g")
+    mount = image.with_suffix("")
+    mount.mkdir()
+    options = f"streams_interface={streams},compression"
+    if subprocess.run([program, "-o", options, image, mount], check=False).returncode:
+        pytest.skip("this user may not mount file systems")
+    try:
+        return work(mount)
+    finally:
+        run("umount", mount)
 
 
 def _ntfs_filled(mount: Path) -> Truth:
@@ -110,18 +117,10 @@ def ntfs_lists(place: Path, *, size: int = 8 * MIB) -> tuple[bytes, Truth]:
     The master file table, a directory, a file with many names, streams, sparse, compressed and
     plain files lie in many pieces: all of them have attribute lists.
     """
-    image, mount = place / "lists.raw", place / "lists"
+    image = place / "lists.raw"
     image.write_bytes(bytes(size))
-    mount.mkdir()
     run(tool("mkntfs", package="ntfs-3g"), "-q", "-F", "-L", "lists", "-c", "1024", image)
-    program = tool("ntfs-3g", package="ntfs-3g")
-    options = "streams_interface=windows,compression"
-    if subprocess.run([program, "-o", options, image, mount], check=False).returncode:
-        pytest.skip("this user may not mount file systems")
-    try:
-        truth = _ntfs_listed(mount)
-    finally:
-        run("umount", mount)
+    truth = _mounted(image, _ntfs_listed, streams="windows")
     # What was there before would take more space than what is there.
     run(tool("ntfswipe", package="ntfs-3g"), "-f", "-a", image)
     return image.read_bytes(), truth
