@@ -108,20 +108,19 @@ class _Assembly:
 
     def home(self, group: VolumeGroup, logical: LogicalVolume, /) -> _Held | None:
         """Return on which physical volume a logical one begins, as far as one knows."""
-        areas = [area.volume for segment in logical.segments for area in segment.areas]
-        there = (self._by_uuid[uuid] for uuid in (*areas, *group.volumes) if uuid in self._by_uuid)
-        return next(there, [None])[0]
+        likely = (*(area.volume for area in logical.areas), *group.volumes)
+        return next((self._by_uuid[uuid][0] for uuid in likely if uuid in self._by_uuid), None)
 
     async def opened(
         self, group: VolumeGroup, logical: LogicalVolume, home: _Held, number: int, /
     ) -> Volume:
         """Return a logical volume with what its bytes are."""
-        first = logical.segments[0].areas[0] if logical.segments else None
-        is_here = first is not None and first.volume == home.volume.uuid
+        first = next(iter(logical.areas), None)
+        inside = 0 if first is None or first.volume != home.volume.uuid else first.start
         shown = Volume(
             disk=home.disk,
             number=number,
-            start=home.start + (first.start if first is not None and is_here else 0),
+            start=home.start + inside,
             length=logical.size,
             kind=f"LVM {group.name}/{logical.name}",
             damaged=logical.damaged,
@@ -129,7 +128,7 @@ class _Assembly:
         )
         if shown.damaged or shown.unsupported:
             return shown
-        needed = {area.volume for segment in logical.segments for area in segment.areas}
+        needed = {area.volume for area in logical.areas}
         for uuid in sorted(needed):
             if len(self._by_uuid.get(uuid, ())) != 1:
                 return replace(shown, unsupported=_TWICE if uuid in self._by_uuid else _ELSEWHERE)

@@ -12,7 +12,7 @@ import msgspec
 
 from reference_engine.items.disk_view import Window
 from reference_engine.items.errors import TreeDamagedError
-from reference_engine.model.units import KIB, MIB
+from reference_engine.model.units import MIB
 
 _SECTOR: Final = 512
 _LABELS: Final = 4
@@ -28,8 +28,6 @@ _TEXT: Final = struct.Struct("<QQII")
 _IGNORED: Final = 1
 _TEXT_MAX: Final = 8 * MIB
 """A text of some thousand logical volumes; the default area has 1 MiB."""
-
-_PIECE: Final = 256 * KIB
 
 
 class PhysicalVolume(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +54,7 @@ async def physical_volume(window: Window, /) -> PhysicalVolume | None:
     return None
 
 
-def crc(content: bytes, /) -> int:
+def _crc(content: bytes) -> int:
     """Return LVM2's checksum: CRC-32 with a first value of its own, and not inverted in the end."""
     return zlib.crc32(content, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
 
@@ -66,7 +64,7 @@ def _labelled(sector: bytes, number: int) -> tuple[str, list[int]] | None:
     magic, own, stored, offset, kind = _LABEL.unpack_from(sector)
     if (magic, own, kind) != (b"LABELONE", number, b"LVM2 001"):
         return None
-    if crc(sector[_CHECKED_FROM:]) != stored or offset + 40 > _SECTOR:
+    if _crc(sector[_CHECKED_FROM:]) != stored or offset + 40 > _SECTOR:
         return None
     uuid = sector[offset : offset + 32].decode("ascii", "replace")
     at, lists = offset + 40, list[list[int]]([[], []])
@@ -97,7 +95,7 @@ async def _text(window: Window, start: int) -> str:
     """Return the text of one area; empty where there is none."""
     header = await window.read(start, _SECTOR)
     stored, magic, _, own, size = _HEADER.unpack_from(header)
-    if crc(header[4:]) != stored or magic != _MAGIC or own != start:
+    if _crc(header[4:]) != stored or magic != _MAGIC or own != start:
         raise TreeDamagedError(f"the metadata area at {start} is not whole")
     offset, length, stored, flags = _TEXT.unpack_from(header, _HEADER.size)
     if not offset or not length or flags & _IGNORED:
@@ -106,15 +104,8 @@ async def _text(window: Window, start: int) -> str:
         raise TreeDamagedError(f"the text of the metadata area at {start} has {length} bytes")
     # Texts are written one behind the other, round and round behind the area's header.
     first = min(length, size - offset)
-    content = await _long(window, start + offset, first)
-    content += await _long(window, start + _SECTOR, length - first)
-    if crc(content) != stored:
+    content = await window.read(start + offset, first)
+    content += await window.read(start + _SECTOR, length - first)
+    if _crc(content) != stored:
         raise TreeDamagedError(f"the text of the metadata area at {start} is not whole")
     return content.rstrip(b"\0").decode("utf-8", "replace")
-
-
-async def _long(window: Window, offset: int, length: int) -> bytes:
-    pieces = [
-        await window.read(offset + at, min(_PIECE, length - at)) for at in range(0, length, _PIECE)
-    ]
-    return b"".join(pieces)

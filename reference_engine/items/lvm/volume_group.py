@@ -48,6 +48,11 @@ class LogicalVolume(msgspec.Struct, frozen=True, kw_only=True):
     unsupported: str = ""
     damaged: str = ""
 
+    @property
+    def areas(self) -> list[Area]:
+        """Where its pieces lie, the first of them first."""
+        return [area for segment in self.segments for area in segment.areas]
+
 
 class VolumeGroup(msgspec.Struct, frozen=True, kw_only=True):
     """A volume group as one of its texts has it."""
